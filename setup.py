@@ -1,0 +1,33 @@
+"""Packaging of sslx: encoder extraction studies in JAX and Flax."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="sslx",
+    version="0.1.0",
+    description="Train, serve, steal and probe self-supervised image encoders.",
+    license="MIT",
+    packages=find_packages(include=["sslx", "sslx.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "absl-py",
+        "flax>=0.12",
+        "importlib_resources",  # tensorflow-datasets needs it and does not say so
+        "jax>=0.10,<0.13",
+        "jaxtyping",
+        "matplotlib",
+        "ml-collections>=1.1",
+        "numpy",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11",
+        "pillow",  # likewise
+        "scikit-learn",
+        "scipy",
+        "tensorboardX",
+        "tensorflow-datasets>=4.9.9",
+        "tqdm",
+    ],
+    extras_require={
+        "dev": ["beartype", "mypy", "pytest", "ruff", "types-tqdm"],
+    },
+)

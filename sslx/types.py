@@ -1,0 +1,62 @@
+"""The contracts that every part of sslx shares. Imports nothing of sslx.
+
+House letters of array shapes: b batch, v views, h w c image, d feature,
+k classes, n data set.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jax import Array
+
+Params = Any  # a plain nested dict of arrays
+Metrics = dict[str, Array]
+
+
+class UserError(Exception):
+    """Something the user can mend; the message is one line that says how."""
+
+
+class Encoder(NamedTuple):
+    """An image encoder as pure functions.
+
+    Attributes:
+        init: ``(key, images) -> (params, stats)``; images (b, h, w, c) give the shape.
+        apply: ``(params, stats, images, train) -> (features, stats)`` for float32
+            NHWC images that are already normalised; features are (b, dim) and float32
+            or wider. With ``train`` the batch's own statistics normalise it and the
+            running ones move; without, ``stats`` come back as they went in.
+        dim: Width of the features.
+        meta: ``{"name": ..., "kw": {...}}``, enough for ``make_encoder`` to rebuild it.
+    """
+
+    init: Callable[[Array, Array], tuple[Params, Params]]
+    apply: Callable[[Params, Params, Array, bool], tuple[Array, Params]]
+    dim: int
+    meta: dict[str, Any]
+
+
+class Out(NamedTuple):
+    """What an objective returns beside its scalar."""
+
+    stats: Params
+    extras: Params
+    metrics: Metrics
+
+
+class Objective(NamedTuple):
+    """A training method as pure functions, in the manner of optax.
+
+    ``params`` and ``stats`` are dicts whose entry ``"encoder"`` is the trunk: the
+    engine saves it apart, so that a later stage opens the trunk alone.
+
+    Attributes:
+        init: ``(key, batch) -> (params, stats, extras)``.
+        loss: ``(params, stats, extras, batch, key) -> (scalar, Out)``.
+        after: ``(params, stats, extras, step) -> extras``, once after each update
+            (moving averages, queues); most methods return ``extras``.
+    """
+
+    init: Callable[[Array, Any], tuple[Params, Params, Params]]
+    loss: Callable[[Params, Params, Params, Any, Array], tuple[Array, Out]]
+    after: Callable[[Params, Params, Params, Array], Params]
