@@ -55,8 +55,11 @@ class Objective(NamedTuple):
         loss: ``(params, stats, extras, batch, key) -> (scalar, Out)``.
         after: ``(params, stats, extras, step) -> extras``, once after each update
             (moving averages, queues); most methods return ``extras``.
+        head: What rebuilds the projection head (the rest of ``params``), for a service
+            that answers with projections; None where there is none to serve.
     """
 
     init: Callable[[Array, Any], tuple[Params, Params, Params]]
     loss: Callable[[Params, Params, Params, Any, Array], tuple[Array, Out]]
     after: Callable[[Params, Params, Params, Array], Params]
+    head: dict[str, Any] | None

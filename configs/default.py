@@ -1,0 +1,108 @@
+"""Every key of an experiment, with the one home of its number. Not an experiment.
+
+An experiment file calls ``get_config`` here and changes what it needs. Names choose;
+the numbers of what is chosen stand in a block of its name (``steal.loss = "infonce"``,
+``steal.loss_kw.infonce.temperature``). Tuples and numbers can be set on the command
+line: ``--config.steal.queries=500``.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def _encoders() -> dict:
+    return {
+        "conv3": {"width": 32},  # channels of the first layer
+        "resnet18": {"width": 64},
+        "resnet34": {"width": 64},
+    }
+
+
+def _optim() -> dict:
+    return {
+        "name": "adam",  # adam (coupled L2, as PyTorch's), adamw, sgd
+        "learning_rate": 3e-4,  # peak; a cosine takes it to zero at the last step
+        "weight_decay": 1e-4,
+        "momentum": 0.9,  # of sgd
+        "warmup_steps": 0,
+    }
+
+
+def get_config() -> ConfigDict:
+    """The whole tree; its numbers are the study's where it has them."""
+    c = ConfigDict()
+    c.seed = 0  # of the victim, the stealer and the plan of queries
+    c.stages = ("victim", "steal", "probe", "report")
+    c.precision = "float32"  # of the computation; or "bfloat16" (statistics stay wide)
+
+    c.data = ConfigDict()
+    c.data.dir = config_dict.placeholder(str)  # None: TFDS_DATA_DIR, else the usual one
+    c.data.mean = (0.0,)  # per channel or one for all, after scaling to [0, 1]
+    c.data.std = (1.0,)
+    c.data.held_out = 0.2  # share of the training images the victim never sees
+    c.data.split_seed = 0  # which ones; apart from `seed`, so that seeds share a split
+
+    c.victim = ConfigDict()
+    c.victim.dataset = "digits"
+    c.victim.objective = "simclr"
+    c.victim.objective_kw = {
+        # hidden 0: as wide as the features
+        "simclr": {"temperature": 0.07, "hidden": 0, "projection": 128},
+    }
+    c.victim.encoder = "resnet34"
+    c.victim.encoder_kw = _encoders()
+    c.victim.augment = "simclr"  # preset of views
+    c.victim.optim = _optim()
+    c.victim.batch_size = 256  # images; twice as many views
+    c.victim.epochs = 200
+    c.victim.steps = 0  # above 0: so many steps, whatever epochs says
+
+    c.service = ConfigDict()
+    c.service.output = "representation"  # or "projection" (after the head)
+    c.service.image_limit = config_dict.placeholder(int)  # None: steal.queries
+    c.service.call_size = 256  # images the attacker sends in one call
+    c.service.defence = "none"
+    c.service.defence_kw = {"none": {}}
+
+    c.steal = ConfigDict()
+    c.steal.attack = "direct"
+    # The attacker's images: "held_out" (the training images the victim never saw),
+    # "test" (a part of the test split; figures are then on the other part), or a set.
+    c.steal.pool = "held_out"
+    c.steal.test_kept = 0.1  # share of the test split that pool="test" leaves to test
+    c.steal.queries = 9000  # images sent
+    c.steal.loss = "mse"
+    c.steal.loss_kw = {
+        "mse": {},
+        "infonce": {"temperature": 0.07},
+        "softnn": {"temperature": 100.0},
+    }
+    c.steal.encoder = "resnet34"
+    c.steal.encoder_kw = _encoders()
+    c.steal.augment = "none"  # the study's stealer sees the images it asked
+    c.steal.optim = _optim()
+    c.steal.batch_size = 256
+    c.steal.epochs = 100
+    c.steal.steps = 0
+    # Further cells: each a change of this section, "loss=infonce queries=450".
+    c.steal.also = ()
+
+    c.probe = ConfigDict()
+    c.probe.datasets = ("digits",)
+    c.probe.l2_grid = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of the mean cross-entropy
+    c.probe.validation = 0.2  # share of the training split that chooses among them
+    c.probe.tolerance = 1e-5  # largest entry of the gradient at the solution
+    c.probe.max_iterations = 5000
+    c.probe.knn_k = 20
+    c.probe.knn_temperature = 0.07
+    c.probe.confidence = 0.95  # of the intervals
+
+    # How runs are carried out. None of this changes what comes out of them.
+    c.engine = ConfigDict()
+    c.engine.log_every = 10  # steps
+    c.engine.save_every = 500  # steps
+    c.engine.keep = 2  # checkpoints
+    c.engine.steps_per_dispatch = 20  # on an accelerator; a CPU takes one
+    c.engine.data_on_device = True  # on an accelerator
+    c.engine.cpu_devices = 4  # emulated where there is no accelerator
+    c.engine.compile_cache = "~/.cache/sslx/xla"  # "" for none
+    return c.lock()

@@ -1,0 +1,31 @@
+"""Handwritten digits at random places: the whole chain on two cores.
+
+Command: python launch.py --config=configs/digits_direct.py
+Time: not measured
+Expected: not measured
+"""
+
+from configs import default
+
+
+def get_config():
+    """The embedded default: no download, no accelerator."""
+    c = default.get_config()
+    c.data.held_out = 1 / 3  # 450 of the 1,350 training digits, three images each
+    c.victim.dataset = "digits"
+    c.victim.encoder = c.steal.encoder = "conv3"
+    c.victim.augment = "mild"
+    c.victim.objective_kw.simclr.temperature = 0.2
+    for part in (c.victim, c.steal):
+        part.optim.name = "adamw"
+        part.optim.learning_rate = 2e-3
+        part.batch_size = 128
+    c.victim.steps = 300
+    c.steal.steps = 250
+    c.steal.queries = 1350
+    c.steal.loss = "mse"
+    c.steal.loss_kw.infonce.temperature = 0.1
+    c.steal.also = ("loss=infonce", "queries=90", "queries=450")
+    c.probe.datasets = ("digits",)
+    c.engine.save_every = 100
+    return c

@@ -1,0 +1,67 @@
+"""Runs an experiment: python launch.py --config=configs/digits_direct.py."""
+
+import logging
+import os
+import sys
+
+# Before JAX is imported: its C++ side writes of caches and threads on every start.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The experiment, e.g. configs/digits_direct.py.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", "checkpoints", "Root of all runs.")
+
+
+def _leave(message: str, code: int) -> None:
+    print(f"sslx: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parses the flags; whatever is wrong with them ends the program in one line."""
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _leave(str(error), 2)
+    except (FileNotFoundError, IsADirectoryError):
+        _leave("no such config file; write --config=configs/digits_direct.py", 2)
+    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+        _leave(f"config: {error}", 2)
+    if len(rest) > 1:
+        _leave(f"unexpected {rest[1]!r} on the command line; flags start with --", 2)
+    if _CONFIG.value is None:
+        _leave("say which experiment: --config=configs/digits_direct.py", 2)
+    return rest
+
+
+def main(argv: list[str]) -> None:
+    """Carries the experiment out."""
+    from sslx.engine.interrupt import Stopped
+    from sslx.engine.mesh import start
+    from sslx.stages import run
+    from sslx.types import UserError
+
+    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax tells every file it writes
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    config = _CONFIG.value
+    try:
+        start(
+            cpu_devices=config.engine.cpu_devices,
+            compile_cache=config.engine.compile_cache,
+        )
+        run(config, _WORKDIR.value)
+    except Stopped as stop:
+        _leave(f"{stop}; the same command goes on from there", 128 + stop.signal)
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on from the last checkpoint", 130)
+    except (UserError, OSError) as error:
+        _leave(str(error), 1)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=_parse)

@@ -1,0 +1,140 @@
+"""Orbax checkpoints with a digest, and strict loading whose errors name the leaves.
+
+A checkpoint ``ckpt/<step>/`` holds the items ``state`` (to resume), ``encoder`` (the
+trunk: what a later stage opens), ``head`` (what sits on it, where there is one) and
+``digest`` (sha256 of each item's arrays: Orbax itself restores a flipped byte without
+a word).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import Sharding, SingleDeviceSharding
+
+from sslx.types import UserError
+
+FOLDER = "ckpt"
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in flat
+    }
+
+
+def digest(tree: Any) -> str:
+    """sha256 over the names, types, shapes and bytes of all arrays of a tree."""
+    sha = hashlib.sha256()
+    for name, leaf in sorted(_leaves(jax.device_get(tree)).items()):
+        array = np.asarray(leaf)
+        sha.update(f"{name} {array.dtype} {array.shape};".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+
+
+def steps(run: Path) -> list[int]:
+    """The steps that a run has complete checkpoints of, ascending."""
+    folder = run / FOLDER
+    if not folder.is_dir():
+        return []
+    # A save cut short by a kill keeps a longer name that is no number.
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+
+
+class Store(NamedTuple):
+    """``save(step, items)``: items is a dict of trees; written in the background."""
+
+    save: Any
+
+
+@contextmanager
+def open_store(run: Path, keep: int) -> Iterator[Store]:
+    """Opens the checkpoints of a run for writing; all are on disk when it closes.
+
+    Args:
+        run: The run directory.
+        keep: How many of the latest checkpoints stay.
+    """
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep)
+    folder = (run / FOLDER).absolute()
+    with ocp.CheckpointManager(folder, options=options) as manager:
+
+        def save(step: int, items: dict[str, Any]) -> None:
+            args = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
+            digests = ocp.args.JsonSave({k: digest(tree) for k, tree in items.items()})
+            # A refused save only returns False.
+            if not manager.save(step, args=ocp.args.Composite(digest=digests, **args)):
+                raise UserError(f"{folder}: checkpoint {step} could not be saved")
+
+        yield Store(save)
+
+
+def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    def text(leaf):
+        return f"{tuple(leaf.shape)} {np.dtype(leaf.dtype).name}"
+
+    missing = [f"{k} is missing" for k in wanted if k not in stored]
+    extra = [f"{k} is not in the model" for k in stored if k not in wanted]
+    differ = [
+        f"{k} is {text(stored[k])}, not {text(wanted[k])}"
+        for k in wanted
+        if k in stored and text(stored[k]) != text(wanted[k])
+    ]
+    return missing + extra + differ
+
+
+def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> Any:
+    """Restores one item of a run's latest checkpoint.
+
+    Args:
+        run: The run directory.
+        item: ``state``, ``encoder`` or ``head``.
+        like: Tree of arrays or ShapeDtypeStructs: what the item must be.
+        sharding: Where the arrays go; None: the first device.
+
+    Raises:
+        UserError: There is no checkpoint, it is damaged, or its leaves differ from
+            ``like``'s; the message names the leaves.
+    """
+    if not steps(run):
+        raise UserError(f"{run} has no checkpoint")
+    folder = (run / FOLDER / str(steps(run)[-1])).absolute()
+    sharding = sharding or SingleDeviceSharding(jax.local_devices()[0])
+    template = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
+    )
+    damaged = (
+        f"checkpoint {folder} is damaged; delete that folder to go on from the one "
+        f"before it, or {run} to compute the run again"
+    )
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            stored = checkpointer.metadata(folder / item).item_metadata.tree
+    except Exception as error:  # whatever a reader of broken files may raise
+        raise UserError(f"{damaged} ({type(error).__name__})") from None
+    differences = _differences(_leaves(stored), _leaves(template))
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise UserError(
+            f"{folder}/{item} does not fit the model: {'; '.join(differences[:3])}"
+            f"{more}"
+        )
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            tree = checkpointer.restore(folder / item, template)
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            expected = reader.restore(folder / "digest")[item]
+        intact = digest(tree) == expected
+    except Exception as error:
+        raise UserError(f"{damaged} ({type(error).__name__})") from None
+    if not intact:
+        raise UserError(f"{damaged} (the {item}'s digest differs)")
+    return tree

@@ -1,0 +1,185 @@
+"""The training loop: resume, step, log, save, stop."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from sslx.engine import checkpoint
+from sslx.engine.interrupt import Stopped, asked_to_stop
+from sslx.engine.logbook import Logbook, open_logbook, progress, say
+from sslx.engine.mesh import data_mesh, on_cpu, replicated, split_rows
+from sslx.engine.rng import rows_at
+from sslx.engine.step import State, init_state, make_dispatch, make_step, make_update
+from sslx.types import Objective, UserError
+
+
+class Loop(NamedTuple):
+    """How a run is carried out; none of it changes what comes out.
+
+    Attributes:
+        log_every: Steps between two logged rows.
+        save_every: Steps between two checkpoints.
+        keep: How many checkpoints stay.
+        steps_per_dispatch: Steps that an accelerator takes without the host; a CPU
+            takes one.
+        data_on_device: Whether the data set lies on an accelerator; a CPU's batches
+            come from the host.
+    """
+
+    log_every: int
+    save_every: int
+    keep: int
+    steps_per_dispatch: int
+    data_on_device: bool
+
+
+class Training(NamedTuple):
+    """What determines the outcome of a run.
+
+    Attributes:
+        objective: The method.
+        optimiser: With its schedule.
+        schedule: Step -> learning rate, for the log.
+        data: Arrays with the same first axis n; a batch holds rows of each.
+        seed: Of initial weights, data order and everything random in a step.
+        steps: Updates in all.
+        batch_size: Rows of a batch; no more than n.
+    """
+
+    objective: Objective
+    optimiser: optax.GradientTransformation
+    schedule: Any
+    data: dict[str, np.ndarray]
+    seed: int
+    steps: int
+    batch_size: int
+
+
+def _items(state: State) -> dict[str, Any]:
+    """What a checkpoint holds of a state."""
+    rest = {
+        kind: {k: v for k, v in tree.items() if k != "encoder"}
+        for kind, tree in (("params", state.params), ("stats", state.stats))
+    }
+    trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
+    items = {"state": state, "encoder": trunk, "head": rest}
+    return {k: tree for k, tree in items.items() if jax.tree.leaves(tree)}
+
+
+def _stepper(t: Training, loop: Loop, mesh):
+    """Returns ``advance(state, steps) -> (state, metrics)`` and the most steps at once.
+
+    ``steps`` is a range; each metric is an array with one entry a step.
+    """
+    update = make_update(t.objective, t.optimiser, t.schedule, t.seed)
+    n = len(next(iter(t.data.values())))
+
+    def rows(step):
+        return rows_at(t.seed, n, t.batch_size, step)
+
+    if on_cpu() or not loop.data_on_device:
+        step_once = make_step(update, mesh)
+        split = split_rows(mesh)
+
+        def from_host(state, steps):
+            chosen = rows(steps[0])
+            batch = {k: jax.device_put(v[chosen], split) for k, v in t.data.items()}
+            state, metrics = step_once(state, batch)
+            return state, jax.tree.map(lambda x: x[None], metrics)
+
+        return from_host, 1
+
+    dispatch = make_dispatch(update, mesh)
+    data = jax.device_put(t.data, replicated(mesh))
+
+    def on_device(state, steps):
+        return dispatch(state, data, np.stack([rows(s) for s in steps]))
+
+    return on_device, loop.steps_per_dispatch
+
+
+def _start(t: Training, run: Path, mesh) -> State:
+    """The state of the latest checkpoint, else the initial one."""
+    example = {k: v[: t.batch_size] for k, v in t.data.items()}
+
+    def init(batch):
+        return init_state(t.objective, t.optimiser, t.seed, batch)
+
+    whole = replicated(mesh)
+    if checkpoint.steps(run):
+        like = jax.eval_shape(init, example)
+        return checkpoint.load(run, "state", like, whole)
+    return jax.jit(init, out_shardings=whole)(example)
+
+
+def _note(book: Logbook, steps: range, metrics: Any, t: Training, loop: Loop) -> None:
+    """Logs the finished steps; raises at the first that is not finite."""
+    metrics = jax.device_get(metrics)
+    for i, step in enumerate(steps):
+        row = {name: float(values[i]) for name, values in metrics.items()}
+        done = step + 1
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])):
+            raise UserError(
+                f"step {done}: the loss is {row['loss']}, the gradient's norm "
+                f"{row['grad_norm']}; try a lower learning rate (what was saved before "
+                "is kept)"
+            )
+        if done % loop.log_every == 0 or done in (1, t.steps):
+            book.write(done, row)
+
+
+def fit(t: Training, run: Path, loop: Loop) -> State:
+    """Trains to the last step, from the latest checkpoint if there is one.
+
+    Batches and keys are functions of the step, so a run that was killed and taken up
+    ends bit-equal to one that was not.
+
+    Args:
+        t: What determines the outcome.
+        run: The run directory; gets ``ckpt/``, ``metrics.jsonl``, ``tensorboard/``.
+        loop: How to carry it out.
+
+    Returns:
+        The state after the last step, which is also saved.
+
+    Raises:
+        UserError: A loss or gradient is not finite; the last good state stays saved.
+        Stopped: SIGTERM or SIGINT came; the state is saved.
+    """
+    mesh = data_mesh(t.batch_size)
+    if mesh.size < jax.device_count():
+        say(
+            f"a batch of {t.batch_size} spreads evenly over {mesh.size} of "
+            f"{jax.device_count()} devices only"
+        )
+    advance, most = _stepper(t, loop, mesh)
+    state = _start(t, run, mesh)
+    step = int(state.step)
+    with (
+        asked_to_stop() as signal,
+        open_logbook(run, step) as book,
+        checkpoint.open_store(run, loop.keep) as store,
+        progress(t.steps, step, run.parent.name, "step") as bar,
+    ):
+        pending = None  # logged one dispatch late, so that the device never waits
+        while step < t.steps:
+            boundary = min(t.steps, (step // loop.save_every + 1) * loop.save_every)
+            ahead = range(step, min(step + most, boundary))
+            state, metrics = advance(state, ahead)
+            if pending:
+                _note(book, *pending, t, loop)
+            pending = (ahead, metrics)
+            bar.update(len(ahead))
+            step = ahead.stop
+            if step == boundary or signal():
+                # A state is saved only when its steps are known to be sound.
+                _note(book, *pending, t, loop)
+                pending = None
+                store.save(step, _items(state))
+            if signal() and step < t.steps:
+                raise Stopped(f"stopped at step {step} of {t.steps}; saved", signal())
+    return state

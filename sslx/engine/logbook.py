@@ -1,0 +1,76 @@
+"""What a run tells: lines for people, rows and events for machines."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+ROWS = "metrics.jsonl"
+
+
+def say(text: str) -> None:
+    """One line on standard error, above any progress bar."""
+    tqdm.write(text, file=sys.stderr)
+
+
+def progress(total: int, initial: int, what: str, unit: str) -> tqdm:
+    """A progress bar with rate and time left; rare lines where no terminal shows it."""
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=what,
+        unit=unit,
+        file=sys.stderr,
+        dynamic_ncols=True,
+        mininterval=0.2 if sys.stderr.isatty() else 15.0,
+        leave=False,
+    )
+
+
+class Logbook(NamedTuple):
+    """``write(step, metrics)`` adds a row; metrics are floats."""
+
+    write: Callable[[int, dict[str, float]], None]
+
+
+def read_rows(folder: Path) -> list[dict]:
+    """The rows logged so far; a line that a kill cut short is left out."""
+    rows = []
+    path = folder / ROWS
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+@contextmanager
+def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
+    """Opens the run's log to go on after ``step``.
+
+    Rows past that step are dropped: the run was killed after it wrote them and is
+    about to write them again. Rows hold no times, so that they are a function of the
+    run alone.
+    """
+    kept = [row for row in read_rows(folder) if row["step"] <= step]
+    fresh = folder / (ROWS + ".tmp")
+    fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    fresh.replace(folder / ROWS)
+    # Line-buffered, or a kill loses all rows since the last flush.
+    with (
+        open(folder / ROWS, "a", buffering=1) as file,
+        SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board,
+    ):
+
+        def write(step: int, metrics: dict[str, float]) -> None:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+            for name, value in metrics.items():
+                board.add_scalar(name, value, step)
+
+        yield Logbook(write)

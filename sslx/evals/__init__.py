@@ -1,0 +1,1 @@
+"""Evaluation of frozen features: arrays in, numbers out; knows no config."""

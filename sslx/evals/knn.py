@@ -1,0 +1,119 @@
+"""Weighted nearest-neighbour classification of frozen features."""
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from sslx.types import UserError
+
+# Similarities held at once: 64 MB of float32, whatever the sizes of the sets.
+CHUNK_ELEMENTS = 2**24
+
+
+def knn(
+    train_features: Float[np.ndarray, "n d"],
+    train_labels: Integer[np.ndarray, " n"],
+    test_features: Float[np.ndarray, "m d"],
+    *,
+    classes: int,
+    k: int,
+    temperature: float,
+) -> Integer[np.ndarray, " m"]:
+    """Predict by a vote of the k training rows of greatest cosine similarity.
+
+    A neighbour of similarity s votes with weight exp(s / temperature) for its class.
+    Nothing is left to chance: of training rows with equal similarity the earlier ones
+    are taken, of classes with equal votes the lower one. A zero vector has similarity
+    0 to everything. Similarities are computed in float32.
+
+    Args:
+        train_features: Finite; any length, only the direction counts.
+        train_labels: Values 0 to classes - 1.
+        test_features: Finite, of the same width.
+        classes: Number of classes.
+        k: Neighbours that vote, 1 to n.
+        temperature: Positive; small ones approach the vote of the nearest alone.
+
+    Returns:
+        The predicted class of each test row, int64.
+
+    Raises:
+        UserError: k, temperature, labels or features are out of their range.
+
+    Source: Wu et al. 2018, "Unsupervised feature learning via non-parametric instance
+    discrimination", section 3.4.
+    """
+    _check(train_features, train_labels, test_features, classes, k, temperature)
+    train, labels = _directions(train_features), train_labels.astype(np.int64)
+    rows = max(1, CHUNK_ELEMENTS // len(train))
+    predictions = np.empty(len(test_features), np.int64)
+    for first in range(0, len(test_features), rows):
+        chunk = slice(first, first + rows)
+        similarity = _directions(test_features[chunk]) @ train.T
+        votes = _votes(similarity, labels, classes, k, temperature)
+        predictions[chunk] = votes.argmax(1)  # the first maximum: the lower class
+    return predictions
+
+
+def _votes(
+    similarity: Float[np.ndarray, "b n"],
+    labels: Integer[np.ndarray, " n"],
+    classes: int,
+    k: int,
+    temperature: float,
+) -> Float[np.ndarray, "b k"]:
+    nearest = _nearest(similarity, k)
+    chosen = np.take_along_axis(similarity, nearest, 1).astype(np.float64)
+    # Relative to the nearest, or exp overflows at small temperatures; the common
+    # factor does not change which class wins.
+    weights = np.exp((chosen - chosen[:, :1]) / temperature)
+    votes = np.zeros((len(similarity), classes))
+    every = np.arange(len(similarity))
+    # Nearest first for every class, so that classes with the same weights get the
+    # same sum to the last bit and a tie is a tie.
+    for place in range(k):
+        votes[every, labels[nearest[:, place]]] += weights[:, place]
+    return votes
+
+
+def _nearest(
+    similarity: Float[np.ndarray, "b n"], k: int
+) -> Integer[np.ndarray, "b k"]:
+    """Columns of the k greatest values of each row, greatest first, then earliest."""
+    n = similarity.shape[1]
+    # The value alone: partition is several times faster than argpartition, and which
+    # of several equal columns argpartition takes is not defined.
+    threshold = np.partition(similarity, n - k, axis=1)[:, n - k, None]
+    taken = similarity >= threshold
+    for row in np.flatnonzero(taken.sum(1) > k):
+        ties = np.flatnonzero(similarity[row] == threshold[row])
+        surplus = taken[row].sum() - k
+        taken[row, ties[len(ties) - surplus :]] = False
+    columns = np.nonzero(taken)[1].reshape(len(similarity), k)
+    order = np.argsort(-np.take_along_axis(similarity, columns, 1), 1, kind="stable")
+    return np.take_along_axis(columns, order, 1)
+
+
+def _directions(features: Float[np.ndarray, "b d"]) -> Float[np.ndarray, "b d"]:
+    """Rows of length 1 in float32; zero rows stay zero."""
+    # By the greatest entry first: squares of very small or large ones leave the range.
+    largest = np.abs(features).max(1, keepdims=True, initial=0)
+    rows = (features / np.where(largest > 0, largest, 1)).astype(np.float32)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1)
+
+
+def _check(train, labels, test, classes: int, k: int, temperature: float) -> None:
+    if not 1 <= k <= len(train):
+        raise UserError(
+            f"kNN: k={k} must be between 1 and the {len(train)} training rows"
+        )
+    if not temperature > 0:
+        raise UserError(f"kNN: temperature={temperature} must be above 0")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UserError(
+            f"kNN: labels run from {labels.min()} to {labels.max()}, "
+            f"but must lie between 0 and {classes - 1}"
+        )
+    for name, features in (("training", train), ("test", test)):
+        if not np.isfinite(features).all():
+            raise UserError(f"kNN: the {name} features hold NaN or infinity")

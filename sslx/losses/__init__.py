@@ -1,0 +1,16 @@
+"""Losses between two sets of representations: arrays in, a scalar and metrics out.
+
+Every entry of ``LOSSES`` is called ``loss(student, teacher, **numbers)`` with two
+(b, d) arrays whose rows belong to the same images. Losses know no devices: under
+``jit`` with a sharded batch they see the whole batch. They do not stop gradients:
+who trains only one side (extraction) detaches the other.
+"""
+
+from sslx.losses.contrastive import infonce, softnn
+from sslx.losses.regression import mse
+
+LOSSES = {
+    "mse": mse,
+    "infonce": infonce,
+    "softnn": softnn,
+}

@@ -1,0 +1,271 @@
+"""The encoder behind its query interface: all that an attack sees of a victim."""
+
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Float32
+
+from sslx.service import ledger as ledgers
+from sslx.service.defences import Defence, State
+from sslx.service.ledger import Counters, Ledger
+from sslx.types import UserError
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+class BudgetExceeded(UserError):
+    """A call would pass the account's limit; it was refused whole.
+
+    Attributes:
+        left: Images the account may still send.
+        asked: Images of the call.
+    """
+
+    def __init__(self, account: str, limit: int, left: int, asked: int):
+        super().__init__(account, limit, left, asked)  # as they are, for pickling
+        self.account, self.limit, self.left, self.asked = account, limit, left, asked
+
+    def __str__(self) -> str:
+        return (
+            f"account {self.account!r} has {self.left} of {self.limit} images left, "
+            f"the call asks {self.asked}: refused whole, nothing was counted"
+        )
+
+
+class Service(NamedTuple):
+    """A victim behind its query interface.
+
+    Attributes:
+        query: ``(account, images, call=None) -> answers``. Images are uint8
+            (b, h, w, c) in 0..255, answers float32 (b, dim) in the images' order. One
+            query is one image sent. A call id that the account used before gives the
+            stored answers and counts nothing; None counts as a new call each time.
+            An image seen before is answered from the store; it counts in images and
+            values, not in unique images. Raises ``BudgetExceeded`` where the call
+            would pass the limit, and ``UserError`` for images of another type or
+            shape, for an id that asked other images before, and for a damaged file.
+            What raises leaves the account as it was.
+        counters: ``account -> Counters``, all zero for an account that never asked.
+        close: ``() -> None``, gives the file back. Nothing waits to be written.
+    """
+
+    query: Callable[..., np.ndarray]
+    counters: Callable[[str], Counters]
+    close: Callable[[], None]
+
+
+def serve(
+    path: str | os.PathLike,
+    embed: Embed,
+    *,
+    image_limit: int | None,
+    image_shape: Sequence[int],
+    dim: int,
+    defence: Defence,
+    key: Array | None,
+) -> Service:
+    """Opens a service on its file of answers, which is made if it is missing.
+
+    Several processes may serve one file; one call is answered at a time. A service is
+    used from the thread that opened it.
+
+    Args:
+        path: The sqlite3 file, in a folder that exists.
+        embed: The victim, deterministic: uint8 (b, h, w, c) in 0..255 to (b, dim). It
+            is given only images that are new to the account, each once.
+        image_limit: Images each account may send, None for no limit.
+        image_shape: (h, w, c) of the images.
+        dim: Numbers per answer.
+        defence: What is done to the answers; see ``Defence``.
+        key: Where the defence's keys come from; None for a defence without chance.
+
+    Raises:
+        UserError: The file is damaged, or was made for another limit, shape or dim.
+    """
+    if image_limit is not None and image_limit < 0:
+        raise UserError(f"a limit of {image_limit} images: write 0 or more, or None")
+    shape = tuple(int(n) for n in image_shape)
+    ledger = ledgers.open_ledger(path, ledgers.Header(int(dim), shape, image_limit))
+
+    def query(account: str, images: np.ndarray, call: str | None = None) -> np.ndarray:
+        _check_names(account, call)
+        _check_images(images, shape)
+        hashes = [_hash(image) for image in images]
+        # The victim works under the write lock: no two processes then pay for one
+        # image twice, or spend the same rest of a budget.
+        with ledgers.transaction(ledger.db, ledger.path, "IMMEDIATE"):
+            before = None if call is None else ledgers.find_call(ledger, account, call)
+            if before is None:
+                _check_budget(ledgers.count(ledger, account), account, len(images))
+                _answer_new(ledger, account, images, hashes, embed, defence, key)
+                name = uuid.uuid4().hex if call is None else call
+                ledgers.add_call(ledger, account, name, hashes)
+            elif before != hashes:
+                raise UserError(
+                    f"call {call!r} of account {account!r} asked other images before; "
+                    "ask with another id"
+                )
+            return _stored(ledger, account, hashes)
+
+    def counters(account: str) -> Counters:
+        _check_names(account, None)
+        with ledgers.one_line(ledger.path):
+            return ledgers.count(ledger, account)
+
+    return Service(query, counters, ledger.db.close)
+
+
+def read_answers(
+    path: str | os.PathLike, account: str, calls: Sequence[str]
+) -> Float32[np.ndarray, "n d"]:
+    """The answers to calls made before, without a victim; nothing is counted.
+
+    Args:
+        path: The service's file. It is only read, and not made if it is missing.
+        account: Who asked.
+        calls: Ids of calls, in the order in which the answers are wanted.
+
+    Returns:
+        One row per image sent, call after call, as they were given.
+
+    Raises:
+        UserError: No such file, no such call, or a damaged file.
+    """
+    with ledgers.reading(path) as ledger:
+        hashes: list[bytes] = []
+        for call in calls:
+            asked = ledgers.find_call(ledger, account, call)
+            if asked is None:
+                raise UserError(f"{path} holds no call {call!r} of account {account!r}")
+            hashes += asked
+        return _stored(ledger, account, hashes)
+
+
+def read_counters(path: str | os.PathLike, account: str) -> Counters:
+    """The account's bill, read without a victim; all zero if it never asked.
+
+    Raises:
+        UserError: No such file, or a damaged one.
+    """
+    with ledgers.reading(path) as ledger:
+        return ledgers.count(ledger, account)
+
+
+def _check_names(account: str, call: str | None) -> None:
+    if not account:
+        raise UserError("the account has no name")
+    if call == "":
+        raise UserError("a call's id is empty: give one, or None for a new one")
+
+
+def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
+    wanted = f"uint8 images of shape (n, {', '.join(map(str, shape))}), n at least 1"
+    if not isinstance(images, np.ndarray):
+        raise UserError(f"expected {wanted}; got a {type(images).__name__}")
+    if images.dtype != np.uint8:
+        raise UserError(f"expected {wanted}; got {images.dtype}")
+    if images.shape[1:] != shape or len(images) == 0:
+        raise UserError(f"expected {wanted}; got shape {images.shape}")
+
+
+def _check_budget(used: Counters, account: str, asked: int) -> None:
+    if used.limit is not None and used.images + asked > used.limit:
+        raise BudgetExceeded(account, used.limit, used.limit - used.images, asked)
+
+
+def _hash(image: np.ndarray) -> bytes:
+    # With the shape: the same bytes laid out otherwise are another image.
+    return ledgers.digest(repr(image.shape).encode(), image.tobytes())
+
+
+def _answer_new(
+    ledger: Ledger,
+    account: str,
+    images: np.ndarray,
+    hashes: list[bytes],
+    embed: Embed,
+    defence: Defence,
+    key: Array | None,
+) -> None:
+    """Embeds, defends and stores the images that are new to the account."""
+    first: dict[bytes, int] = {}
+    for i, image in enumerate(hashes):
+        first.setdefault(image, i)
+    new = [h for h in first if ledgers.find_answer(ledger, account, h) is None]
+    if not new:
+        return
+    fresh = images[[first[h] for h in new]]
+    shape = (len(new), ledger.header.dim)
+    answers = _checked(embed(fresh), shape, "the victim")
+    saved = ledgers.find_state(ledger, account)
+    state = defence.init(ledger.header.dim) if saved is None else _unpack(saved)
+    calls = ledgers.count(ledger, account).calls
+    state, answers = defence.apply(
+        state, fresh, answers, _call_key(key, account, calls)
+    )
+    answers = _checked(answers, shape, "the defence")
+    for image, answer in zip(new, answers, strict=True):
+        ledgers.add_answer(ledger, account, image, answer.astype("<f4").tobytes())
+    if state or saved is not None:
+        ledgers.save_state(ledger, account, _pack(state))
+
+
+def _checked(
+    answers: np.ndarray, shape: tuple[int, int], who: str
+) -> Float32[np.ndarray, "b d"]:
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        answers = np.asarray(answers).astype(np.float32)
+    if answers.shape != shape:
+        raise UserError(
+            f"{who} answered with shape {answers.shape} instead of {shape}; "
+            "nothing was counted"
+        )
+    if not np.isfinite(answers).all():
+        bad = int((~np.isfinite(answers).all(axis=1)).sum())
+        raise UserError(
+            f"{who} answered {bad} of {len(answers)} images with numbers that are not "
+            "finite; nothing was counted"
+        )
+    return answers
+
+
+def _stored(
+    ledger: Ledger, account: str, hashes: list[bytes]
+) -> Float32[np.ndarray, "b d"]:
+    """The stored answers to images, in the order of their hashes."""
+    out = np.empty((len(hashes), ledger.header.dim), np.float32)
+    for i, image in enumerate(hashes):
+        answer = ledgers.find_answer(ledger, account, image)
+        if answer is None:
+            raise ledgers.damaged(ledger.path, "an answer is missing")
+        out[i] = np.frombuffer(answer, "<f4")
+    return out
+
+
+def _call_key(key: Array | None, account: str, calls: int) -> Array | None:
+    """The key of a call, made from what is stored: a repeated call draws the same."""
+    if key is None:
+        return None
+    stream = jax.random.fold_in(key, np.uint32(zlib.crc32(account.encode())))
+    return jax.random.fold_in(stream, np.uint32(calls))
+
+
+def _pack(state: State) -> bytes:
+    # Imported where needed: flax takes seconds, and most services keep no state.
+    from flax import serialization
+
+    return serialization.msgpack_serialize(state)
+
+
+def _unpack(saved: bytes) -> State:
+    from flax import serialization
+
+    # Copies: what flax gives back lies in the bytes and cannot be written to.
+    restored = serialization.msgpack_restore(saved)
+    return {name: np.array(value) for name, value in restored.items()}

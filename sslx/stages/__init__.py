@@ -1,0 +1,43 @@
+"""The stages of an experiment. The only modules that see a config."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from sslx.engine.rundir import read_json
+from sslx.stages import probe, report, steal, victim
+from sslx.stages.experiment import resolve
+from sslx.stages.report_text import plain, table
+
+STAGES = {
+    "victim": victim.run,
+    "steal": steal.run,
+    "probe": probe.run,
+    "report": report.run,
+}
+
+
+def run(config: ConfigDict, workdir: str | Path) -> Path | None:
+    """Runs what is missing of an experiment; prints its table and where the report is.
+
+    Args:
+        config: As ``configs/default.py`` has it.
+        workdir: Root of all runs; created where missing.
+
+    Returns:
+        The report's directory, None where ``config.stages`` has no report.
+
+    Raises:
+        UserError: Something the user can mend.
+        sslx.engine.interrupt.Stopped: A signal came; what was computed is saved.
+    """
+    experiment = resolve(config, Path(workdir))
+    for stage in STAGES:
+        if stage in config.stages:
+            STAGES[stage](experiment, config)
+    if "report" not in config.stages:
+        return None
+    folder = experiment.report.path
+    print(plain(table(read_json(folder / "results.json"))))
+    print(f"report: {folder / 'report.md'}", flush=True)
+    return folder

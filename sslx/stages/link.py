@@ -1,0 +1,205 @@
+"""The one way into a finished run: rebuild its encoder from meta, load it strictly."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sslx.engine import checkpoint
+from sslx.engine.logbook import read_rows
+from sslx.engine.mesh import data_mesh, replicated, split_rows
+from sslx.engine.rundir import read_json
+from sslx.models import make_encoder
+from sslx.models.heads import make_mlp
+from sslx.models.linen import STATS_DECAY
+from sslx.types import Encoder, Params, UserError
+
+# Rows of one forward pass; fewer are padded, so that there is one program to compile.
+EMBED_BATCH = 256
+
+
+class OpenRun(NamedTuple):
+    """A run directory, opened.
+
+    Attributes:
+        path: The directory.
+        meta: meta.json; ``meta["image_shape"]`` says what images ``embed`` takes.
+        parents: Role -> directory of the run this one builds on.
+        metrics: The logged rows, one dict each.
+        embed: ``(images, output="representation") -> float32 (n, d)`` for uint8 NHWC
+            images; scaling and normalisation follow meta. ``output="projection"``
+            gives what comes after the head, where the run has one.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    parents: dict[str, Path]
+    metrics: list[dict]
+    embed: Callable[..., np.ndarray]
+
+
+def normalise(images, mean, std):
+    """float32 images in [0, 1] to what an encoder takes."""
+    return (images - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+
+
+def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises a UserError unless images are uint8 (n, *shape)."""
+    if images.dtype != np.uint8 or images.shape[1:] != tuple(shape):
+        raise UserError(
+            f"images must be uint8 of shape (n, {', '.join(map(str, shape))}), not "
+            f"{images.dtype} {images.shape}"
+        )
+
+
+def _forward(encoder: Encoder, head, mean, std):
+    mesh = data_mesh(EMBED_BATCH)
+
+    def forward(variables, images):
+        x = normalise(images.astype(jnp.float32) / 255, mean, std)
+        params, stats = variables["encoder"]["params"], variables["encoder"]["stats"]
+        features, _ = encoder.apply(params, stats, x, False)
+        if head is not None:
+            features, _ = head(variables["head"], {}, features, False)
+        return features
+
+    return jax.jit(
+        forward,
+        in_shardings=(replicated(mesh), split_rows(mesh)),
+        out_shardings=split_rows(mesh),
+    )
+
+
+def embedder(
+    encoder: Encoder, variables: Params, *, image_shape, mean, std, head=None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns ``embed(uint8 NHWC) -> float32 (n, d)``, statistics as they are.
+
+    Args:
+        encoder: The trunk.
+        variables: ``{"encoder": {"params", "stats"}, "head": params}``.
+        image_shape: (h, w, c) that ``embed`` takes.
+        mean: Normalisation, per channel.
+        std: Likewise.
+        head: ``apply`` of a projection head to put on top.
+    """
+    forward = _forward(encoder, head, mean, std)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        check_images(images, image_shape)
+        parts = []
+        for start in range(0, len(images), EMBED_BATCH):
+            chunk = images[start : start + EMBED_BATCH]
+            short = EMBED_BATCH - len(chunk)
+            padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
+            parts.append(np.asarray(forward(variables, padded))[: len(chunk)])
+        return np.concatenate(parts).astype(np.float32)
+
+    return embed
+
+
+def _example(image_shape) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+
+
+def _load_variables(path: Path, meta: dict, encoder: Encoder, head_init) -> Params:
+    """The run's weights, against the shapes that its meta calls for."""
+    key = jax.random.key(0)
+    params, stats = jax.eval_shape(encoder.init, key, _example(meta["image_shape"]))
+    like = {"params": params, "stats": stats}
+    variables = {"encoder": checkpoint.load(path, "encoder", like)}
+    if head_init is not None:
+        features = jax.ShapeDtypeStruct((1, encoder.dim), jnp.float32)
+        head, _ = jax.eval_shape(head_init, key, features)
+        items = {"params": {"projector": head}}
+        loaded = checkpoint.load(path, "head", items)
+        variables["head"] = loaded["params"]["projector"]
+    return variables
+
+
+def _embed_of(path: Path, meta: dict[str, Any], output: str):
+    if "encoder" not in meta:
+        raise UserError(f"{path} holds no encoder (a {meta['stage']} run)")
+    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
+    head_init = head_apply = None
+    if output == "projection":
+        if not meta.get("head"):
+            raise UserError(f"{path} has no projection head to answer with")
+        head_init, head_apply = make_mlp(
+            meta["head"]["widths"], dtype=meta["head"]["dtype"]
+        )
+    elif output != "representation":
+        raise UserError(f"unknown output {output!r}; known: projection, representation")
+    return embedder(
+        encoder,
+        _load_variables(path, meta, encoder, head_init),
+        image_shape=meta["image_shape"],
+        mean=meta["mean"],
+        std=meta["std"],
+        head=head_apply,
+    )
+
+
+def open_run(path: str | Path) -> OpenRun:
+    """Opens a run directory.
+
+    Weights are read when ``embed`` is first called: strictly, against the shapes that
+    meta.json calls for and the digest stored with them.
+
+    Raises:
+        UserError: No run there; from ``embed``: no encoder in it, damaged weights,
+            weights of another architecture, images of the wrong shape or type.
+    """
+    path = Path(path)
+    if not (path / "meta.json").is_file():
+        raise UserError(f"{path} is no run directory (it has no meta.json)")
+    meta = read_json(path / "meta.json")
+    workdir = path.resolve().parent.parent
+    parents = {role: workdir / name for role, name in meta["parents"].items()}
+    ready = cache(partial(_embed_of, path, meta))
+
+    def embed(images: np.ndarray, output: str = "representation") -> np.ndarray:
+        return ready(output)(images)
+
+    return OpenRun(path, meta, parents, read_rows(path), embed)
+
+
+def untrained(
+    encoder: Encoder, key: jax.Array, images: np.ndarray, *, mean, std
+) -> Params:
+    """Initial weights, with BatchNorm statistics from one pass over ``images``.
+
+    The statistics are the mean of the batches' own, each layer normalised by its
+    batch: without them an untrained network passes on features of the wrong scale.
+
+    Args:
+        encoder: The trunk.
+        key: Of the initial weights.
+        images: uint8 (n, h, w, c).
+        mean: Normalisation, per channel.
+        std: Likewise.
+
+    Returns:
+        ``{"encoder": {"params", "stats"}}``.
+    """
+    params, stats = encoder.init(key, jnp.zeros((1, *images.shape[1:]), jnp.float32))
+    zero = jax.tree.map(jnp.zeros_like, stats)
+
+    @jax.jit
+    def batch_stats(images):
+        x = normalise(images.astype(jnp.float32) / 255, mean, std)
+        moved = encoder.apply(params, zero, x, True)[1]
+        return jax.tree.map(lambda s: s / (1 - STATS_DECAY), moved)
+
+    # Whole batches only (one program); a set smaller than one is a single batch.
+    size = min(EMBED_BATCH, len(images))
+    batches = [images[i * size : (i + 1) * size] for i in range(len(images) // size)]
+    total = zero
+    for batch in batches:
+        total = jax.tree.map(jnp.add, total, batch_stats(batch))
+    stats = jax.tree.map(lambda s: s / len(batches), total)
+    return {"encoder": {"params": params, "stats": stats}}

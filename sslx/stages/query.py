@@ -1,0 +1,82 @@
+"""Asking the victim: the plan is sent to the service call by call, and paid for."""
+
+from functools import partial
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.attacks import ATTACKS
+from sslx.engine.logbook import progress
+from sslx.engine.rng import host_stream, stream
+from sslx.engine.rundir import Run, read_json, working_on, write_meta
+from sslx.service import DEFENCES, read_answers, read_counters, serve
+from sslx.stages.experiment import ACCOUNT, Cell, data_dir, pool_of
+from sslx.stages.link import open_run
+from sslx.types import UserError
+
+LEDGER = "ledger.sqlite"
+
+
+def _planned(cell: Cell, config: ConfigDict):
+    """The calls of a cell's plan, [(id, rows of the split)], and where the rows are."""
+    r = cell.responses.recipe
+    dataset, split, pool = pool_of(config, cell.pool, r["test_kept"])
+    random = host_stream(r["seed"], "plan")
+    plan = ATTACKS[cell.attack].plan(random, len(pool), r["queries"])
+    calls = [(call, pool[rows]) for call, rows in plan.calls(r["call_size"])]
+    return calls, data.load(dataset, split, data_dir(config)).images
+
+
+def ask(cell: Cell, config: ConfigDict) -> None:
+    """Sends a cell's plan to the victim behind its service."""
+    run = cell.responses
+    r = run.recipe
+    with working_on(run, f"{r['queries']} images to ask") as needed:
+        if not needed:
+            return
+        victim = open_run(run.parents["victim"].path)
+        calls, images = _planned(cell, config)
+        embed = partial(victim.embed, output=r["output"])
+        defence = DEFENCES[r["defence"]]
+        dim = embed(np.zeros((1, *victim.meta["image_shape"]), np.uint8)).shape[1]
+        service = serve(
+            run.path / LEDGER,
+            embed,
+            image_limit=r["image_limit"],
+            image_shape=tuple(victim.meta["image_shape"]),
+            dim=dim,
+            defence=defence,
+            key=stream(r["seed"], "defence"),
+        )
+        with progress(r["queries"], 0, "queries", "image") as bar:
+            for call, rows in calls:
+                service.query(ACCOUNT, images[rows], call)
+                bar.update(len(rows))
+        queries = service.counters(ACCOUNT)._asdict()
+        service.close()
+        write_meta(run, finished=True, queries=queries)
+
+
+def bill(run: Run) -> dict[str, int]:
+    """The counters of a finished responses run, as its ledger has them.
+
+    Raises:
+        UserError: The ledger is damaged, or no longer what the run ended with.
+    """
+    counters = read_counters(run.path / LEDGER, ACCOUNT)._asdict()
+    if counters != read_json(run.path / "meta.json")["queries"]:
+        raise UserError(
+            f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
+            "ask again"
+        )
+    return counters
+
+
+def answered(cell: Cell, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """The images asked and the stored answers: uint8 (n, h, w, c), float32 (n, d)."""
+    bill(cell.responses)
+    calls, images = _planned(cell, config)
+    ledger = cell.responses.path / LEDGER
+    answers = read_answers(ledger, ACCOUNT, [call for call, _ in calls])
+    return images[np.concatenate([rows for _, rows in calls])], answers

@@ -1,0 +1,74 @@
+"""Stage report: results.json, report.md and its pictures, from finished runs alone."""
+
+from ml_collections import ConfigDict
+
+from sslx.engine.logbook import read_rows
+from sslx.engine.rundir import read_json, working_on, write_json, write_meta
+from sslx.stages.experiment import Experiment
+from sslx.stages.query import bill
+from sslx.stages.report_text import markdown
+from sslx.types import UserError
+
+
+def results(experiment: Experiment) -> dict:
+    """What results.json holds.
+
+    ``accuracies`` and ``queries`` are the headline's; ``sweep`` has an entry for each
+    cell, the headline first, with the stolen encoder's accuracies and its bill.
+    """
+    rows: dict[int | None, list[dict]] = {}
+    for probe in experiment.probes:
+        meta = read_json(probe.run.path / "meta.json")
+        seed = experiment.report.recipe["seed"]
+        rows.setdefault(probe.cell, []).extend(
+            {"encoder": probe.encoder, **row, "seed": seed} for row in meta["results"]
+        )
+    sweep = [
+        {
+            "attack": cell.attack,
+            "loss": cell.loss,
+            "pool": cell.pool,
+            "budget": cell.queries,
+            "queries": bill(cell.responses),
+            "accuracies": rows[i],
+        }
+        for i, cell in enumerate(experiment.cells)
+    ]
+    order = ("victim", "stolen", "random", "pixels")
+    headline = sorted(rows[None] + rows[0], key=lambda row: order.index(row["encoder"]))
+    return {"accuracies": headline, "queries": sweep[0]["queries"], "sweep": sweep}
+
+
+def run(experiment: Experiment, config: ConfigDict) -> None:
+    """Writes the report of the experiment."""
+    report = experiment.report
+    missing = [
+        f"{parent.stage}/{parent.name}"
+        for parent in report.parents.values()
+        if not (parent.path / "meta.json").exists()
+        or not read_json(parent.path / "meta.json")["finished"]
+    ]
+    if missing:
+        raise UserError(
+            f"the report needs {missing[0]}, which is not finished; add its stage to "
+            "config.stages"
+        )
+    with working_on(report, f"{len(experiment.probes)} probes") as needed:
+        if not needed:
+            return
+        from sslx.stages import pictures  # matplotlib takes a second to import
+
+        found = results(experiment)
+        curves = {
+            "victim": read_rows(experiment.victim.path),
+            **{
+                f"stealer, {cell.loss}, {cell.queries} queries": read_rows(
+                    cell.steal.path
+                )
+                for cell in experiment.cells
+            },
+        }
+        names = pictures.draw(report.path, found, curves)
+        (report.path / "report.md").write_text(markdown(experiment, found, names))
+        write_json(report.path / "results.json", found)
+        write_meta(report, finished=True)

@@ -1,0 +1,46 @@
+"""Stage steal: ask within the budget, then train the stealer on the stored answers."""
+
+from functools import partial
+
+from ml_collections import ConfigDict
+
+from sslx.attacks import ATTACKS
+from sslx.engine.fit import fit
+from sslx.engine.rundir import working_on, write_meta
+from sslx.losses import LOSSES
+from sslx.models import make_encoder
+from sslx.stages.experiment import Cell, Experiment
+from sslx.stages.query import answered, ask
+from sslx.stages.train import encoder_meta, make_loop, make_training, make_view
+
+
+def run(experiment: Experiment, config: ConfigDict) -> None:
+    """Asks for and trains every cell, the headline first."""
+    for cell in experiment.cells:
+        ask(cell, config)
+        _train(cell, config)
+
+
+def _train(cell: Cell, config: ConfigDict) -> None:
+    r = cell.steal.recipe
+    what = f"{r['loss']} on {cell.queries} answers, {r['steps']} steps"
+    with working_on(cell.steal, what) as needed:
+        if not needed:
+            return
+        images, answers = answered(cell, config)
+        encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
+        objective = ATTACKS[cell.attack].objective(
+            encoder,
+            make_view(r),
+            partial(LOSSES[r["loss"]], **r["numbers"]),
+            answer_dim=answers.shape[1],
+            dtype=config.precision,
+        )
+        write_meta(cell.steal, finished=False, **encoder_meta(cell.steal, None))
+        arrays = {"images": images, "answers": answers}
+        fit(
+            make_training(cell.steal, objective, arrays),
+            cell.steal.path,
+            make_loop(config),
+        )
+        write_meta(cell.steal, finished=True)

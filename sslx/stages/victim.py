@@ -1,0 +1,33 @@
+"""Stage victim: self-supervised training of the encoder that will be sold."""
+
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.engine.fit import fit
+from sslx.engine.rundir import working_on, write_meta
+from sslx.models import make_encoder
+from sslx.objectives import OBJECTIVES
+from sslx.stages.experiment import Experiment, data_dir
+from sslx.stages.splits import divide
+from sslx.stages.train import encoder_meta, make_loop, make_training, make_view
+
+
+def run(experiment: Experiment, config: ConfigDict) -> None:
+    """Trains the victim on the training images that are not held out."""
+    victim = experiment.victim
+    r = victim.recipe
+    what = f"{r['objective']}, {r['steps']} steps of {r['batch_size']} images"
+    with working_on(victim, what) as needed:
+        if not needed:
+            return
+        name, place = config.victim.dataset, data_dir(config)
+        rows, _ = divide(data.ids(name, "train", place), r["held_out"], r["split_seed"])
+        encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
+        objective = OBJECTIVES[r["objective"]](
+            encoder, make_view(r), dtype=config.precision, **r["numbers"]
+        )
+        write_meta(victim, finished=False, **encoder_meta(victim, objective.head))
+        images = data.load(name, "train", place).images[rows]
+        training = make_training(victim, objective, {"images": images})
+        fit(training, victim.path, make_loop(config))
+        write_meta(victim, finished=True)
