@@ -30,8 +30,8 @@ def _parse(argv: list[str]) -> list[str]:
         _leave(str(error), 2)
     except (FileNotFoundError, IsADirectoryError):
         _leave("no such config file; write --config=configs/digits_direct.py", 2)
-    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
-        _leave(f"config: {error}", 2)
+    except Exception as error:  # the config file is a program of the user's
+        _leave(f"config: {type(error).__name__}: {error}", 2)
     if len(rest) > 1:
         _leave(f"unexpected {rest[1]!r} on the command line; flags start with --", 2)
     if _CONFIG.value is None:
@@ -41,7 +41,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Carries the experiment out."""
-    from sslx.engine.interrupt import Stopped
+    from sslx.engine.interrupt import Stopped, stop_at_once
     from sslx.engine.mesh import start
     from sslx.stages import run
     from sslx.types import UserError
@@ -50,6 +50,7 @@ def main(argv: list[str]) -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
     config = _CONFIG.value
     try:
+        stop_at_once()
         start(
             cpu_devices=config.engine.cpu_devices,
             compile_cache=config.engine.compile_cache,

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Int, Key, Num, UInt8
+from jaxtyping import Bool, Float, Int, Key, UInt8
 
 from sslx.data import augment_ops as ops
 from sslx.data.augment_ops import Image
@@ -200,9 +200,8 @@ def draw_box(
     found = fits[chosen]
     height = jnp.where(found, heights[chosen], central_h)
     width = jnp.where(found, widths[chosen], central_w)
-    # Not randint, nor permutation below: they take far longer to compile.
-    room = jnp.array([h - height, w - width]) + 1
-    top, left = jnp.floor(_uniform(place_key, (2,), 0.0, room)).astype(jnp.int32)
+    room = jnp.array([h - height, w - width])
+    top, left = jax.random.randint(place_key, (2,), 0, room + 1, jnp.int32)
     return Box(
         top=jnp.where(found, top, (h - central_h) // 2),
         left=jnp.where(found, left, (w - central_w) // 2),
@@ -219,15 +218,15 @@ def draw_jitter(
     factors = (recipe.brightness, recipe.contrast, recipe.saturation)
     lowest = jnp.array([max(0.0, 1 - s) for s in factors] + [-recipe.hue])
     highest = jnp.array([1 + s for s in factors] + [recipe.hue])
-    order = jnp.argsort(_uniform(order_key, (4,), 0.0, 1.0))
+    order = jax.random.permutation(order_key, jnp.arange(4, dtype=jnp.int32))
     return _uniform(strengths_key, (4,), lowest, highest), order
 
 
 def _uniform(
     key: Key[Array, ""],
     shape: tuple[int, ...],
-    lowest: Num[ArrayLike, "..."],
-    highest: Num[ArrayLike, "..."],
+    lowest: Float[ArrayLike, "..."],
+    highest: Float[ArrayLike, "..."],
 ) -> Float[Array, "..."]:
     # Always float32, so that switching float64 on does not change the views.
     lowest, highest = jnp.float32(lowest), jnp.float32(highest)

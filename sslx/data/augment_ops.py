@@ -62,9 +62,9 @@ def _resize_matrix(
     length = jnp.asarray(length, dtype)
     scale = length / out
     # Places are counted from the box, where float32 is finest.
-    centres = (jnp.arange(out, dtype=dtype) + 0.5) * scale
-    places = (jnp.arange(size) - start).astype(dtype) + 0.5
-    distance = jnp.abs(places[None, :] - centres[:, None])
+    centres = (jnp.arange(out, dtype=dtype)[:, None] + 0.5) * scale
+    places = (jnp.arange(size) - start).astype(dtype)[None, :] + 0.5
+    distance = jnp.abs(places - centres)
     weights = jnp.maximum(0.0, 1.0 - distance / jnp.maximum(scale, 1.0))
     weights = jnp.where((places > 0) & (places < length), weights, 0.0)
     return weights / weights.sum(axis=1, keepdims=True)
@@ -135,7 +135,7 @@ def hue(image: Image, shift: Number) -> Image:
     )
     sextant = sextant + 6.0 * jnp.asarray(shift, image.dtype)
     # Each channel is the value less a trapezium of the hue, a third of a turn apart.
-    phase = sextant[..., None] + jnp.array([5.0, 3.0, 1.0], image.dtype)
+    phase = sextant[..., None] + jnp.array([[[5.0, 3.0, 1.0]]], image.dtype)
     phase = phase - 6.0 * jnp.floor(phase / 6.0)
     trapezium = jnp.clip(jnp.minimum(phase, 4.0 - phase), 0.0, 1.0)
     return value[..., None] - chroma[..., None] * trapezium

@@ -26,12 +26,13 @@ def _build() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     small = np.round(digits.images * (255 / 16)).astype(np.uint8)  # 0..16 in the source
     # RandomState: its stream is promised never to change.
     random = np.random.RandomState(0)
-    corners = random.randint(
-        0, CANVAS - small.shape[1] + 1, (len(small), PLACEMENTS, 2)
-    )
+    # Different places for the placements of a digit, so that no image stands twice.
+    free = CANVAS - small.shape[1] + 1
+    places = random.rand(len(small), free**2).argsort(axis=1)[:, :PLACEMENTS]
+    corners = np.stack(np.divmod(places, free), axis=-1)  # (n, placements, 2)
     images = np.zeros((len(small), PLACEMENTS, CANVAS, CANVAS, 1), np.uint8)
-    for digit, places, image in zip(small, corners, images, strict=True):
-        for (top, left), canvas in zip(places, image, strict=True):
+    for digit, digit_corners, image in zip(small, corners, images, strict=True):
+        for (top, left), canvas in zip(digit_corners, image, strict=True):
             canvas[top : top + 8, left : left + 8, 0] = digit
     return images, digits.target.astype(np.int32), random.permutation(len(small))
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """The run was asked to stop and has saved what it had.
+
+    No Exception, as KeyboardInterrupt is none: whoever turns the errors of a library
+    into a message of his own must let it through.
 
     Attributes:
         signal: The signal's number.
@@ -16,6 +19,15 @@ class Stopped(Exception):
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.signal = number
+
+
+def stop_at_once() -> None:
+    """Makes SIGTERM raise ``Stopped``, for the work that saves itself as it goes."""
+
+    def leave(number, frame):
+        raise Stopped("stopped", number)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 @contextmanager

@@ -39,10 +39,8 @@ class ProbeResult(NamedTuple):
         at_edge: ``l2`` is the weakest or strongest of the grid, so the best may lie
             outside it (always so for a grid of one value).
         validation_accuracy: One entry per grid value, strongest first.
-        validation_size: Rows that chose ``l2``.
         converged: Every solve, the grid's and the last, reached the tolerance.
-        solution: The last solve, on the whole training split, for features
-            standardised as ``(features - mean) * scale``.
+        solution: The last solve; takes features as ``(features - mean) * scale``.
         mean: (d,) of the training split.
         scale: (d,) one over the standard deviation; 0 for constant features.
     """
@@ -51,7 +49,6 @@ class ProbeResult(NamedTuple):
     l2: float
     at_edge: bool
     validation_accuracy: dict[float, float]
-    validation_size: int
     converged: bool
     solution: Solution
     mean: Float[np.ndarray, " d"]
@@ -83,16 +80,13 @@ def probe(
         train_labels: Values 0 to classes - 1, two or more of them present.
         test_features: Finite, of the same width.
         classes: Number of classes.
-        l2_grid: Positive strengths, in any order; see ``fit`` for the convention.
+        l2_grid: Positive strengths, in any order; as for ``fit``.
         validation_fraction: Between 0 and 1: part of the rows, or of the groups.
-        tolerance: See ``fit``.
-        max_iterations: See ``fit``; for each solve.
+        tolerance: As for ``fit``, each time.
+        max_iterations: As for ``fit``, each time.
         seed: Of the validation part.
         groups: Rows with the same value are never divided between the two parts (the
             views of one picture); each row is its own group if not given.
-
-    Returns:
-        See ``ProbeResult``.
 
     Raises:
         UserError: Labels, features, grid or fraction are out of their range, the rows
@@ -101,10 +95,9 @@ def probe(
     Source: Chen et al. 2020 (SimCLR), appendix B.8: L-BFGS, l2 chosen on validation.
     """
     _check_finite("test", test_features)
-    _check(train_features, train_labels, classes, min(l2_grid, default=0))
+    _check(train_features, train_labels, classes, min(l2_grid, default=0.0))
     held = _validation_part(len(train_labels), validation_fraction, seed, groups)
     kwargs = dict(classes=classes, tolerance=tolerance, max_iterations=max_iterations)
-
     mean, scale = _standardiser(train_features[~held])
     fitted = (train_features[~held] - mean) * scale
     validation = (train_features[held] - mean) * scale
@@ -128,7 +121,6 @@ def probe(
         l2=best,
         at_edge=best in (min(l2_grid), max(l2_grid)),
         validation_accuracy=accuracy,
-        validation_size=int(held.sum()),
         converged=last.converged and all(s.converged for s in solutions.values()),
         solution=last,
         mean=mean,
@@ -155,20 +147,17 @@ def fit(
     Args:
         features: Finite. They are taken as they are, not standardised.
         labels: Values 0 to classes - 1, two or more of them present.
-        classes: Number of classes.
+        classes: Number of classes, present or not.
         l2: Positive; does not grow with n.
-        tolerance: Greatest absolute entry of the gradient to stop at.
+        tolerance: Greatest absolute entry of the gradient to stop at. Rounding of the
+            loss ends the search at about 1e-8 (``converged`` is then false).
         max_iterations: L-BFGS iterations at most; see ``Solution.converged``.
         start: A solution to start from; zeros if not given.
-
-    Returns:
-        The solution, converged or not: ``converged`` says which.
 
     Raises:
         UserError: l2, labels or features are out of their range.
 
-    Source: Liu and Nocedal 1989 (L-BFGS), on changed variables: the Hessian at
-    ``start`` is near the identity.
+    Source: Liu and Nocedal 1989 (L-BFGS), in variables of near unit Hessian.
     """
     _check(features, labels, classes, l2)
     features = features.astype(np.float64, copy=False)
@@ -197,22 +186,15 @@ def fit(
         jac=True,
         method="L-BFGS-B",
         callback=stop,
-        # A line search takes 20 evaluations at most: only maxiter ever limits.
-        options=dict(
-            maxiter=max_iterations, maxfun=20 * (max_iterations + 1), ftol=0, gtol=0
-        ),
+        # Of scipy's own limits maxiter alone: an iteration is 20 evaluations at most.
+        options=dict(maxiter=max_iterations, maxfun=10**9, ftol=0, gtol=0),
     )
     theta = theta + result.x.reshape(theta.shape) @ change
     loss, gradient = _objective(theta, features, labels, l2)
     norm = float(np.abs(gradient).max())
-    return Solution(
-        weights=theta[:, :-1].T.copy(),
-        bias=theta[:, -1].copy(),
-        loss=float(loss),
-        gradient_norm=norm,
-        iterations=int(result.nit),
-        converged=norm <= tolerance,
-    )
+    weights, bias = theta[:, :-1].T.copy(), theta[:, -1].copy()
+    done = norm <= tolerance
+    return Solution(weights, bias, float(loss), norm, int(result.nit), done)
 
 
 def _objective(
@@ -223,8 +205,7 @@ def _objective(
 ) -> tuple[float, Float[np.ndarray, "k e"]]:
     """Loss and gradient; theta is the weights, transposed, and the bias as last column.
 
-    The (k, n) layout makes every reduction over classes a sum of long rows: the softmax
-    takes half the time of the (n, k) one.
+    Laid out (k, n): a sum over classes adds long rows, twice as fast as (n, k).
     """
     weights, n = theta[:, :-1], len(labels)
     every = np.arange(n)
@@ -261,9 +242,8 @@ def _change_of_variables(
     """
     # An estimate is enough, and eight rows for each column give a good one.
     step = max(1, len(features) // (8 * theta.shape[1]))
-    rows = features[::step]
-    rows = np.column_stack([rows, np.ones(len(rows))])
-    probabilities = np.exp(_shifted_logits(theta, rows[:, :-1]))
+    probabilities = np.exp(_shifted_logits(theta, features[::step]))
+    rows = np.column_stack([features[::step], np.ones(probabilities.shape[1])])
     probabilities /= probabilities.sum(0)
     curvature = (probabilities * (1 - probabilities)).mean(0)
     hessian = (rows * curvature[:, None]).T @ rows / len(rows)
@@ -297,8 +277,7 @@ def _validation_part(
     n: int, fraction: float, seed: int, groups: Integer[np.ndarray, " n"] | None
 ) -> Bool[np.ndarray, " n"]:
     """Which rows are held out to choose the strength."""
-    if groups is None:
-        groups = np.arange(n)
+    groups = np.arange(n) if groups is None else groups
     units, unit_of_row = np.unique(groups, return_inverse=True)
     held = np.zeros(len(units), bool)
     order = np.random.default_rng(seed).permutation(len(units))
@@ -312,24 +291,18 @@ def _validation_part(
     return rows
 
 
-def _check_finite(name: str, features: Float[np.ndarray, "n d"]) -> None:
+def _check_finite(name: str, features) -> None:
     if not np.isfinite(features).all():
         raise UserError(f"linear probe: the {name} features hold NaN or infinity")
 
 
-def _check(
-    features: Float[np.ndarray, "n d"],
-    labels: Integer[np.ndarray, " n"],
-    classes: int,
-    l2: float,
-) -> None:
+def _check(features, labels, classes: int, l2: float) -> None:
     if not l2 > 0:
         raise UserError(f"linear probe: every l2 must be above 0, not {l2}")
     low, high = labels.min(), labels.max()
     if low < 0 or high >= classes:
         raise UserError(
-            f"linear probe: labels run from {low} to {high}, "
-            f"but must lie between 0 and {classes - 1}"
+            f"linear probe: labels run from {low} to {high}, not 0 to {classes - 1}"
         )
     if low == high:
         raise UserError(f"linear probe: the training images are all of class {low}")

@@ -82,7 +82,7 @@ def softnn(
     rows = _pairs(student, teacher)
     # Distances do not change with the origin; a central one keeps the difference of
     # large squares exact, and one scale for all rows keeps the squares in range.
-    rows = rows - jax.lax.stop_gradient(jnp.mean(rows, axis=0))
+    rows = rows - jax.lax.stop_gradient(jnp.mean(rows, axis=0, keepdims=True))
     largest = jnp.max(jnp.abs(rows))
     scale = jax.lax.stop_gradient(jnp.maximum(largest, jnp.finfo(rows.dtype).tiny))
     rows = rows / scale

@@ -115,7 +115,7 @@ def one_line(path: Path) -> Iterator[None]:
         if code & 0xFF in _SURROUNDINGS and code != sqlite3.SQLITE_IOERR_SHORT_READ:
             raise UserError(f"cannot use {path}: {error}") from error
         # A damaged name of a table can stand in the text, line breaks and all.
-        what = "".join(c for c in str(error))
+        what = "".join(c if c.isprintable() else "?" for c in str(error))
         raise damaged(path, what) from error
 
 

@@ -289,6 +289,7 @@ def changed(steal: ConfigDict, change: str) -> ConfigDict:
 
 def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
     p, place = config.probe, data_dir(config)
+    seed = f"s{config.seed}"
     _share("probe.validation", p.validation)
     _share("probe.confidence", p.confidence)
     _positive("probe", {"knn_k": p.knn_k, "tolerance": p.tolerance})
@@ -317,22 +318,18 @@ def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
         untrained = {
             key: victim.recipe[key] for key in ("encoder", "mean", "std", "seed")
         }
-        rows: list[tuple[str, int | None, dict, dict]] = [
-            ("victim", None, {}, {"encoder": victim}),
-            *(("stolen", i, {}, {"encoder": c.steal}) for i, c in enumerate(cells)),
-            ("random", None, {"untrained": untrained}, {}),
-            ("pixels", None, {}, {}),
+        rows: list[tuple[str, int | None, str, dict, dict]] = [
+            ("victim", None, seed, {}, {"encoder": victim}),
+            *(
+                ("stolen", i, f"{c.loss}-{c.queries}q-{seed}", {}, {"encoder": c.steal})
+                for i, c in enumerate(cells)
+            ),
+            ("random", None, seed, {"untrained": untrained}, {}),
+            ("pixels", None, "", {}, {}),
         ]
-        for word, cell, extra, parents in rows:
-            run = make_run(
-                victim.workdir,
-                "probe",
-                f"{word}-{info.slug}-s{config.seed}"
-                if word != "pixels"
-                else f"{word}-{info.slug}",
-                recipe | extra,
-                parents,
-            )
+        for word, cell, more, extra, parents in rows:
+            slug = "-".join(filter(None, (word, info.slug, more)))
+            run = make_run(victim.workdir, "probe", slug, recipe | extra, parents)
             probes.append(Probe(word, cell, name, run))
     return probes
 

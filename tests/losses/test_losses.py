@@ -1,0 +1,185 @@
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx.losses import LOSSES
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "losses.npz"
+KEYWORDS = {
+    "mse": [{}],
+    "infonce": [{"temperature": 0.07}, {"temperature": 0.5}],
+    "softnn": [{"temperature": 100.0}, {"temperature": 10000.0}],
+}
+CASES = [(name, kw) for name, blocks in KEYWORDS.items() for kw in blocks]
+
+
+def golden_key(name, kw):
+    return name if not kw else f"{name}@{kw['temperature']}"
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _value_and_grad(name, kw, student, teacher):
+    return jax.value_and_grad(lambda s: LOSSES[name](s, teacher, **dict(kw))[0])(
+        student
+    )
+
+
+def value_and_grad(name, kw, student, teacher):
+    return _value_and_grad(name, tuple(kw.items()), student, teacher)
+
+
+def value(name, kw, student, teacher):
+    return value_and_grad(name, kw, student, teacher)[0]
+
+
+def rows(seed, b=7, d=5):
+    draw = np.random.RandomState(seed)
+    return draw.randn(b, d), draw.randn(b, d)
+
+
+def test_every_loss_has_a_case():
+    # Catches a loss added to the table without a test.
+    assert set(LOSSES) == set(KEYWORDS)
+
+
+@pytest.mark.parametrize("name,kw", CASES)
+def test_golden_value_and_gradient(float64, name, kw):
+    # Catches any difference from the study's published code: the wrong temperature
+    # side, a missing self mask, a sum for a mean, one direction only.
+    golden = np.load(GOLDEN)
+    s, t = (jnp.asarray(golden[k], jnp.float64) for k in ("student", "teacher"))
+    got, grad = value_and_grad(name, kw, s, t)
+    key = golden_key(name, kw)
+    np.testing.assert_allclose(got, golden[key], rtol=1e-6)
+    np.testing.assert_allclose(
+        grad, golden[f"{key}/grad_student"], rtol=1e-6, atol=1e-6 * np.abs(grad).max()
+    )
+
+
+def naive_infonce(s, t, temperature):
+    """Triple loop from the equation, one anchor after the other."""
+    z = [*s, *t]
+    b, total = len(s), 0.0
+    unit = [row / np.linalg.norm(row) for row in z]
+    for i in range(2 * b):
+        partner = (i + b) % (2 * b)
+        terms = [
+            np.exp(unit[i] @ unit[k] / temperature) for k in range(2 * b) if k != i
+        ]
+        total -= np.log(np.exp(unit[i] @ unit[partner] / temperature) / sum(terms))
+    return total / (2 * b)
+
+
+def naive_softnn(s, t, temperature):
+    z = [*s, *t]
+    b, total = len(s), 0.0
+    for i in range(2 * b):
+
+        def closeness(k, i=i):
+            return np.exp(-np.sum((z[i] - z[k]) ** 2) / temperature)
+
+        everyone = sum(closeness(k) for k in range(2 * b) if k != i)
+        total -= np.log(1e-9 + closeness((i + b) % (2 * b)) / everyone)
+    return total / (2 * b)
+
+
+@pytest.mark.parametrize("seed,temperature", [(0, 0.1), (1, 0.5), (2, 2.0)])
+def test_against_loops(float64, seed, temperature):
+    # Catches errors on sizes other than the golden file's.
+    s, t = rows(seed)
+    got = value("infonce", {"temperature": temperature}, jnp.array(s), jnp.array(t))
+    np.testing.assert_allclose(got, naive_infonce(s, t, temperature), rtol=1e-12)
+    got = value("softnn", {"temperature": temperature}, jnp.array(s), jnp.array(t))
+    np.testing.assert_allclose(got, naive_softnn(s, t, temperature), rtol=1e-6)
+
+
+def test_closed_forms(float64):
+    # Catches a constant factor: mean over 2b anchors and 2b - 1 candidates.
+    b = 6
+    equal = jnp.ones((b, 4))
+    np.testing.assert_allclose(
+        value("infonce", {"temperature": 0.07}, equal, equal), np.log(2 * b - 1)
+    )
+    np.testing.assert_allclose(
+        value("softnn", {"temperature": 3.0}, equal, equal),
+        -np.log(1e-9 + 1 / (2 * b - 1)),
+    )
+    # Orthonormal rows, student = teacher: one similarity of 1, 2b - 2 of 0.
+    eye = jnp.eye(b)
+    np.testing.assert_allclose(
+        value("infonce", {"temperature": 0.5}, eye, eye),
+        np.log(1 + (2 * b - 2) * np.exp(-2)),
+    )
+    # Distances: 0 to the partner, 2 to all others.
+    np.testing.assert_allclose(
+        value("softnn", {"temperature": 0.5}, eye, eye),
+        -np.log(1e-9 + 1 / (1 + (2 * b - 2) * np.exp(-4))),
+    )
+    assert value("mse", {}, jnp.zeros((3, 2)), jnp.full((3, 2), 3.0)) == 9.0
+
+
+@pytest.mark.parametrize("name,kw", CASES)
+def test_symmetries(float64, name, kw):
+    # Catches rows compared with the wrong partner, and normalisation that is missing
+    # or that should not be there.
+    kw = {k: 0.5 for k in kw}
+    s, t = (jnp.array(x) for x in rows(3))
+    base = value(name, kw, s, t)
+    order = jnp.array([3, 0, 6, 1, 5, 2, 4])
+    np.testing.assert_allclose(value(name, kw, s[order], t[order]), base, rtol=1e-12)
+    np.testing.assert_allclose(value(name, kw, t, s), base, rtol=1e-12)
+    assert abs(value(name, kw, s[order], t) - base) > 1e-2
+    scaled = value(name, kw, 2 * s, 2 * t)
+    if name == "infonce":
+        np.testing.assert_allclose(scaled, base, rtol=1e-12)
+    else:
+        assert abs(scaled - base) > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("name,kw", CASES)
+@pytest.mark.parametrize("scale", [1e15, 1e4, 1.0, 1e-20])
+def test_finite(float64, name, kw, scale, dtype):
+    # Catches overflow of exponentials and of squares, and 0/0 at zero norms.
+    s, t = (jnp.asarray(x * scale, dtype) for x in rows(4))
+    zero = jnp.zeros_like(s)
+    for a, b in [(s, t), (s, s), (s, -s), (zero, zero), (zero, t), (s, zero)]:
+        got, grad = value_and_grad(name, kw, a, b)
+        assert jnp.isfinite(got), (scale, got)
+        assert jnp.all(jnp.isfinite(grad))
+        assert got.dtype == dtype
+
+
+def test_softnn_saturates_where_nothing_can_be_represented():
+    # Catches inf - inf where the squares of the inputs overflow float32.
+    s = jnp.array([[1e30, 0.0], [-1e30, 0.0]])
+    got, grad = value_and_grad("softnn", {"temperature": 1.0}, s, -s)
+    assert jnp.isfinite(got) and jnp.all(jnp.isfinite(grad))
+    np.testing.assert_allclose(got, -np.log(1e-9), rtol=1e-4)
+
+
+def test_float32_is_close_to_float64(float64):
+    # Catches cancellation: distances of rows far from the origin.
+    s, t = rows(5, 16, 32)
+    for name, kw in CASES:
+        exact = value(name, kw, jnp.array(s + 100), jnp.array(t + 100))
+        single = value(
+            name,
+            kw,
+            jnp.asarray(s + 100, jnp.float32),
+            jnp.asarray(t + 100, jnp.float32),
+        )
+        np.testing.assert_allclose(single, exact, rtol=2e-4)
+
+
+def test_top1(float64):
+    # Catches a metric that counts the anchor itself or ties as right.
+    eye = jnp.eye(4)
+    assert LOSSES["infonce"](eye, eye, temperature=0.1)[1]["top1"] == 1
+    assert LOSSES["infonce"](eye, eye[::-1], temperature=0.1)[1]["top1"] == 0
+    equal = jnp.ones((4, 4))
+    assert LOSSES["infonce"](equal, equal, temperature=0.1)[1]["top1"] == 0
