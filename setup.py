@@ -25,6 +25,7 @@ setup(
         "scipy",
         "tensorboardX",
         "tensorflow-datasets>=4.9.9",
+        "threadpoolctl",
         "tqdm",
     ],
     extras_require={
