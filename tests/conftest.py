@@ -16,7 +16,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_configure(config):
-    """Compiled programs are kept between test runs, and for the programs tests start."""
+    """Keeps compiled programs between test runs, and for the programs tests start."""
     cache = os.environ.setdefault(
         "JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla"))
     )

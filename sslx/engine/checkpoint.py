@@ -91,6 +91,10 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return missing + extra + differ
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}"
+
+
 def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> Any:
     """Restores one item of a run's latest checkpoint.
 
@@ -119,7 +123,7 @@ def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> A
         with ocp.StandardCheckpointer() as checkpointer:
             stored = checkpointer.metadata(folder / item).item_metadata.tree
     except Exception as error:  # whatever a reader of broken files may raise
-        raise UserError(f"{damaged} ({type(error).__name__})") from None
+        raise UserError(f"{damaged} ({_first_line(error)})") from None
     differences = _differences(_leaves(stored), _leaves(template))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -134,7 +138,7 @@ def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> A
             expected = reader.restore(folder / "digest")[item]
         intact = digest(tree) == expected
     except Exception as error:
-        raise UserError(f"{damaged} ({type(error).__name__})") from None
+        raise UserError(f"{damaged} ({_first_line(error)})") from None
     if not intact:
         raise UserError(f"{damaged} (the {item}'s digest differs)")
     return tree

@@ -61,13 +61,15 @@ class Training(NamedTuple):
 
 def _items(state: State) -> dict[str, Any]:
     """What a checkpoint holds of a state."""
-    rest = {
+    trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
+    items = {"state": state, "encoder": trunk}
+    head = {
         kind: {k: v for k, v in tree.items() if k != "encoder"}
         for kind, tree in (("params", state.params), ("stats", state.stats))
     }
-    trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
-    items = {"state": state, "encoder": trunk, "head": rest}
-    return {k: tree for k, tree in items.items() if jax.tree.leaves(tree)}
+    # Only the parts that are there, which are those its module will ask for.
+    head = {kind: tree for kind, tree in head.items() if tree}
+    return items | ({"head": head} if head else {})
 
 
 def _stepper(t: Training, loop: Loop, mesh):

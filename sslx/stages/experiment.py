@@ -100,7 +100,7 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
     return block
 
 
-def _positive(section: str, values: dict[str, float]) -> None:
+def _positive(section: str, values: dict[str, Any]) -> None:
     for key, value in values.items():
         if not value > 0:
             raise UserError(f"{section}.{key} must be above 0, not {value}")
@@ -172,7 +172,7 @@ def _victim(config: ConfigDict, workdir: Path, place: str | None) -> Run:
 
 
 def pool_of(
-    config: ConfigDict, pool: str, test_kept: float
+    config: ConfigDict, pool: str, test_kept: float | None
 ) -> tuple[str, str, np.ndarray]:
     """The attacker's images: (data set, split, rows of the split)."""
     place, victims = data_dir(config), config.victim.dataset
@@ -180,7 +180,7 @@ def pool_of(
         ids = data.ids(victims, "train", place)
         _, rows = divide(ids, config.data.held_out, config.data.split_seed)
         return victims, "train", rows
-    if pool == "test":
+    if pool == "test" and test_kept is not None:
         _share("steal.test_kept", test_kept)
         ids = data.ids(victims, "test", place)
         rows, _ = divide(ids, test_kept, config.data.split_seed)

@@ -42,14 +42,17 @@ class OpenRun(NamedTuple):
     embed: Callable[..., np.ndarray]
 
 
-def normalise(images, mean, std):
-    """float32 images in [0, 1] to what an encoder takes."""
-    return (images - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+def normalise(images: jax.Array, mean: list[float], std: list[float]) -> jax.Array:
+    """float32 images (b, h, w, c) in [0, 1] to what an encoder takes."""
+    shift, scale = (
+        jnp.asarray(v, jnp.float32).reshape(1, 1, 1, -1) for v in (mean, std)
+    )
+    return (images - shift) / scale
 
 
 def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raises a UserError unless images are uint8 (n, *shape)."""
-    if images.dtype != np.uint8 or images.shape[1:] != tuple(shape):
+    if images.dtype != np.uint8 or images.shape[1:] != shape:
         raise UserError(
             f"images must be uint8 of shape (n, {', '.join(map(str, shape))}), not "
             f"{images.dtype} {images.shape}"
@@ -137,7 +140,7 @@ def _embed_of(path: Path, meta: dict[str, Any], output: str):
     return embedder(
         encoder,
         _load_variables(path, meta, encoder, head_init),
-        image_shape=meta["image_shape"],
+        image_shape=tuple(meta["image_shape"]),
         mean=meta["mean"],
         std=meta["std"],
         head=head_apply,

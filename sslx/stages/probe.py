@@ -40,7 +40,7 @@ def _embedding(run: Run, train_images: np.ndarray):
     how = {"mean": meta["mean"], "std": meta["std"]}
     key = stream(meta["seed"], "untrained")
     variables = untrained(encoder, key, train_images, **how)
-    return embedder(encoder, variables, image_shape=r["image_shape"], **how)
+    return embedder(encoder, variables, image_shape=tuple(r["image_shape"]), **how)
 
 
 def _evaluate(run: Run, dataset: str, place: str | None) -> list[dict]:

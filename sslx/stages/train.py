@@ -14,7 +14,8 @@ from sslx.types import Objective
 
 def make_view(recipe: dict):
     """``view(key, images)``: a random view of each uint8 image, normalised."""
-    preset = Recipe(**recipe["augment"])
+    pairs = recipe["augment"].items()  # JSON has made lists of the tuples
+    preset = Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in pairs})
 
     def view(key: jax.Array, images: jax.Array) -> jax.Array:
         views = augment_batch(key, images, preset)

@@ -1,0 +1,211 @@
+"""What a user sees who got something wrong: one line, and nothing lost."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from sslx import data
+from tests import tiny
+
+OUT = "--config.stages=('victim',)"
+
+
+def message(workdir, *more, code=None, **kw):
+    """The one line that the program ends with; log lines of runs before it aside."""
+    done = tiny.launch(workdir, *more, **kw)
+    lines = [
+        line
+        for line in done.stderr.splitlines()
+        if line.strip() and not re.match(r"\[\w+\] |.*?\d+%\|", line)
+    ]
+    assert len(lines) == 1, done.stderr
+    assert done.returncode == code if code else done.returncode > 0
+    assert "report:" not in done.stdout
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    "flags,expected",
+    [
+        (["--config.victm.steps=3"], "victm"),
+        (["--config.steal.queries=many"], "invalid literal for int.*'many'"),
+        (["--config.steal.queries=1.5"], "invalid literal for int.*'1.5'"),
+        (["stray"], "unexpected 'stray'"),
+        (["--nonsense"], "nonsense"),
+        (
+            ["--config.steal.loss=mze"],
+            "unknown loss 'mze'; known: infonce, mse, softnn",
+        ),
+        (["--config.victim.encoder=vgg"], "unknown encoder 'vgg'; known: conv3"),
+        (["--config.victim.objective=x"], "unknown objective 'x'; known: simclr"),
+        (["--config.steal.attack=x"], "unknown attack 'x'; known: direct"),
+        (["--config.victim.augment=x"], "unknown augmentation preset 'x'; known: mild"),
+        (["--config.victim.dataset=mnist"], "unknown data set 'mnist'; known: digits"),
+        (["--config.victim.optim.name=x"], "unknown optimiser 'x'; known: adam"),
+        (["--config.service.defence=x"], "unknown defence 'x'; known: none"),
+        (["--config.stages=('steel',)"], "unknown stage 'steel'; known: victim"),
+        (["--config.steal.queries=1351"], "1351.*only 1350"),
+        (["--config.service.image_limit=5"], "image_limit is 5.*queries is 300"),
+        (["--config.steal.also=('los=mse',)"], "'los=mse' is not KEY=VALUE"),
+        (["--config.steal.also=('queries=x',)"], "'queries=x' is not of type int"),
+        (["--config.data.held_out=1.5"], "held_out must lie between 0 and 1"),
+        (["--config.victim.dataset=npz:/nowhere.npz"], "no file /nowhere.npz"),
+    ],
+)
+def test_bad_flags(tmp_path, flags, expected):
+    # Catches tracebacks, help texts and library warnings in place of one line.
+    line = message(tmp_path / "w", *flags)
+    assert line.startswith("sslx: ") and re.search(expected, line), line
+    assert not (tmp_path / "w").exists()  # said before anything was begun
+
+
+def test_config_files(tmp_path):
+    # Catches ml_collections' own listing of all the places it looked in.
+    none = {"settings": {}}
+    assert "--config=configs/" in message(tmp_path, config=None, **none)
+    line = message(tmp_path, config="configs/nowhere.py", **none)
+    assert "configs/nowhere.py" in line and "no such config file" in line
+    broken = tmp_path / "broken.py"
+    broken.write_text("def get_config():\n    return undefined\n")
+    assert "undefined" in message(tmp_path, config=broken, **none)
+    broken.write_text("x = 1\n")
+    assert "get_config" in message(tmp_path, config=broken, **none)
+
+
+def test_workdir_under_a_file(tmp_path):
+    # Catches a traceback of mkdir.
+    (tmp_path / "file").write_text("")
+    line = message(tmp_path / "file" / "w", OUT)
+    assert "file" in line and "directory" in line
+
+
+def save(path, **changes):
+    split = data.load("digits", "test")
+    arrays = {
+        "train_images": split.images[:200],
+        "train_labels": split.labels[:200],
+        "test_images": split.images[200:300],
+        "test_labels": split.labels[200:300],
+    } | changes
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+
+
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        ({"test_labels": None}, "lacks test_labels"),
+        ({"train_images": np.zeros((0, 12, 12, 1), np.uint8)}, "train_images is empty"),
+        ({"train_images": np.zeros((200, 12, 12, 1))}, "must be uint8.*float64"),
+        ({"train_labels": np.zeros(5, int)}, r"integers of shape \(200,\)"),
+        ({"test_images": np.zeros((100, 8, 8, 1), np.uint8)}, "differ in shape"),
+        ({"test_labels": np.full(100, -1)}, "must be 0 or more"),
+        ({"train_labels": np.full(200, None)}, "not a readable npz"),
+    ],
+)
+def test_malformed_npz(tmp_path, changes, expected):
+    # Catches a file that is believed before it is looked at.
+    path = tmp_path / "set.npz"
+    save(path, **changes)
+    with pytest.raises(data.UserError, match=expected) as error:
+        data.describe(f"npz:{path}")
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_npz_that_is_none(tmp_path):
+    # Catches the errors of zip and of numpy passed on.
+    path = tmp_path / "set.npz"
+    for content in (b"", b"no zip", b"PK\x03\x04 cut short"):
+        path.write_bytes(content)
+        with pytest.raises(data.UserError, match="not a readable npz"):
+            data.describe(f"npz:{path}")
+    np.save(tmp_path / "plain.npy", np.zeros(3))
+    with pytest.raises(data.UserError, match="not a readable npz"):
+        data.describe(f"npz:{tmp_path / 'plain.npy'}")
+    path.write_bytes(b"")
+    line = message(tmp_path / "w", f"--config.victim.dataset=npz:{path}")
+    assert "not a readable npz" in line
+
+
+def test_nan_loss(tmp_path):
+    # Catches a run that goes on with weights that are no numbers.
+    line = message(
+        tmp_path,
+        "--config.victim.optim.learning_rate=1e30",
+        "--config.victim.optim.name=sgd",
+        OUT,
+    )
+    assert re.search(r"step \d+: the loss is (nan|inf)", line), line
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A workdir with a finished victim and its answers."""
+    workdir = tmp_path_factory.mktemp("finished")
+    done = tiny.launch(workdir, "--config.stages=('victim','steal')")
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+@pytest.fixture
+def workdir(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "w")
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
+def largest(folder):
+    return max(
+        (p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    )
+
+
+def only(workdir, stage):
+    (run,) = (workdir / stage).iterdir()
+    return run
+
+
+MORE = ("--config.steal.queries=299", "--config.stages=('victim','steal')")
+OTHER = ("--config.steal.loss=infonce", "--config.stages=('victim','steal')")
+
+
+def test_flipped_byte_in_the_weights(workdir):
+    # Catches a service that answers with damaged weights.
+    encoder = only(workdir, "victim") / "ckpt" / "12" / "encoder"
+    flip(largest(encoder))
+    assert "damaged" in message(workdir, *MORE)
+
+
+def test_truncated_checkpoint(workdir):
+    # Catches the reader's traceback, and a run computed anew without a word.
+    encoder = only(workdir, "victim") / "ckpt" / "12" / "encoder"
+    for path in encoder.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = sorted(workdir.rglob("ckpt/*"))
+    assert "damaged; delete that folder" in message(workdir, *MORE)
+    assert sorted(workdir.rglob("ckpt/*")) == before
+
+
+def test_flipped_byte_in_the_answers(workdir):
+    # Catches a stealer trained on answers that the victim never gave.
+    flip(only(workdir, "responses") / "ledger.sqlite")
+    line = message(workdir, *OTHER)
+    assert "ledger.sqlite is damaged" in line and "to ask again" in line
+
+
+def test_checkpoint_of_another_architecture(workdir, tmp_path):
+    # Catches weights loaded by position or by what names they share.
+    other = tmp_path / "other"
+    done = tiny.launch(other, "--config.victim.encoder_kw.conv3.width=4", OUT)
+    assert done.returncode == 0, done.stderr
+    target = only(workdir, "victim") / "ckpt"
+    shutil.rmtree(target)
+    shutil.copytree(only(other, "victim") / "ckpt", target)
+    line = message(workdir, *MORE)
+    assert "does not fit the model" in line and "conv1/kernel" in line

@@ -1,0 +1,216 @@
+import json
+
+import numpy as np
+import pytest
+
+import sslx
+from sslx import data
+from sslx.stages import run
+from sslx.stages.experiment import pool_of, resolve
+from sslx.stages.query import answered
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="module")
+def report(workdir):
+    """A finished experiment with a second loss and a smaller budget."""
+    also = ("loss=infonce", "queries=90")
+    return run(tiny.config(steal__also=also), workdir)
+
+
+def read(folder, name="results.json"):
+    return json.loads((folder / name).read_text())
+
+
+def test_results(report):
+    # Catches a row left out, intervals off, a budget that is not exact, times among
+    # the counters.
+    found = read(report)
+    rows = {(r["encoder"], r["evaluator"]): r for r in found["accuracies"]}
+    assert set(rows) == {
+        (e, v)
+        for e in ("victim", "stolen", "random", "pixels")
+        for v in ("linear", "knn")
+    }
+    assert len(found["accuracies"]) == 8
+    for row in found["accuracies"]:
+        low, high = row["interval"]
+        assert 0 <= low < row["accuracy"] < high <= 1
+        assert (row["dataset"], row["n_test"], row["seed"]) == ("digits", 1341, 0)
+    assert found["queries"] == {
+        "unique_images": 300,
+        "images": 300,
+        "calls": 5,
+        "values": 300 * 32,
+        "limit": 300,
+    }
+    cells = [(c["loss"], c["budget"], c["queries"]["images"]) for c in found["sweep"]]
+    assert cells == [("mse", 300, 300), ("infonce", 300, 300), ("mse", 90, 90)]
+
+
+def test_layout(report, workdir):
+    # Catches files strewn between the runs, and runs that a loss does not share.
+    stages = {p.name: sorted(q.name for q in p.iterdir()) for p in workdir.iterdir()}
+    assert set(stages) == {"victim", "responses", "steal", "probe", "report"}
+    counts = {stage: len(names) for stage, names in stages.items()}
+    assert counts == {
+        "victim": 1,
+        "responses": 2,
+        "steal": 3,
+        "probe": 6,
+        "report": 1,
+    }
+    assert {p.name for p in report.iterdir()} >= {
+        "results.json",
+        "report.md",
+        "accuracy0.png",
+        "queries0.png",
+        "curves.png",
+        "meta.json",
+        "config.json",
+    }
+    text = (report / "report.md").read_text()
+    for picture in ("accuracy0.png", "queries0.png", "curves.png"):
+        assert f"({picture})" in text
+        assert (report / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def touched(workdir):
+    return {
+        p.relative_to(workdir): p.stat().st_mtime_ns
+        for p in workdir.rglob("*")
+        if p.is_file()
+    }
+
+
+def test_again_changes_nothing(report, workdir, capsys):
+    # Catches a finished stage that is done again.
+    before = touched(workdir)
+    assert (
+        run(tiny.config(steal__also=("loss=infonce", "queries=90")), workdir) == report
+    )
+    assert touched(workdir) == before
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == f"report: {report / 'report.md'}"
+    assert out[0].split()[:3] == ["data", "set", "encoder"]
+
+
+def test_what_a_change_reuses(report, workdir):
+    # Catches a fingerprint with too much in it (nothing shared) or too little (an old
+    # result under a new setting).
+    base = resolve(tiny.config(), workdir)
+
+    def same(**changes):
+        other = resolve(tiny.config(**changes), workdir)
+        return (
+            other.victim == base.victim,
+            other.cells[0].responses == base.cells[0].responses,
+            other.cells[0].steal == base.cells[0].steal,
+            other.report == base.report,
+        )
+
+    assert same() == (True, True, True, True)
+    assert same(steal__loss="infonce") == (True, True, False, False)
+    assert same(steal__steps=13) == (True, True, False, False)
+    assert same(steal__queries=299) == (True, False, False, False)
+    assert same(service__call_size=32) == (True, False, False, False)
+    assert same(service__output="projection") == (True, False, False, False)
+    assert same(victim__steps=13) == (False, False, False, False)
+    assert same(victim__augment="none") == (False, False, False, False)
+    assert same(data__split_seed=1) == (False, False, False, False)
+    assert same(seed=1) == (False, False, False, False)
+    assert same(probe__knn_k=5) == (True, True, True, False)
+    # Numbers of what is not chosen, and how a run is carried out, do not matter.
+    assert same(steal__loss_kw__infonce__temperature=0.3) == (True,) * 4
+    assert same(engine__save_every=7, engine__cpu_devices=2) == (True,) * 4
+    resolved = resolve(tiny.config(), workdir.parent / "elsewhere")
+    assert resolved.report.name == base.report.name
+
+
+def test_the_chain_is_linked(report, workdir):
+    # Catches a stealer trained on other answers than the victim's to the images asked,
+    # or with a query too many.
+    c = tiny.config()
+    experiment = resolve(c, workdir)
+    cell = experiment.cells[0]
+    images, answers = answered(cell, c)
+    victim = sslx.open_run(experiment.victim.path)
+    np.testing.assert_allclose(answers, victim.embed(images), atol=1e-5)
+    dataset, split, rows = pool_of(c, "held_out", 0.1)
+    pool = {image.tobytes() for image in data.load(dataset, split).images[rows]}
+    assert {image.tobytes() for image in images} <= pool
+    steal = sslx.open_run(cell.steal.path)
+    assert steal.parents["responses"] == cell.responses.path.resolve()
+    assert len(steal.metrics) == 12
+    assert steal.meta["finished"] and steal.meta["image_shape"] == [12, 12, 1]
+    assert steal.embed(images[:3]).shape == (3, 32)
+
+
+def test_victim_images_are_not_for_the_attacker(workdir):
+    # Catches a held-out part that overlaps what the victim trained on, by row or by
+    # digit.
+    from sslx.stages.splits import divide
+
+    ids = data.ids("digits", "train")
+    kept, out = divide(ids, 1 / 3, 0)
+    assert (len(kept), len(out)) == (2700, 1350)
+    assert set(ids[kept]).isdisjoint(ids[out])
+    assert sorted([*kept, *out]) == list(range(4050))
+    assert set(ids).isdisjoint(data.ids("digits", "test"))
+
+
+def test_projection_and_a_narrower_stealer(workdir):
+    # Catches a service that answers with representations whatever is asked, and a
+    # stealer whose width must equal the answers'.
+    c = tiny.config(
+        service__output="projection",
+        steal__encoder_kw__conv3__width=4,
+        stages=("victim", "steal"),
+    )
+    assert run(c, workdir) is None
+    experiment = resolve(c, workdir)
+    images, answers = answered(experiment.cells[0], c)
+    victim = sslx.open_run(experiment.victim.path)
+    assert answers.shape == (300, 128)
+    want = victim.embed(images, output="projection")
+    np.testing.assert_allclose(answers, want, atol=1e-5)
+    stolen = sslx.open_run(experiment.cells[0].steal.path)
+    assert stolen.embed(images[:2]).shape == (2, 16)
+
+
+def test_pool_from_the_test_split(workdir):
+    # Catches figures on images that were for sale.
+    c = tiny.config(steal__pool="test", steal__test_kept=0.25)
+    found = read(run(c, workdir))
+    assert {row["n_test"] for row in found["accuracies"]} == {336}  # 112 digits of 447
+    _, split, rows = pool_of(c, "test", 0.25)
+    assert split == "test" and len(rows) == 1341 - 336
+    ids = data.ids("digits", "test")
+    from sslx.stages.splits import divide
+
+    sold, kept = divide(ids, 0.25, 0)
+    assert np.array_equal(sold, rows) and set(ids[sold]).isdisjoint(ids[kept])
+
+
+def test_another_set_as_pool(workdir, tmp_path):
+    # Catches a pool that is always the victim's own data.
+    train = data.load("digits", "test")
+    np.savez(
+        tmp_path / "own.npz",
+        train_images=255 - train.images[:100],
+        train_labels=train.labels[:100],
+        test_images=train.images[:10],
+        test_labels=train.labels[:10],
+    )
+    name = f"npz:{tmp_path / 'own.npz'}"
+    c = tiny.config(steal__pool=name, steal__queries=100, stages=("victim", "steal"))
+    run(c, workdir)
+    images, _ = answered(resolve(c, workdir).cells[0], c)
+    assert {i.tobytes() for i in images} == {
+        i.tobytes() for i in 255 - train.images[:100]
+    }

@@ -1,0 +1,91 @@
+"""A killed experiment ends as one that nothing disturbed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+
+import sslx
+from sslx import data
+from sslx.service import read_counters
+from tests import tiny
+
+SETTINGS = tiny.SETTINGS | {"victim.steps": 40, "steal.steps": 40}
+
+
+def outcome(workdir):
+    """All that must be equal: weights, rows, ledger, results."""
+    out = {}
+    images = data.load("digits", "test").images[:50]
+    for stage in ("victim", "steal"):
+        (path,) = (workdir / stage).iterdir()
+        run = sslx.open_run(path)
+        out[stage] = (path.name, run.embed(images).tobytes(), run.metrics)
+    (path,) = (workdir / "responses").iterdir()
+    out["ledger"] = read_counters(path / "ledger.sqlite", "attacker")
+    (path,) = (workdir / "report").iterdir()
+    out["results"] = json.loads((path / "results.json").read_text())
+    return out
+
+
+def run_with_kills(workdir, delays, settings=SETTINGS):
+    """Launches again and again, killed after each delay; returns the kills that hit."""
+    hits = 0
+    for delay in [*delays, None]:
+        process = subprocess.Popen(
+            tiny.command(workdir, settings=settings),
+            cwd=tiny.ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if delay is not None:
+            # From the first sign of work on, since starting up takes most of the time.
+            process.stderr.readline()
+            time.sleep(delay)
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                hits += 1
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return hits
+
+
+def test_kills_change_nothing(tmp_path):
+    # Catches whatever is not a function of the step: order, keys, optimiser state,
+    # rows logged twice, answers paid for twice.
+    assert run_with_kills(tmp_path / "straight", []) == 0
+    draw = random.Random(0)
+    delays = [draw.uniform(0.5, 6) for _ in range(3)]
+    assert run_with_kills(tmp_path / "killed", delays) >= 1
+    want, got = outcome(tmp_path / "straight"), outcome(tmp_path / "killed")
+    assert got == want
+    assert [row["step"] for row in got["victim"][2]] == list(range(1, 41))
+    assert np.isfinite([row["loss"] for row in got["steal"][2]]).all()
+
+
+def test_two_processes_share_one_experiment(tmp_path):
+    # Catches work done twice, or two processes writing into one run.
+    first, second = (
+        subprocess.Popen(
+            tiny.command(tmp_path),
+            cwd=tiny.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    ends = [p.communicate(timeout=300) for p in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], ends
+    assert ends[0][0] == ends[1][0]  # the same table
+    told = ends[0][1] + ends[1][1]
+    assert "is held by process" in told
+    assert told.count("] simclr-conv3-digits-s0-") >= 2
+    (path,) = (tmp_path / "victim").iterdir()
+    rows = [row["step"] for row in sslx.open_run(path).metrics]
+    assert rows == list(range(1, 13))

@@ -1,0 +1,53 @@
+"""The digits experiment, small enough for tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from configs import digits_direct
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = {
+    "victim.steps": 12,
+    "victim.encoder_kw.conv3.width": 8,
+    "steal.steps": 12,
+    "steal.encoder_kw.conv3.width": 8,
+    "steal.queries": 300,
+    "steal.also": (),
+    "service.call_size": 64,
+    "probe.l2_grid": (1e-2, 1e-1),
+    "engine.save_every": 4,
+    "engine.log_every": 1,
+}
+
+
+def config(**changes):
+    """The experiment in process; keys of changes have __ for dots."""
+    c = digits_direct.get_config()
+    for key, value in (SETTINGS | changes).items():
+        *path, last = key.replace("__", ".").split(".")
+        section = c
+        for name in path:
+            section = section[name]
+        section[last] = value
+    return c
+
+
+def command(workdir, *more, config="configs/digits_direct.py", settings=SETTINGS):
+    """The same on the command line; later flags win."""
+    flags = [f"--config.{key}={value}" for key, value in settings.items()]
+    first = [f"--config={config}"] if config else []
+    return [sys.executable, "launch.py", *first, f"--workdir={workdir}", *flags, *more]
+
+
+def launch(workdir, *more, env=None, **kw):
+    """Runs the program to its end; returns the finished process."""
+    return subprocess.run(
+        command(workdir, *more, **kw),
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
