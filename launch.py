@@ -24,18 +24,29 @@ def _leave(message: str, code: int) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     """Parses the flags; whatever is wrong with them ends the program in one line."""
+    # Looked at first: the flag's own message lists every place it has tried.
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    values = [
+        value or following
+        for (flag, _, value), following in ((a.partition("="), b) for a, b in pairs)
+        if flag in ("--config", "-config")
+    ]
+    wants_help = any(a.lstrip("-").startswith("help") for a in argv[1:])
+    if not values and not wants_help:
+        _leave("say which experiment: --config=configs/digits_direct.py", 2)
+    path = values[-1].partition(":")[0] if values else ""
+    if values and not os.path.isfile(path):
+        _leave(
+            f"no config file {path!r}; there is --config=configs/digits_direct.py", 2
+        )
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
         _leave(str(error), 2)
-    except (FileNotFoundError, IsADirectoryError):
-        _leave("no such config file; write --config=configs/digits_direct.py", 2)
     except Exception as error:  # the config file is a program of the user's
         _leave(f"config: {type(error).__name__}: {error}", 2)
     if len(rest) > 1:
         _leave(f"unexpected {rest[1]!r} on the command line; flags start with --", 2)
-    if _CONFIG.value is None:
-        _leave("say which experiment: --config=configs/digits_direct.py", 2)
     return rest
 
 

@@ -1,0 +1,1 @@
+"""Experiments, one file each; ``default.py`` has every key."""

@@ -61,7 +61,6 @@ def get_config() -> ConfigDict:
     c.service.image_limit = config_dict.placeholder(int)  # None: steal.queries
     c.service.call_size = 256  # images the attacker sends in one call
     c.service.defence = "none"
-    c.service.defence_kw = {"none": {}}
 
     c.steal = ConfigDict()
     c.steal.attack = "direct"

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from sslx import data
+from sslx.stages.experiment import resolve
+from sslx.types import UserError
 from tests import tiny
 
 OUT = "--config.stages=('victim',)"
@@ -38,19 +40,7 @@ def message(workdir, *more, code=None, **kw):
             ["--config.steal.loss=mze"],
             "unknown loss 'mze'; known: infonce, mse, softnn",
         ),
-        (["--config.victim.encoder=vgg"], "unknown encoder 'vgg'; known: conv3"),
-        (["--config.victim.objective=x"], "unknown objective 'x'; known: simclr"),
-        (["--config.steal.attack=x"], "unknown attack 'x'; known: direct"),
-        (["--config.victim.augment=x"], "unknown augmentation preset 'x'; known: mild"),
-        (["--config.victim.dataset=mnist"], "unknown data set 'mnist'; known: digits"),
-        (["--config.victim.optim.name=x"], "unknown optimiser 'x'; known: adam"),
-        (["--config.service.defence=x"], "unknown defence 'x'; known: none"),
-        (["--config.stages=('steel',)"], "unknown stage 'steel'; known: victim"),
         (["--config.steal.queries=1351"], "1351.*only 1350"),
-        (["--config.service.image_limit=5"], "image_limit is 5.*queries is 300"),
-        (["--config.steal.also=('los=mse',)"], "'los=mse' is not KEY=VALUE"),
-        (["--config.steal.also=('queries=x',)"], "'queries=x' is not of type int"),
-        (["--config.data.held_out=1.5"], "held_out must lie between 0 and 1"),
         (["--config.victim.dataset=npz:/nowhere.npz"], "no file /nowhere.npz"),
     ],
 )
@@ -61,12 +51,44 @@ def test_bad_flags(tmp_path, flags, expected):
     assert not (tmp_path / "w").exists()  # said before anything was begun
 
 
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        ({"victim.encoder": "vgg"}, "unknown encoder 'vgg'; known: conv3"),
+        ({"victim.objective": "x"}, "unknown objective 'x'; known: simclr"),
+        ({"steal.attack": "x"}, "unknown attack 'x'; known: direct"),
+        ({"victim.augment": "x"}, "unknown augmentation preset 'x'; known: mild"),
+        ({"victim.dataset": "mnist"}, "unknown data set 'mnist'; known: digits"),
+        ({"victim.optim.name": "x"}, "unknown optimiser 'x'; known: adam"),
+        ({"service.defence": "x"}, "unknown defence 'x'; known: none"),
+        ({"service.output": "x"}, "unknown service.output 'x'; known: projection"),
+        ({"stages": ("steel",)}, "unknown stage 'steel'; known: victim"),
+        ({"service.image_limit": 5}, "image_limit is 5.*queries is 300"),
+        ({"steal.also": ("los=mse",)}, "'los=mse' is not KEY=VALUE"),
+        ({"steal.also": ("queries=x",)}, "'queries=x' is not of type int"),
+        ({"data.held_out": 1.5}, "held_out must lie between 0 and 1"),
+        ({"steal.pool": "test", "steal.test_kept": 0.0}, "test_kept must lie"),
+        ({"data.std": (0.0,)}, "data.std.* must be above 0"),
+        ({"data.mean": (0.0, 0.0)}, "data.mean must hold 1 or 1 numbers"),
+        ({"victim.batch_size": 0}, "victim.batch_size must be above 0"),
+        ({"probe.l2_grid": ()}, "l2_grid entries must be above 0"),
+        ({"precision": "float16"}, "float32 or bfloat16"),
+        ({"seed": -1}, "seed must be 0 or more"),
+    ],
+)
+def test_bad_settings(tmp_path, changes, expected):
+    # Catches a setting that fails only after an hour of training.
+    with pytest.raises(UserError, match=expected) as error:
+        resolve(tiny.config(**changes), tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_config_files(tmp_path):
     # Catches ml_collections' own listing of all the places it looked in.
     none = {"settings": {}}
     assert "--config=configs/" in message(tmp_path, config=None, **none)
     line = message(tmp_path, config="configs/nowhere.py", **none)
-    assert "configs/nowhere.py" in line and "no such config file" in line
+    assert "no config file 'configs/nowhere.py'" in line
     broken = tmp_path / "broken.py"
     broken.write_text("def get_config():\n    return undefined\n")
     assert "undefined" in message(tmp_path, config=broken, **none)
@@ -108,7 +130,7 @@ def test_malformed_npz(tmp_path, changes, expected):
     # Catches a file that is believed before it is looked at.
     path = tmp_path / "set.npz"
     save(path, **changes)
-    with pytest.raises(data.UserError, match=expected) as error:
+    with pytest.raises(UserError, match=expected) as error:
         data.describe(f"npz:{path}")
     assert "\n" not in str(error.value) and str(path) in str(error.value)
 
@@ -118,10 +140,10 @@ def test_npz_that_is_none(tmp_path):
     path = tmp_path / "set.npz"
     for content in (b"", b"no zip", b"PK\x03\x04 cut short"):
         path.write_bytes(content)
-        with pytest.raises(data.UserError, match="not a readable npz"):
+        with pytest.raises(UserError, match="not a readable npz"):
             data.describe(f"npz:{path}")
     np.save(tmp_path / "plain.npy", np.zeros(3))
-    with pytest.raises(data.UserError, match="not a readable npz"):
+    with pytest.raises(UserError, match="not a readable npz"):
         data.describe(f"npz:{tmp_path / 'plain.npy'}")
     path.write_bytes(b"")
     line = message(tmp_path / "w", f"--config.victim.dataset=npz:{path}")

@@ -14,7 +14,7 @@ from sslx import data
 from sslx.service import read_counters
 from tests import tiny
 
-SETTINGS = tiny.SETTINGS | {"victim.steps": 40, "steal.steps": 40}
+SETTINGS = tiny.SETTINGS | {"victim.steps": 24, "steal.steps": 24}
 
 
 def outcome(workdir):
@@ -60,11 +60,11 @@ def test_kills_change_nothing(tmp_path):
     # rows logged twice, answers paid for twice.
     assert run_with_kills(tmp_path / "straight", []) == 0
     draw = random.Random(0)
-    delays = [draw.uniform(0.5, 6) for _ in range(3)]
+    delays = [draw.uniform(0.5, 6) for _ in range(2)]
     assert run_with_kills(tmp_path / "killed", delays) >= 1
     want, got = outcome(tmp_path / "straight"), outcome(tmp_path / "killed")
     assert got == want
-    assert [row["step"] for row in got["victim"][2]] == list(range(1, 41))
+    assert [row["step"] for row in got["victim"][2]] == list(range(1, 25))
     assert np.isfinite([row["loss"] for row in got["steal"][2]]).all()
 
 

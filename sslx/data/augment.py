@@ -229,9 +229,8 @@ def _uniform(
     highest: Float[ArrayLike, "..."],
 ) -> Float[Array, "..."]:
     # Always float32, so that switching float64 on does not change the views.
-    lowest, highest = jnp.float32(lowest), jnp.float32(highest)
-    share = jax.random.uniform(key, shape, jnp.float32)
-    return lowest + share * (highest - lowest)
+    low, high = jnp.float32(lowest), jnp.float32(highest)
+    return low + jax.random.uniform(key, shape, jnp.float32) * (high - low)
 
 
 def apply(image: Image, draws: Draws, recipe: Recipe) -> Image:
@@ -265,7 +264,8 @@ def blur_taps(size: int, span: float) -> int:
 
 def augment(key: Key[Array, ""], image: Image, recipe: Recipe) -> Image:
     """Makes one random view of one float image in [0, 1]; h, w, c and dtype stay."""
-    return apply(image, draw(key, image.shape, recipe), recipe)
+    h, w, c = image.shape
+    return apply(image, draw(key, (h, w, c), recipe), recipe)
 
 
 def augment_batch(

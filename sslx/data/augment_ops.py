@@ -207,7 +207,7 @@ def _blur_matrix(
     places = jnp.arange(size)
     out, here = places[:, None], places[None, :]
     mirrors = [
-        (here, True),
+        (here, here >= 0),
         (-here, here > 0),
         (2 * (size - 1) - here, here < size - 1),
     ]

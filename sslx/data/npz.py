@@ -40,8 +40,8 @@ def _read(path: Path, stamp: int) -> tuple[dict[str, Split], str]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError):
-        # AttributeError: numpy hands a plain .npy back as an array, without files.
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, TypeError):
+        # TypeError: numpy hands a plain .npy back as an array, which is no context.
         raise UserError(f"{path} is not a readable npz file; {_NEEDS}") from None
     missing = [
         f"{split}_{what}"

@@ -24,7 +24,7 @@ def start(*, cpu_devices: int, compile_cache: str) -> None:
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = Path(compile_cache).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     try:
         jax.devices()
     except RuntimeError as error:

@@ -1,7 +1,5 @@
 """Intervals for one run's figures."""
 
-from scipy.stats import binomtest
-
 
 def wilson(successes: int, n: int, *, confidence: float) -> tuple[float, float]:
     """Wilson score interval of a proportion, without continuity correction.
@@ -23,5 +21,7 @@ def wilson(successes: int, n: int, *, confidence: float) -> tuple[float, float]:
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical
     inference", as in scipy.stats.
     """
+    from scipy.stats import binomtest  # two seconds, which only a probe needs to pay
+
     interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)

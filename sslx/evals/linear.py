@@ -1,5 +1,6 @@
 """The linear probe: convex softmax regression on frozen features."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +101,9 @@ def probe(
     _check_finite("test", test_features)
     _check(train_features, train_labels, classes, min(l2_grid, default=0.0))
     held = _validation_part(len(train_labels), validation_fraction, seed, groups)
-    kwargs = dict(classes=classes, tolerance=tolerance, max_iterations=max_iterations)
+    solve = partial(
+        fit, classes=classes, tolerance=tolerance, max_iterations=max_iterations
+    )
     mean, scale = _standardiser(train_features[~held])
     fitted = (train_features[~held] - mean) * scale
     validation = (train_features[held] - mean) * scale
@@ -108,7 +111,7 @@ def probe(
     solutions: dict[float, Solution] = {}
     start = None
     for l2 in sorted(set(l2_grid), reverse=True):
-        start = fit(fitted, train_labels[~held], l2=l2, start=start, **kwargs)
+        start = solve(fitted, train_labels[~held], l2=l2, start=start)
         solutions[l2] = start
         right = _predict(start, validation) == train_labels[held]
         accuracy[l2] = float(right.mean())
@@ -118,7 +121,7 @@ def probe(
 
     mean, scale = _standardiser(train_features)
     features = (train_features - mean) * scale
-    last = fit(features, train_labels, l2=best, start=solutions[best], **kwargs)
+    last = solve(features, train_labels, l2=best, start=solutions[best])
     return ProbeResult(
         predictions=_predict(last, (test_features - mean) * scale),
         l2=best,

@@ -6,10 +6,15 @@ Every entry of ``LOSSES`` is called ``loss(student, teacher, **numbers)`` with t
 who trains only one side (extraction) detaches the other.
 """
 
+from collections.abc import Callable
+
+from jax import Array
+
 from sslx.losses.contrastive import infonce, softnn
 from sslx.losses.regression import mse
+from sslx.types import Metrics
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., tuple[Array, Metrics]]] = {
     "mse": mse,
     "infonce": infonce,
     "softnn": softnn,

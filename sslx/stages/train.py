@@ -1,5 +1,7 @@
 """What the training stages share: from a recipe to the engine."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,8 +16,11 @@ from sslx.types import Objective
 
 def make_view(recipe: dict):
     """``view(key, images)``: a random view of each uint8 image, normalised."""
-    pairs = recipe["augment"].items()  # JSON has made lists of the tuples
-    preset = Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in pairs})
+    # JSON has made lists of the tuples.
+    numbers: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in recipe["augment"].items()
+    }
+    preset = Recipe(**numbers)
 
     def view(key: jax.Array, images: jax.Array) -> jax.Array:
         views = augment_batch(key, images, preset)

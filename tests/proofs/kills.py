@@ -1,0 +1,83 @@
+"""Ten SIGKILLs spread over an experiment; the end must equal an undisturbed one.
+
+Command: python -m tests.proofs.kills [SEED]
+Time: about 6 minutes on two cores. The suite has a small version, tests/test_resume.py.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests import tiny
+from tests.test_resume import outcome
+
+# Stage to be killed in, and the longest wait (s) after it has begun. Many small calls
+# make the querying last.
+KILLS = (
+    [("victim", 12.0)] * 4
+    + [("responses", 1.0)] * 2
+    + [("steal", 10.0)] * 2
+    + [("probe", 3.0)] * 2
+)
+SETTINGS = {
+    "steal.also": (),
+    "service.call_size": 8,
+    "engine.save_every": 20,
+}
+
+
+def start(workdir):
+    return subprocess.Popen(
+        tiny.command(workdir, settings=SETTINGS),
+        cwd=tiny.ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill_in(workdir, stage, delay):
+    """Kills a launch that long after the stage has begun; says what it was doing."""
+    process = start(workdir)
+    last = "nothing"
+    for line in process.stderr:
+        if ": started" in line or ": taken up" in line:
+            last = line.split("[")[-1].split()[0].rstrip("]")
+        if last == stage:
+            break
+    time.sleep(delay)
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    for line in process.stderr:
+        if ": started" in line or ": taken up" in line:
+            last = line.split("[")[-1].split()[0].rstrip("]")
+    process.wait()
+    return f"in {last}" if alive else "too late"
+
+
+def main(seed: int) -> int:
+    draw = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        straight, killed = Path(folder) / "straight", Path(folder) / "killed"
+        assert start(straight).communicate()[1] is not None
+        for stage, longest in KILLS:
+            delay = draw.uniform(0, longest)
+            where = kill_in(killed, stage, delay)
+            print(f"killed {delay:5.2f} s after {stage} began: {where}", flush=True)
+        last = start(killed)
+        print(last.communicate()[1].splitlines()[-1])
+        assert last.returncode == 0
+        want, got = outcome(straight), outcome(killed)
+        for part in want:
+            print(f"{part}: {'equal' if got[part] == want[part] else 'DIFFERENT'}")
+        print(got["ledger"])
+        print(f"rows: {[len(got[s][2]) for s in ('victim', 'steal')]}")
+        return 0 if got == want else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
