@@ -11,6 +11,7 @@ import numpy as np
 
 import sslx
 from sslx import data
+from sslx.engine import checkpoint
 from sslx.service import read_counters
 from tests import tiny
 
@@ -24,7 +25,9 @@ def outcome(workdir):
     for stage in ("victim", "steal"):
         (path,) = (workdir / stage).iterdir()
         run = sslx.open_run(path)
-        out[stage] = (path.name, run.embed(images).tobytes(), run.metrics)
+        digest = path / "ckpt" / str(checkpoint.steps(path)[-1]) / "digest"
+        weights = json.loads((digest / "metadata").read_text())
+        out[stage] = (path.name, weights, run.metrics, run.embed(images).tobytes())
     (path,) = (workdir / "responses").iterdir()
     out["ledger"] = read_counters(path / "ledger.sqlite", "attacker")
     (path,) = (workdir / "report").iterdir()

@@ -120,8 +120,8 @@ def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> A
         f"before it, or {run} to compute the run again"
     )
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(folder / item).item_metadata.tree
+        # The handler: a checkpointer warns that an item alone is no checkpoint.
+        stored = ocp.StandardCheckpointHandler().metadata(folder / item).tree
     except Exception as error:  # whatever a reader of broken files may raise
         raise UserError(f"{damaged} ({_first_line(error)})") from None
     differences = _differences(_leaves(stored), _leaves(template))
