@@ -6,8 +6,9 @@ import pytest
 import sslx
 from sslx import data
 from sslx.stages import run
-from sslx.stages.experiment import pool_of, resolve
+from sslx.stages.experiment import resolve
 from sslx.stages.query import answered
+from sslx.stages.recipes import pool_of
 from tests import tiny
 
 
@@ -164,19 +165,21 @@ def test_victim_images_are_not_for_the_attacker(workdir):
     assert set(ids).isdisjoint(data.ids("digits", "test"))
 
 
-def test_projection_and_a_narrower_stealer(workdir):
-    # Catches a service that answers with representations whatever is asked, and a
-    # stealer whose width must equal the answers'.
+def test_projection_narrower_stealer_bfloat16(workdir):
+    # Catches a service that answers with representations whatever is asked, a stealer
+    # whose width must equal the answers', a precision that does not reach every part.
     c = tiny.config(
         service__output="projection",
         steal__encoder_kw__conv3__width=4,
+        precision="bfloat16",
         stages=("victim", "steal"),
     )
     assert run(c, workdir) is None
     experiment = resolve(c, workdir)
     images, answers = answered(experiment.cells[0], c)
     victim = sslx.open_run(experiment.victim.path)
-    assert answers.shape == (300, 128)
+    assert answers.shape == (300, 128) and answers.dtype == np.float32
+    assert victim.meta["encoder"]["kw"]["dtype"] == "bfloat16"
     want = victim.embed(images, output="projection")
     np.testing.assert_allclose(answers, want, atol=1e-5)
     stolen = sslx.open_run(experiment.cells[0].steal.path)

@@ -36,7 +36,7 @@ def _bars(found: dict, dataset: str, path: Path) -> str:
     bars = [("victim", victim)]
     for cell in found["sweep"]:
         (row,) = _linear(cell["accuracies"], dataset)
-        bars.append((f"stolen\n{cell['loss']}\n{cell['budget']} queries", row))
+        bars.append((f"stolen\n{cell['loss']}\n{cell['budget']:,}\nqueries", row))
     bars += [(r["encoder"], r) for r in rest]
     figure, axes = plt.subplots(figsize=(1.15 * len(bars) + 1, 3.6))
     heights = [100 * row["accuracy"] for _, row in bars]
@@ -68,7 +68,10 @@ def _budgets(found: dict, dataset: str, path: Path) -> str:
         level = 100 * levels[name]["accuracy"]
         axes.axhline(level, color=_COLOURS[name], linestyle="--", label=name)
     axes.set(xscale="log", xlabel="queries", ylabel="linear probe, %", title=dataset)
-    axes.legend(fontsize=8)
+    budgets = sorted({cell["budget"] for cell in found["sweep"]})
+    axes.set_xticks(budgets, [f"{n:,}" for n in budgets])
+    axes.set_xticks([], minor=True)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     return _save(figure, path)
 

@@ -14,8 +14,9 @@ from sslx.evals.intervals import wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import probe as linear_probe
 from sslx.models import make_encoder
-from sslx.stages.experiment import Experiment, data_dir
+from sslx.stages.experiment import Experiment
 from sslx.stages.link import embedder, open_run, untrained
+from sslx.stages.recipes import data_dir
 from sslx.stages.splits import divide
 
 

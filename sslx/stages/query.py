@@ -11,10 +11,12 @@ from sslx.engine.logbook import progress
 from sslx.engine.rng import host_stream, stream
 from sslx.engine.rundir import Run, read_json, working_on, write_meta
 from sslx.service import DEFENCES, read_answers, read_counters, serve
-from sslx.stages.experiment import ACCOUNT, Cell, data_dir, pool_of
+from sslx.stages.experiment import Cell
 from sslx.stages.link import open_run
+from sslx.stages.recipes import data_dir, pool_of
 from sslx.types import UserError
 
+ACCOUNT = "attacker"
 LEDGER = "ledger.sqlite"
 
 

@@ -7,7 +7,8 @@ from sslx.engine.fit import fit
 from sslx.engine.rundir import working_on, write_meta
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
-from sslx.stages.experiment import Experiment, data_dir
+from sslx.stages.experiment import Experiment
+from sslx.stages.recipes import data_dir
 from sslx.stages.splits import divide
 from sslx.stages.train import encoder_meta, make_loop, make_training, make_view
 
