@@ -21,7 +21,7 @@ def get_config():
         part.optim.learning_rate = 2e-3
         part.batch_size = 128
     c.victim.steps = 300
-    c.steal.steps = 250
+    c.steal.steps = 600
     c.steal.queries = 1350
     c.steal.loss = "mse"
     c.steal.loss_kw.infonce.temperature = 0.1
