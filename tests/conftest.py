@@ -17,10 +17,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_configure(config):
     """Keeps compiled programs between test runs, and for the programs tests start."""
-    cache = os.environ.setdefault(
-        "JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla"))
-    )
-    jax.config.update("jax_compilation_cache_dir", cache)
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir("xla"))
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
