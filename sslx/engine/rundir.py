@@ -150,12 +150,21 @@ def working_on(run: Run, what: str) -> Iterator[bool]:
 
     Yields:
         Whether there is something left to do.
+
+    Raises:
+        UserError: A run that this one builds on is not finished.
     """
     label = f"[{run.stage}] {run.name}"
     if is_finished(run):
         say(f"{label}: finished before")
         yield False
         return
+    for parent in run.parents.values():
+        if not is_finished(parent):
+            raise UserError(
+                f"{run.stage}/{run.name} builds on {parent.stage}/{parent.name}, which "
+                "is not finished; add its stage to config.stages"
+            )
     with hold(run):
         if is_finished(run):  # by the process that held it
             say(f"{label}: finished by another process")

@@ -119,6 +119,7 @@ def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
     positive("probe", {"knn_k": p.knn_k, "tolerance": p.tolerance})
     positive("probe", {"number of datasets": len(p.datasets)})
     positive("probe", {"number of l2_grid entries": len(p.l2_grid)})
+    positive("probe", {f"l2_grid[{i}]": l2 for i, l2 in enumerate(p.l2_grid)})
     shape = victim.recipe["image_shape"]
     # No figure may rest on an image that any cell could have asked.
     asked = {cell.steal.parents["responses"].recipe["test_kept"] for cell in cells}
@@ -130,6 +131,11 @@ def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
             raise UserError(
                 f"probe.datasets: {name!r} has images of shape {info.image_shape}, the "
                 f"victim takes {tuple(shape)}"
+            )
+        if p.knn_k > info.sizes["train"]:
+            raise UserError(
+                f"probe.knn_k is {p.knn_k}, but {name!r} has only "
+                f"{info.sizes['train']} training images"
             )
         same = info.identity == victim.recipe["data"]
         recipe = {

@@ -47,6 +47,8 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
     if set(block) != takes:
         wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
         raise UserError(f"the block of {what} {name!r} must hold {wanted}, not {found}")
+    if "temperature" in block:
+        positive(f"{what} {name}", {"temperature": block["temperature"]})
     return block
 
 
@@ -79,6 +81,7 @@ def _normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
 def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
     """What victim and stealer have in common: network, views, optimiser, length."""
     pick(OPTIMISERS, section.optim.name, "optimiser")
+    positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
     positive(f"{name}.optim", {"learning_rate": section.optim.learning_rate})
     blocks = section.encoder_kw

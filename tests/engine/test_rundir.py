@@ -74,3 +74,20 @@ def test_a_second_process_waits_and_a_dead_one_lets_go(tmp_path, capsys):
     with rundir.hold(make(tmp_path, {"a": 1})):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_an_unfinished_parent_is_not_built_on(tmp_path):
+    # Catches answers bought from a victim that is still in training.
+    parent = make(tmp_path, {"a": 1})
+    parent.path.mkdir(parents=True)
+    rundir.write_meta(parent, finished=False)
+    child = rundir.make_run(tmp_path, "steal", "slug", {}, {"victim": parent})
+    with (
+        pytest.raises(UserError, match="builds on victim/slug-.* not finished"),
+        rundir.working_on(child, ""),
+    ):
+        pass
+    assert not child.path.exists()
+    rundir.write_meta(parent, finished=True)
+    with rundir.working_on(child, "") as needed:
+        assert needed
