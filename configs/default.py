@@ -95,7 +95,8 @@ def get_config() -> ConfigDict:
     c.probe.knn_temperature = 0.07
     c.probe.confidence = 0.95  # of the intervals
 
-    # How runs are carried out. None of this changes what comes out of them.
+    # How runs are carried out. None of this changes what comes out of them, but for
+    # rounding where devices or steps_per_dispatch differ.
     c.engine = ConfigDict()
     c.engine.log_every = 10  # steps
     c.engine.save_every = 500  # steps

@@ -76,6 +76,16 @@ def test_bad_flags(tmp_path, flags, expected):
         ({"probe.knn_k": 5000}, "knn_k is 5000.*only 4050"),
         ({"data.held_out": 0.9999}, "number of images to train on must be above 0"),
         ({"steal.loss": "infonce", "steal.loss_kw.infonce.temperature": 0.0}, "temper"),
+        ({"probe.datasets": (5,)}, "probe.datasets must hold names, not 5"),
+        ({"data.mean": (float("nan"),)}, "data.mean must hold numbers, not nan"),
+        ({"data.split_seed": -1}, "split_seed must be 0 or more"),
+        ({"victim.encoder_kw.conv3.width": 0}, "encoder conv3.width must be above 0"),
+        ({"probe.datasets": ("digits", "digits")}, "names a set twice"),
+        ({"steal.pool": "test", "steal.test_kept": 0.001}, "kept must be above 0"),
+        ({"steal.pool": "digits"}, "is what the victim was trained on"),
+        ({"probe.knn_temperature": 0.0}, "knn_temperature must be above 0"),
+        ({"service.image_limit": 0}, "image_limit is 0"),
+        ({"steal.also": ("queries=True",)}, "'queries=True' is not of type int"),
         ({"precision": "float16"}, "float32 or bfloat16"),
         ({"seed": -1}, "seed must be 0 or more"),
     ],
@@ -214,8 +224,21 @@ def test_truncated_checkpoint(workdir):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = sorted(workdir.rglob("ckpt/*"))
-    assert "damaged; delete that folder" in message(workdir, *MORE)
+    assert re.search(
+        "damaged; delete .* to compute the run again", message(workdir, *MORE)
+    )
     assert sorted(workdir.rglob("ckpt/*")) == before
+
+
+def test_weights_of_another_step_or_run(workdir, tmp_path):
+    # Catches a finished victim that answers from an earlier checkpoint, or from the
+    # weights of another run of the same architecture.
+    ckpt = only(workdir, "victim") / "ckpt"
+    shutil.move(ckpt / "12", tmp_path / "12")
+    assert (ckpt / "8").is_dir()
+    assert "is damaged" in message(workdir, *MORE)
+    shutil.copytree(ckpt / "8", ckpt / "12")
+    assert "encoder's digest differs" in message(workdir, *MORE)
 
 
 def test_flipped_byte_in_the_answers(workdir):

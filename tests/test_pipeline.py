@@ -6,6 +6,7 @@ import pytest
 import sslx
 from sslx import data
 from sslx.stages import run
+from sslx.stages import victim as victim_stage
 from sslx.stages.experiment import resolve
 from sslx.stages.query import answered
 from sslx.stages.recipes import pool_of
@@ -150,6 +151,21 @@ def test_the_chain_is_linked(report, workdir):
     assert len(steal.metrics) == 12
     assert steal.meta["finished"] and steal.meta["image_shape"] == [12, 12, 1]
     assert steal.embed(images[:3]).shape == (3, 32)
+
+
+def test_victim_trains_on_its_own_images_only(tmp_path, monkeypatch):
+    # Catches the worst leak: a victim trained on the pool, or on test images.
+    seen = []
+    monkeypatch.setattr(victim_stage, "fit", lambda t, *_: seen.append(t.data))
+    monkeypatch.setattr(victim_stage.checkpoint, "seal", lambda path: {})
+    c = tiny.config(stages=("victim",))
+    run(c, tmp_path)
+    own = {image.tobytes() for image in seen[0]["images"]}
+    assert len(own) == 2700
+    dataset, split, rows = pool_of(c, "held_out", 0.1)
+    pool = data.load(dataset, split).images[rows]
+    for others in (pool, data.load("digits", "test").images):
+        assert own.isdisjoint(image.tobytes() for image in others)
 
 
 def test_victim_images_are_not_for_the_attacker(workdir):

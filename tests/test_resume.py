@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import time
@@ -35,37 +34,43 @@ def outcome(workdir):
     return out
 
 
-def run_with_kills(workdir, delays, settings=SETTINGS):
-    """Launches again and again, killed after each delay; returns the kills that hit."""
-    hits = 0
-    for delay in [*delays, None]:
-        process = subprocess.Popen(
-            tiny.command(workdir, settings=settings),
-            cwd=tiny.ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if delay is not None:
-            # From the first sign of work on, since starting up takes most of the time.
-            process.stderr.readline()
-            time.sleep(delay)
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                hits += 1
-        _, err = process.communicate(timeout=300)
+def start(workdir):
+    return subprocess.Popen(
+        tiny.command(workdir, settings=SETTINGS),
+        cwd=tiny.ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(workdir):
+    process = start(workdir)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    return hits
+
+
+def kill_once_there_is(workdir, pattern):
+    """SIGKILL as soon as something is there that the run must go on from."""
+    process = start(workdir)
+    while not any(workdir.glob(pattern)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not any(workdir.glob("report/*/results.json"))
 
 
 def test_kills_change_nothing(tmp_path):
     # Catches whatever is not a function of the step: order, keys, optimiser state,
     # rows logged twice, answers paid for twice.
-    assert run_with_kills(tmp_path / "straight", []) == 0
-    draw = random.Random(0)
-    delays = [draw.uniform(0.5, 6) for _ in range(2)]
-    assert run_with_kills(tmp_path / "killed", delays) >= 1
-    want, got = outcome(tmp_path / "straight"), outcome(tmp_path / "killed")
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    finish(straight)
+    kill_once_there_is(killed, "victim/*/ckpt/[1-9]")
+    kill_once_there_is(killed, "steal/*/ckpt/[1-9]")
+    finish(killed)
+    want, got = outcome(straight), outcome(killed)
     assert got == want
     assert [row["step"] for row in got["victim"][2]] == list(range(1, 25))
     assert np.isfinite([row["loss"] for row in got["steal"][2]]).all()

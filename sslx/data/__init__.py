@@ -1,7 +1,5 @@
 """Image classification sets as arrays: uint8 NHWC images and integer labels."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from sslx.data.digits import DIGITS
@@ -31,14 +29,13 @@ def describe(name: str, data_dir: str | None = None) -> Info:
     return source.describe(rest, data_dir)
 
 
-@lru_cache(maxsize=4)
 def _read(name: str, split: str, data_dir: str | None) -> tuple[Split, np.ndarray]:
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     source, rest = _source(name)
     loaded, ids = source.load(rest, split, data_dir)
     for array in (*loaded, ids):
-        array.flags.writeable = False  # shared by all who ask
+        array.flags.writeable = False  # sources may hand the same array out again
     return loaded, ids
 
 

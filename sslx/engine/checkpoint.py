@@ -49,6 +49,17 @@ def steps(run: Path) -> list[int]:
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
 
 
+def _digests(folder: Path) -> dict[str, str]:
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        return reader.restore(folder.absolute() / "digest")
+
+
+def seal(run: Path) -> dict[str, Any]:
+    """The last step and the digests of its items, for the meta of a finished run."""
+    step = steps(run)[-1]
+    return {"step": step, "digests": _digests(run / FOLDER / str(step))}
+
+
 class Store(NamedTuple):
     """``save(step, items)``: items is a dict of trees; written in the background."""
 
@@ -95,14 +106,21 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}"
 
 
-def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> Any:
-    """Restores one item of a run's latest checkpoint.
+def load(
+    run: Path,
+    item: str,
+    like: Any,
+    sharding: Sharding | None = None,
+    sealed: dict[str, Any] | None = None,
+) -> Any:
+    """Restores one item of a run's latest checkpoint, or of the one it was sealed with.
 
     Args:
         run: The run directory.
         item: ``state``, ``encoder`` or ``head``.
         like: Tree of arrays or ShapeDtypeStructs: what the item must be.
         sharding: Where the arrays go; None: the first device.
+        sealed: What ``seal`` gave when the run finished: only these weights will do.
 
     Raises:
         UserError: There is no checkpoint, it is damaged, or its leaves differ from
@@ -110,15 +128,16 @@ def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> A
     """
     if not steps(run):
         raise UserError(f"{run} has no checkpoint")
-    folder = (run / FOLDER / str(steps(run)[-1])).absolute()
+    step = sealed["step"] if sealed else steps(run)[-1]
+    folder = (run / FOLDER / str(step)).absolute()
     sharding = sharding or SingleDeviceSharding(jax.local_devices()[0])
     template = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
     )
-    damaged = (
-        f"checkpoint {folder} is damaged; delete that folder to go on from the one "
-        f"before it, or {run} to compute the run again"
-    )
+    remedy = f"delete {run} to compute the run again"
+    if not sealed:
+        remedy = f"delete that folder to go on from the one before it, or {remedy}"
+    damaged = f"checkpoint {folder} is damaged; {remedy}"
     try:
         # The handler: a checkpointer warns that an item alone is no checkpoint.
         stored = ocp.StandardCheckpointHandler().metadata(folder / item).tree
@@ -134,9 +153,8 @@ def load(run: Path, item: str, like: Any, sharding: Sharding | None = None) -> A
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             tree = checkpointer.restore(folder / item, template)
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            expected = reader.restore(folder / "digest")[item]
-        intact = digest(tree) == expected
+        expected = sealed["digests"] if sealed else _digests(folder)
+        intact = digest(tree) == expected[item]
     except Exception as error:
         raise UserError(f"{damaged} ({_first_line(error)})") from None
     if not intact:

@@ -18,7 +18,7 @@ from sslx.types import Objective, UserError
 
 
 class Loop(NamedTuple):
-    """How a run is carried out; none of it changes what comes out.
+    """How a run is carried out; what comes out changes by rounding at most.
 
     Attributes:
         log_every: Steps between two logged rows.
@@ -177,11 +177,15 @@ def fit(t: Training, run: Path, loop: Loop) -> State:
             pending = (ahead, metrics)
             bar.update(len(ahead))
             step = ahead.stop
-            if step == boundary or signal():
+            stop = signal()  # read once: it may come at any moment
+            if step == boundary or stop:
                 # A state is saved only when its steps are known to be sound.
                 _note(book, *pending, t, loop)
                 pending = None
                 store.save(step, _items(state))
-            if signal() and step < t.steps:
-                raise Stopped(f"stopped at step {step} of {t.steps}; saved", signal())
+            if stop:
+                break
+    # Only here are the checkpoints known to be on disk.
+    if signal():
+        raise Stopped(f"stopped at step {step} of {t.steps}; saved", signal())
     return state

@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -23,7 +24,10 @@ def start(*, cpu_devices: int, compile_cache: str) -> None:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = Path(compile_cache).expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # A home that cannot be written costs the cache, not the run.
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     try:
         jax.devices()
@@ -41,7 +45,7 @@ def data_mesh(batch_size: int) -> Mesh:
     """A mesh with one axis ``data`` over as many devices as divide the batch.
 
     Auto axes: the default of ``jax.make_mesh`` (explicit ones) forbids a vmap over
-    per-example keys. Results do not depend on the number of devices.
+    per-example keys. The number of devices changes results by rounding only.
     """
     devices = jax.devices()
     n = math.gcd(len(devices), batch_size)

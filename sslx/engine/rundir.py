@@ -80,13 +80,16 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file of a run.
+    """Reads a JSON object of a run.
 
     Raises:
-        UserError: It is missing or no JSON.
+        UserError: It is missing or none.
     """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError
+        return found
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__})") from None
 
@@ -136,6 +139,11 @@ def hold(run: Run) -> Iterator[None]:
             holder = file.read().strip() or "another process"
             say(f"{run.stage}/{run.name} is held by {holder}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
+        # Who waited may hold the lock of a directory that was deleted meanwhile.
+        if not os.path.exists(file.name) or not os.path.samestat(
+            os.fstat(file.fileno()), os.stat(file.name)
+        ):
+            raise UserError(f"{run.path} was deleted meanwhile; start again")
         file.seek(0)
         file.truncate()
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -23,5 +23,7 @@ def wilson(successes: int, n: int, *, confidence: float) -> tuple[float, float]:
     """
     from scipy.stats import binomtest  # two seconds, which only a probe needs to pay
 
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} of {n} is no proportion")
     interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)

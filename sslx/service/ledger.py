@@ -232,9 +232,9 @@ def count(ledger: Ledger, account: str) -> Counters:
     """The account's bill, all zero for one that never asked."""
     calls, sent, unique = ledger.db.execute(
         "SELECT count(*), coalesce(sum(length(images)), 0),"
-        " (SELECT count(*) FROM answers WHERE account = ?1)"
-        " FROM calls WHERE account = ?1",
-        (account.encode(),),
+        " (SELECT count(*) FROM answers WHERE account = :account)"
+        " FROM calls WHERE account = :account",
+        {"account": account.encode()},
     ).fetchone()
     images = sent // HASH
     return Counters(

@@ -6,6 +6,7 @@ config only where data lies and how to carry a run out.
 """
 
 import ast
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from sslx.stages.recipes import (
     steal_run,
     victim_run,
 )
+from sslx.stages.splits import divide
 from sslx.types import UserError
 
 STAGES = ("victim", "steal", "probe", "report")
@@ -34,6 +36,7 @@ class Cell(NamedTuple):
         loss: Name of the loss.
         queries: Images sent.
         pool: Where they come from, as the config names it.
+        change: The entry of ``steal.also`` that made it; "" for the headline.
         responses: The run of the service.
         steal: The run of the stealer.
     """
@@ -42,6 +45,7 @@ class Cell(NamedTuple):
     loss: str
     queries: int
     pool: str
+    change: str
     responses: Run
     steal: Run
 
@@ -71,10 +75,11 @@ class Experiment(NamedTuple):
     report: Run
 
 
-def _cell(config: ConfigDict, steal: ConfigDict, victim: Run) -> Cell:
-    responses = responses_run(config, steal, victim)
-    run = steal_run(config, steal, responses)
-    return Cell(steal.attack, steal.loss, steal.queries, steal.pool, responses, run)
+def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
+    s = changed(config.steal, change)
+    responses = responses_run(config, s, victim)
+    run = steal_run(config, s, responses)
+    return Cell(s.attack, s.loss, s.queries, s.pool, change, responses, run)
 
 
 def changed(steal: ConfigDict, change: str) -> ConfigDict:
@@ -100,10 +105,12 @@ def changed(steal: ConfigDict, change: str) -> ConfigDict:
             )
         old = section[last]
         try:
-            value = text if isinstance(old, str) else type(old)(ast.literal_eval(text))
-            if value != (text if isinstance(old, str) else ast.literal_eval(text)):
+            value = text if isinstance(old, str) else ast.literal_eval(text)
+            if isinstance(old, float) and type(value) is int:
+                value = float(value)
+            if type(value) is not type(old):
                 raise ValueError
-        except (ValueError, SyntaxError, TypeError):
+        except (ValueError, SyntaxError):
             raise UserError(
                 f"steal.also: {pair!r} is not of type {type(old).__name__}"
             ) from None
@@ -113,10 +120,13 @@ def changed(steal: ConfigDict, change: str) -> ConfigDict:
 
 def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
     p, place = config.probe, data_dir(config)
-    seed = f"s{config.seed}"
+    seed, split_seed = f"s{config.seed}", config.data.split_seed
     share("probe.validation", p.validation)
     share("probe.confidence", p.confidence)
-    positive("probe", {"knn_k": p.knn_k, "tolerance": p.tolerance})
+    keys = ("knn_k", "knn_temperature", "tolerance", "max_iterations")
+    positive("probe", {key: p[key] for key in keys})
+    if len(set(p.datasets)) < len(p.datasets):
+        raise UserError("probe.datasets names a set twice")
     positive("probe", {"number of datasets": len(p.datasets)})
     positive("probe", {"number of l2_grid entries": len(p.l2_grid)})
     positive("probe", {f"l2_grid[{i}]": l2 for i, l2 in enumerate(p.l2_grid)})
@@ -138,10 +148,14 @@ def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
                 f"{info.sizes['train']} training images"
             )
         same = info.identity == victim.recipe["data"]
+        kept = min(asked) if asked and same else None
+        if kept is not None:
+            _, rows_kept = divide(data.ids(name, "test", place), kept, split_seed)
+            positive("steal", {"number of test images kept": len(rows_kept)})
         recipe = {
             "data": info.identity,
-            "test_kept": min(asked) if asked and same else None,
-            "split_seed": config.data.split_seed,
+            "test_kept": kept,
+            "split_seed": split_seed,
             "image_shape": shape,
             **{k: v for k, v in p.to_dict().items() if k != "datasets"},
         }
@@ -164,12 +178,31 @@ def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
     return probes
 
 
+def _check_tuples(config: ConfigDict) -> None:
+    """Raises a UserError unless tuples hold what they should; flags take anything."""
+    for key, kind in (
+        ("stages", str),
+        ("data.mean", float),
+        ("data.std", float),
+        ("steal.also", str),
+        ("probe.datasets", str),
+        ("probe.l2_grid", float),
+    ):
+        section, _, last = key.rpartition(".")
+        for value in (config[section] if section else config)[last]:
+            number = isinstance(value, int | float) and math.isfinite(value)
+            if not (number if kind is float else isinstance(value, str)):
+                word = "numbers" if kind is float else "names"
+                raise UserError(f"{key} must hold {word}, not {value!r}")
+
+
 def resolve(config: ConfigDict, workdir: Path) -> Experiment:
     """The runs a config asks for, headline cell first.
 
     Raises:
         UserError: Whatever is wrong in the config, in one line.
     """
+    _check_tuples(config)
     for stage in config.stages:
         if stage not in STAGES:
             raise UserError(f"unknown stage {stage!r}; known: {', '.join(STAGES)}")
@@ -177,17 +210,17 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         raise UserError(
             f"precision must be float32 or bfloat16, not {config.precision!r}"
         )
-    if config.seed < 0:
-        raise UserError(f"seed must be 0 or more, not {config.seed}")
+    for key, value in (("seed", config.seed), ("split_seed", config.data.split_seed)):
+        if not 0 <= value < 2**32:
+            raise UserError(f"{key} must be 0 or more and below 2**32, not {value}")
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
     victim = victim_run(config, workdir)
-    sections = [config.steal, *(changed(config.steal, s) for s in config.steal.also)]
-    cells = [_cell(config, section, victim) for section in sections]
+    cells = [_cell(config, change, victim) for change in ("", *config.steal.also)]
     probes = _probes(config, victim, cells)
     recipe = {
         "seed": config.seed,
-        "cells": [[c.attack, c.loss, c.queries, c.pool] for c in cells],
+        "cells": [[c.attack, c.loss, c.queries, c.pool, c.change] for c in cells],
         "probes": [[p.encoder, p.cell, p.dataset] for p in probes],
         "confidence": config.probe.confidence,
     }

@@ -12,6 +12,7 @@ import numpy as np
 from sslx.engine import checkpoint
 from sslx.engine.logbook import read_rows
 from sslx.engine.mesh import data_mesh, replicated, split_rows
+from sslx.engine.rng import host_stream
 from sslx.engine.rundir import read_json
 from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
@@ -51,11 +52,13 @@ def normalise(images: jax.Array, mean: list[float], std: list[float]) -> jax.Arr
 
 
 def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raises a UserError unless images are uint8 (n, *shape)."""
-    if images.dtype != np.uint8 or images.shape[1:] != shape:
+    """Raises a UserError unless images are uint8 (n, *shape) with n at least 1."""
+    found = np.shape(images)
+    kind = getattr(images, "dtype", type(images).__name__)
+    if kind != np.uint8 or found[1:] != shape or found[0] < 1:
         raise UserError(
-            f"images must be uint8 of shape (n, {', '.join(map(str, shape))}), not "
-            f"{images.dtype} {images.shape}"
+            f"images must be a uint8 array of shape (n, {', '.join(map(str, shape))}), "
+            f"not {kind} {found}"
         )
 
 
@@ -114,12 +117,13 @@ def _load_variables(path: Path, meta: dict, encoder: Encoder, head_init) -> Para
     key = jax.random.key(0)
     params, stats = jax.eval_shape(encoder.init, key, _example(meta["image_shape"]))
     like = {"params": params, "stats": stats}
-    variables = {"encoder": checkpoint.load(path, "encoder", like)}
+    load = partial(checkpoint.load, path, sealed=meta.get("weights"))
+    variables = {"encoder": load("encoder", like)}
     if head_init is not None:
         features = jax.ShapeDtypeStruct((1, encoder.dim), jnp.float32)
         head, _ = jax.eval_shape(head_init, key, features)
         items = {"params": {"projector": head}}
-        loaded = checkpoint.load(path, "head", items)
+        loaded = load("head", items)
         variables["head"] = loaded["params"]["projector"]
     return variables
 
@@ -198,11 +202,14 @@ def untrained(
         moved = encoder.apply(params, zero, x, True)[1]
         return jax.tree.map(lambda s: s / (1 - STATS_DECAY), moved)
 
-    # Whole batches only (one program); a set smaller than one is a single batch.
+    # Whole batches only (one program), in random order: a set sorted by class would
+    # give batches that are less varied than the set.
     size = min(EMBED_BATCH, len(images))
-    batches = [images[i * size : (i + 1) * size] for i in range(len(images) // size)]
+    order = host_stream(0, "calibration").permutation(len(images))
+    count = len(images) // size
     total = zero
-    for batch in batches:
+    for i in range(count):
+        batch = images[order[i * size : (i + 1) * size]]
         total = jax.tree.map(jnp.add, total, batch_stats(batch))
-    stats = jax.tree.map(lambda s: s / len(batches), total)
+    stats = jax.tree.map(lambda s: s / count, total)
     return {"encoder": {"params": params, "stats": stats}}

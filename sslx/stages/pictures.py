@@ -8,6 +8,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first)
 
+from sslx.stages.report_text import label  # noqa: E402
+
 _COLOURS = {
     "victim": "#2b5c8a",
     "stolen": "#c8553d",
@@ -36,7 +38,7 @@ def _bars(found: dict, dataset: str, path: Path) -> str:
     bars = [("victim", victim)]
     for cell in found["sweep"]:
         (row,) = _linear(cell["accuracies"], dataset)
-        bars.append((f"stolen\n{cell['loss']}\n{cell['budget']:,}\nqueries", row))
+        bars.append((f"stolen\n{label(cell)}\n{cell['budget']:,}\nqueries", row))
     bars += [(r["encoder"], r) for r in rest]
     figure, axes = plt.subplots(figsize=(1.15 * len(bars) + 1, 3.6))
     heights = [100 * row["accuracy"] for _, row in bars]
@@ -56,7 +58,7 @@ def _budgets(found: dict, dataset: str, path: Path) -> str:
     by_loss: dict[str, list] = {}
     for cell in found["sweep"]:
         (row,) = _linear(cell["accuracies"], dataset)
-        name = f"{cell['attack']}, {cell['loss']}"
+        name = f"{cell['attack']}, {label(cell)}"
         by_loss.setdefault(name, []).append((cell["budget"], row))
     for name, points in by_loss.items():
         points.sort(key=lambda p: p[0])
@@ -76,11 +78,11 @@ def _budgets(found: dict, dataset: str, path: Path) -> str:
     return _save(figure, path)
 
 
-def _curves(curves: dict[str, list[dict]], path: Path) -> str:
+def _curves(curves: list[tuple[str, list[dict]]], path: Path) -> str:
     figure, axes = plt.subplots(
         1, len(curves), figsize=(3 * len(curves), 2.6), squeeze=False
     )
-    for axis, (name, rows) in zip(axes[0], curves.items(), strict=True):
+    for axis, (name, rows) in zip(axes[0], curves, strict=True):
         axis.plot([r["step"] for r in rows], [r["loss"] for r in rows])
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step")
@@ -90,13 +92,15 @@ def _curves(curves: dict[str, list[dict]], path: Path) -> str:
     return _save(figure, path)
 
 
-def draw(folder: Path, found: dict, curves: dict[str, list[dict]]) -> dict[str, str]:
+def draw(
+    folder: Path, found: dict, curves: list[tuple[str, list[dict]]]
+) -> dict[str, str]:
     """Draws the pictures of a report.
 
     Args:
         folder: Where the files go.
         found: results.json.
-        curves: Name of a training run -> its logged rows.
+        curves: (title of a training run, its logged rows).
 
     Returns:
         Title -> file name.

@@ -51,10 +51,13 @@ def ask(cell: Cell, config: ConfigDict) -> None:
             defence=defence,
             key=stream(r["seed"], "defence"),
         )
-        with progress(r["queries"], 0, "queries", "image") as bar:
+        paid = service.counters(ACCOUNT).images  # before a kill; asked again for free
+        done = 0
+        with progress(r["queries"], paid, "queries", "image") as bar:
             for call, rows in calls:
                 service.query(ACCOUNT, images[rows], call)
-                bar.update(len(rows))
+                done += len(rows)
+                bar.update(max(0, done - bar.n))
         queries = service.counters(ACCOUNT)._asdict()
         service.close()
         write_meta(run, finished=True, queries=queries)

@@ -5,6 +5,7 @@ others, data by content and not by place, nothing of how the run is carried out.
 """
 
 import inspect
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,19 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
     if set(block) != takes:
         wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
         raise UserError(f"the block of {what} {name!r} must hold {wanted}, not {found}")
-    if "temperature" in block:
-        positive(f"{what} {name}", {"temperature": block["temperature"]})
+    _sizes(f"{what} {name}", block)
     return block
 
 
+def _sizes(section: str, block: dict[str, Any]) -> None:
+    """Widths and temperatures; only a hidden width may be 0 (as wide as its input)."""
+    positive(section, {k: v for k, v in block.items() if k != "hidden" or v < 0})
+
+
 def positive(section: str, values: dict[str, Any]) -> None:
-    """Raises a UserError unless all values are above 0."""
+    """Raises a UserError unless all values are above 0 and finite."""
     for key, value in values.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise UserError(f"{section}.{key} must be above 0, not {value}")
 
 
@@ -86,14 +91,19 @@ def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
     positive(f"{name}.optim", {"learning_rate": section.optim.learning_rate})
     blocks = section.encoder_kw
     kw = blocks[section.encoder].to_dict() if section.encoder in blocks else {}
+    _sizes(f"encoder {section.encoder}", kw)
     batch_size = min(section.batch_size, n)
     steps = section.steps or section.epochs * (n // batch_size)
     positive(name, {"epochs (or steps)": steps})
     preset = pick(PRESETS, section.augment, "augmentation preset")
+    optim = section.optim.to_dict()
+    for key in ("weight_decay", "momentum", "warmup_steps"):
+        if not 0 <= optim[key] < math.inf:
+            raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
     return {
         "encoder": make_encoder(section.encoder, dtype=precision, **kw).meta,
         "augment": preset._asdict(),
-        "optim": section.optim.to_dict(),
+        "optim": optim,
         "batch_size": batch_size,
         "steps": steps,
     }
@@ -141,8 +151,13 @@ def pool_of(
         ids = data.ids(victims, "test", place)
         rows, _ = divide(ids, test_kept, config.data.split_seed)
         return victims, "test", rows
-    size = data.describe(pool, place).sizes["train"]
-    return pool, "train", np.arange(size)
+    info = data.describe(pool, place)
+    if info.identity == data.describe(victims, place).identity:
+        raise UserError(
+            f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
+            "test for the images it did not see"
+        )
+    return pool, "train", np.arange(info.sizes["train"])
 
 
 def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
@@ -162,7 +177,8 @@ def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
             f"steal.queries is {steal.queries}, but the pool {steal.pool!r} has only "
             f"{len(rows)} images"
         )
-    limit = service.image_limit or steal.queries
+    limit = service.image_limit
+    limit = steal.queries if limit is None else limit
     if limit < steal.queries:
         raise UserError(
             f"service.image_limit is {limit}, but steal.queries is {steal.queries}"

@@ -6,7 +6,7 @@ from sslx.engine.logbook import read_rows
 from sslx.engine.rundir import read_json, working_on, write_json, write_meta
 from sslx.stages.experiment import Experiment
 from sslx.stages.query import bill
-from sslx.stages.report_text import markdown
+from sslx.stages.report_text import label, markdown
 
 
 def results(experiment: Experiment) -> dict:
@@ -30,6 +30,7 @@ def results(experiment: Experiment) -> dict:
             "loss": cell.loss,
             "pool": cell.pool,
             "budget": cell.queries,
+            "change": cell.change,
             "queries": bill(cell.responses),
             "accuracies": rows[i],
         }
@@ -49,15 +50,10 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
         from sslx.stages import pictures  # matplotlib takes a second to import
 
         found = results(experiment)
-        curves = {
-            "victim": read_rows(experiment.victim.path),
-            **{
-                f"stealer, {cell.loss}, {cell.queries} queries": read_rows(
-                    cell.steal.path
-                )
-                for cell in experiment.cells
-            },
-        }
+        curves = [("victim", read_rows(experiment.victim.path))]
+        for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
+            title = f"stealer, {label(entry)}, {cell.queries:,} queries"
+            curves.append((title, read_rows(cell.steal.path)))
         names = pictures.draw(report.path, found, curves)
         (report.path / "report.md").write_text(markdown(experiment, found, names))
         write_json(report.path / "results.json", found)

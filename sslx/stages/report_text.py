@@ -8,11 +8,21 @@ def _percent(row: dict) -> str:
     return f"{100 * row['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def label(cell: dict) -> str:
+    """What tells a cell of the sweep from the others, but for its budget."""
+    own = [
+        pair
+        for pair in cell["change"].split()
+        if pair.partition("=")[0] not in ("loss", "queries", "attack")
+    ]
+    return " ".join([cell["loss"], *own])
+
+
 def _cells(found: dict) -> list[tuple[str, str, str]]:
     """(encoder, loss, queries) of each line of the table, headline first."""
     first = found["sweep"][0]
-    lines = [("victim", "", ""), ("stolen", first["loss"], str(first["budget"]))]
-    lines += [("stolen", c["loss"], str(c["budget"])) for c in found["sweep"][1:]]
+    lines = [("victim", "", ""), ("stolen", label(first), str(first["budget"]))]
+    lines += [("stolen", label(c), str(c["budget"])) for c in found["sweep"][1:]]
     return [*lines, ("random", "", ""), ("pixels", "", "")]
 
 
@@ -64,7 +74,7 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
     cell, victim = found["sweep"][0], experiment.victim.recipe
     tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
     bill = [["attack", "loss", *queries]] + [
-        [c["attack"], c["loss"], *map(str, c["queries"].values())]
+        [c["attack"], label(c), *map(str, c["queries"].values())]
         for c in found["sweep"]
     ]
     doubts = sorted(

@@ -5,6 +5,7 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from sslx.attacks import ATTACKS
+from sslx.engine import checkpoint
 from sslx.engine.fit import fit
 from sslx.engine.rundir import working_on, write_meta
 from sslx.losses import LOSSES
@@ -43,4 +44,4 @@ def _train(cell: Cell, config: ConfigDict) -> None:
             cell.steal.path,
             make_loop(config),
         )
-        write_meta(cell.steal, finished=True)
+        write_meta(cell.steal, finished=True, weights=checkpoint.seal(cell.steal.path))

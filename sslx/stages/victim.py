@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from sslx import data
+from sslx.engine import checkpoint
 from sslx.engine.fit import fit
 from sslx.engine.rundir import working_on, write_meta
 from sslx.models import make_encoder
@@ -31,4 +32,4 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
         images = data.load(name, "train", place).images[rows]
         training = make_training(victim, objective, {"images": images})
         fit(training, victim.path, make_loop(config))
-        write_meta(victim, finished=True)
+        write_meta(victim, finished=True, weights=checkpoint.seal(victim.path))

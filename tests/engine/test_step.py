@@ -72,6 +72,13 @@ def test_devices_share_the_work():
     t, update, init = setup("float32")
     one, eight = (flops(update, init, t, mesh_of(n)) for n in (1, 8))
     assert eight < 0.2 * one, eight / one
+    # The same where the data lies on the devices.
+    mesh = mesh_of(8)
+    state = jax.jit(init, out_shardings=replicated(mesh))(batch_at(t, 0))
+    rows = rows_at(t.seed, 48, t.batch_size, 0)[None]
+    dispatch = make_dispatch(update, mesh)
+    on_device = dispatch.lower(state, t.data, rows).compile().cost_analysis()["flops"]
+    assert on_device < 0.2 * one, on_device / one
 
 
 def test_scan_equals_single_steps():
