@@ -129,6 +129,7 @@ def test_what_a_change_reuses(report, workdir):
     assert same(probe__knn_k=5) == (True, True, True, False)
     # Numbers of what is not chosen, and how a run is carried out, do not matter.
     assert same(steal__loss_kw__infonce__temperature=0.3) == (True,) * 4
+    assert same(victim__optim__momentum=0.5) == (True,) * 4
     assert same(engine__save_every=7, engine__cpu_devices=2) == (True,) * 4
     resolved = resolve(tiny.config(), workdir.parent / "elsewhere")
     assert resolved.report.name == base.report.name

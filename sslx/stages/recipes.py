@@ -97,6 +97,8 @@ def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
     positive(name, {"epochs (or steps)": steps})
     preset = pick(PRESETS, section.augment, "augmentation preset")
     optim = section.optim.to_dict()
+    if optim["name"] != "sgd":
+        optim["momentum"] = 0.0  # not theirs: must not name a run
     for key in ("weight_decay", "momentum", "warmup_steps"):
         if not 0 <= optim[key] < math.inf:
             raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
