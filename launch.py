@@ -36,13 +36,13 @@ def _parse(argv: list[str]) -> list[str]:
         _leave("say which experiment: --config=configs/digits_direct.py", 2)
     path = values[-1].partition(":")[0] if values else ""
     if values and not os.path.isfile(path):
-        _leave(
-            f"no config file {path!r}; there is --config=configs/digits_direct.py", 2
-        )
+        _leave(f"no config file {path!r} here; start from the root of the clone", 2)
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
         _leave(str(error), 2)
+    except AttributeError as error:  # ml_collections' way to say so, with a suggestion
+        _leave("no such key: " + str(error).strip("\"'").replace("\\n", " "), 2)
     except Exception as error:  # the config file is a program of the user's
         _leave(f"config: {type(error).__name__}: {error}", 2)
     if len(rest) > 1:

@@ -77,8 +77,13 @@ class Experiment(NamedTuple):
 
 def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
     s = changed(config.steal, change)
-    responses = responses_run(config, s, victim)
-    run = steal_run(config, s, responses)
+    try:
+        responses = responses_run(config, s, victim)
+        run = steal_run(config, s, responses)
+    except UserError as error:
+        raise UserError(
+            f"steal.also {change!r}: {error}" if change else error
+        ) from None
     return Cell(s.attack, s.loss, s.queries, s.pool, change, responses, run)
 
 

@@ -104,7 +104,7 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         _pipes(table(found)),
         *(f"Note: {doubt}." for doubt in doubts),
         *(f"## {title}\n\n![{title}]({file})" for title, file in pictures.items()),
-        "## Bill\n\n" + _pipes(bill),
+        "## Bill\n\nCells that ask the same share one bill.\n\n" + _pipes(bill),
         "## Runs\n\n"
         + "\n".join(
             f"- {role}: `{run.stage}/{run.name}`"

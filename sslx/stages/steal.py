@@ -17,8 +17,11 @@ from sslx.stages.train import encoder_meta, make_loop, make_training, make_view
 
 def run(experiment: Experiment, config: ConfigDict) -> None:
     """Asks for and trains every cell, the headline first."""
+    asked = set()
     for cell in experiment.cells:
-        ask(cell, config)
+        if cell.responses.name not in asked:  # cells that ask the same share a run
+            ask(cell, config)
+            asked.add(cell.responses.name)
         _train(cell, config)
 
 
