@@ -42,7 +42,11 @@ def _parse(argv: list[str]) -> list[str]:
     except flags.Error as error:
         _leave(str(error), 2)
     except AttributeError as error:  # ml_collections' way to say so, with a suggestion
-        _leave("no such key: " + str(error).strip("\"'").replace("\\n", " "), 2)
+        _leave(
+            "no such key: "
+            + str(error).replace("\\n", " ").translate(str.maketrans("", "", "\\'")),
+            2,
+        )
     except Exception as error:  # the config file is a program of the user's
         _leave(f"config: {type(error).__name__}: {error}", 2)
     if len(rest) > 1:
