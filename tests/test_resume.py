@@ -34,25 +34,15 @@ def outcome(workdir):
     return out
 
 
-def start(workdir):
-    return subprocess.Popen(
-        tiny.command(workdir, settings=SETTINGS),
-        cwd=tiny.ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def finish(workdir):
-    process = start(workdir)
+    process = tiny.start(workdir, SETTINGS)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
 
 
 def kill_once_there_is(workdir, pattern):
     """SIGKILL as soon as something is there that the run must go on from."""
-    process = start(workdir)
+    process = tiny.start(workdir, SETTINGS)
     while not any(workdir.glob(pattern)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)

@@ -41,6 +41,17 @@ def command(workdir, *more, config="configs/digits_direct.py", settings=SETTINGS
     return [sys.executable, "launch.py", *first, f"--workdir={workdir}", *flags, *more]
 
 
+def start(workdir, settings):
+    """Starts the program and leaves it running; its log is on ``stderr``."""
+    return subprocess.Popen(
+        command(workdir, settings=settings),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def launch(workdir, *more, env=None, **kw):
     """Runs the program to its end; returns the finished process."""
     return subprocess.run(

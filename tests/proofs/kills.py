@@ -6,7 +6,6 @@ Time: about 6 minutes on two cores. The suite has a small version, tests/test_re
 
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,19 +29,9 @@ SETTINGS = {
 }
 
 
-def start(workdir):
-    return subprocess.Popen(
-        tiny.command(workdir, settings=SETTINGS),
-        cwd=tiny.ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def kill_in(workdir, stage, delay):
     """Kills a launch that long after the stage has begun; says what it was doing."""
-    process = start(workdir)
+    process = tiny.start(workdir, SETTINGS)
     last = "nothing"
     for line in process.stderr:
         if ": started" in line or ": taken up" in line:
@@ -63,7 +52,7 @@ def main(seed: int) -> int:
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         straight, killed = Path(folder) / "straight", Path(folder) / "killed"
-        undisturbed = start(straight)
+        undisturbed = tiny.start(straight, SETTINGS)
         undisturbed.communicate()
         assert undisturbed.returncode == 0
         hits = 0
@@ -72,7 +61,7 @@ def main(seed: int) -> int:
             where = kill_in(killed, stage, delay)
             hits += where == stage
             print(f"killed {delay:5.2f} s after {stage} began: {where}", flush=True)
-        last = start(killed)
+        last = tiny.start(killed, SETTINGS)
         print(last.communicate()[1].splitlines()[-1])
         assert last.returncode == 0
         want, got = outcome(straight), outcome(killed)
