@@ -21,6 +21,7 @@ setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11",
         "pillow",  # likewise
+        "safetensors",
         "scikit-learn",
         "scipy",
         "tensorboardX",

@@ -160,3 +160,34 @@ def load(
     if not intact:
         raise UserError(f"{damaged} (the {item}'s digest differs)")
     return tree
+
+
+def stored(run: Path, item: str, sealed: dict[str, Any] | None = None) -> Any:
+    """What an item holds, in the form of ``load``'s ``like``; no array is read.
+
+    Args:
+        run: The run directory.
+        item: ``state``, ``encoder`` or ``head``.
+        sealed: As for ``load``.
+
+    Returns:
+        A tree of ShapeDtypeStructs; None where the checkpoint has no such item.
+
+    Raises:
+        UserError: There is no checkpoint, or what describes the item is damaged.
+    """
+    if not steps(run):
+        raise UserError(f"{run} has no checkpoint")
+    step = sealed["step"] if sealed else steps(run)[-1]
+    folder = run.absolute() / FOLDER / str(step)
+    if not (folder / item).is_dir():
+        if folder.is_dir() and not (sealed and item in sealed["digests"]):
+            return None
+        raise UserError(f"checkpoint {folder} is damaged (no {item} in it)")
+    try:
+        found = ocp.StandardCheckpointHandler().metadata(folder / item).tree
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), found)
+    except Exception as error:  # whatever a reader of broken files may raise
+        raise UserError(
+            f"checkpoint {folder} is damaged ({item}: {_first_line(error)})"
+        ) from None

@@ -34,6 +34,9 @@ class OpenRun(NamedTuple):
         embed: ``(images, output="representation") -> float32 (n, d)`` for uint8 NHWC
             images; scaling and normalisation follow meta. ``output="projection"``
             gives what comes after the head, where the run has one.
+        variables: ``() -> {"encoder": {"params", "stats"}, "head": {"params"}}``,
+            nested dicts of numpy arrays; ``"head"`` only where the run has one (a
+            stealer's is the linear map to the answers' width).
     """
 
     path: Path
@@ -41,6 +44,7 @@ class OpenRun(NamedTuple):
     parents: dict[str, Path]
     metrics: list[dict]
     embed: Callable[..., np.ndarray]
+    variables: Callable[[], dict[str, Any]]
 
 
 def normalise(images: jax.Array, mean: list[float], std: list[float]) -> jax.Array:
@@ -128,10 +132,24 @@ def _load_variables(path: Path, meta: dict, encoder: Encoder, head_init) -> Para
     return variables
 
 
-def _embed_of(path: Path, meta: dict[str, Any], output: str):
+def _encoder_of(path: Path, meta: dict[str, Any]) -> Encoder:
     if "encoder" not in meta:
         raise UserError(f"{path} holds no encoder (a {meta['stage']} run)")
-    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
+    return make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
+
+
+def _variables_of(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    variables = _load_variables(path, meta, _encoder_of(path, meta), None)
+    sealed = meta.get("weights")
+    # As it is stored: what sits on an encoder differs from method to method.
+    head = checkpoint.stored(path, "head", sealed)
+    if head is not None:
+        variables["head"] = checkpoint.load(path, "head", head, sealed=sealed)
+    return jax.device_get(variables)
+
+
+def _embed_of(path: Path, meta: dict[str, Any], output: str):
+    encoder = _encoder_of(path, meta)
     head_init = head_apply = None
     if output == "projection":
         if not meta.get("head"):
@@ -154,11 +172,11 @@ def _embed_of(path: Path, meta: dict[str, Any], output: str):
 def open_run(path: str | Path) -> OpenRun:
     """Opens a run directory.
 
-    Weights are read when ``embed`` is first called: strictly, against the shapes that
-    meta.json calls for and the digest stored with them.
+    Weights are read when ``embed`` is first called, or by ``variables``: strictly,
+    against the shapes that meta.json calls for and the digest stored with them.
 
     Raises:
-        UserError: No run there; from ``embed``: no encoder in it, damaged weights,
+        UserError: No run there; from these two: no encoder in it, damaged weights,
             weights of another architecture, images of the wrong shape or type.
     """
     path = Path(path)
@@ -172,7 +190,8 @@ def open_run(path: str | Path) -> OpenRun:
     def embed(images: np.ndarray, output: str = "representation") -> np.ndarray:
         return ready(output)(images)
 
-    return OpenRun(path, meta, parents, read_rows(path), embed)
+    variables = partial(_variables_of, path, meta)
+    return OpenRun(path, meta, parents, read_rows(path), embed, variables)
 
 
 def untrained(
