@@ -86,13 +86,13 @@ def load(file: str | Path) -> tuple[Encoder, Params, Params, dict[str, Any]]:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         meta |= {key: json.loads(meta[key]) for key in _AS_JSON}
         encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
+        tree = unflatten_dict(arrays, sep="/")
+        return encoder, tree["params"], tree.get("stats", {}), meta
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise UserError(
             f"{file} cannot be read as an encoder that sslx.export wrote "
             f"({type(error).__name__})"
         ) from None
-    tree = unflatten_dict(arrays, sep="/")
-    return encoder, tree["params"], tree.get("stats", {}), meta
 
 
 def _metadata(path: Path, meta: dict[str, Any]) -> dict[str, str]:

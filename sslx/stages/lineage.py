@@ -3,6 +3,7 @@
 Only the JSON files are read, and whatever is wrong with one is noted at its run.
 """
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ class Node(NamedTuple):
 
 def is_run(path: Path) -> bool:
     """Whether a directory is a run's, or what is left of one."""
-    return any((path / mark).exists() for mark in _MARKS)
+    return any(os.path.exists(path / mark) for mark in _MARKS)
 
 
 def read_node(path: Path) -> Node:
@@ -71,7 +72,9 @@ def read_node(path: Path) -> Node:
     ):
         parents, problems = {}, [*problems, "meta.json names no parents"]
     problem = "; ".join(problems) or None
-    return Node(path, key, found["config.json"], found["meta.json"], parents, [], problem)
+    return Node(
+        path, key, found["config.json"], found["meta.json"], parents, [], problem
+    )
 
 
 def lineage(workdir: str | Path) -> dict[str, Node]:
@@ -108,8 +111,9 @@ def ancestors(node: Node) -> list[tuple[int, Node]]:
         seen.add(node.key)
         found.append((depth, node))
         for parent in node.parents.values():
-            if parent not in seen:
-                visit(read_node(workdir / parent), depth + 1)
+            older = read_node(workdir / parent)
+            if older.key not in seen:
+                visit(older, depth + 1)
 
     visit(node, 0)
     return found
