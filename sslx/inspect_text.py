@@ -40,12 +40,12 @@ def _problem(piece: Any) -> str | None:
     return piece.get("problem") if isinstance(piece, dict) else None
 
 
-def _wrapped(text: str, indent: str = "  ") -> list[str]:
+def _wrapped(text: str, indent: str = "  ", hang: str = "  ") -> list[str]:
     return textwrap.wrap(
         text,
         WIDTH,
         initial_indent=indent,
-        subsequent_indent=indent + "  ",
+        subsequent_indent=indent + hang,
         break_long_words=False,
         break_on_hyphens=False,
     )
@@ -195,7 +195,7 @@ def _workdir(facts: dict) -> list[str]:
             for name, text in section:
                 indent = " " * (len(name) - len(name.lstrip()))
                 line = f"{name.strip().ljust(width - len(indent))}  {text}"
-                lines += _wrapped(line, indent)
+                lines += _wrapped(line, indent, 8 * " ")
     return lines
 
 

@@ -29,3 +29,14 @@ def float64():
     """Lets JAX compute in double precision for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory):
+    """The workdir of a finished tiny experiment with two losses; only to be read."""
+    from sslx.stages import run
+    from tests import tiny
+
+    workdir = tmp_path_factory.mktemp("experiment") / "checkpoints"
+    run(tiny.config(steal__also=("loss=infonce",)), workdir)
+    return workdir
