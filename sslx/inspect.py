@@ -28,12 +28,17 @@ PARTS = ("encoder", "head")
 TRAINING = ("victim", "steal")
 
 
-def _piece(read: Callable[..., Any], *args: Any) -> Any:
+def _short(error: Exception, run: Path) -> str:
+    """An error's message in one line, files named from the run directory on."""
+    return " ".join(str(error).split()).replace(f"{run}/", "")
+
+
+def _piece(run: Path, read: Callable[..., Any], *args: Any) -> Any:
     """What ``read`` gives, or ``{"problem": line}``."""
     try:
         return read(*args)
     except (UserError, OSError) as error:
-        return {"problem": " ".join(str(error).split())}
+        return {"problem": _short(error, run)}
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         return {"problem": f"not as it was written ({why[:80]})"}
@@ -65,13 +70,13 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
         "path": str(node.path),
         "stage": node.stage,
         "problem": node.problem,
-        "what": _piece(_what, chain),
+        "what": _piece(node.path, _what, chain),
         **state(node),
         "lineage": [
             {
                 "run": n.key,
                 "generation": generation,
-                "data": _piece(data_slug, n),
+                "data": _piece(n.path, data_slug, n),
                 "problem": n.problem,
                 **state(n),
             }
@@ -80,13 +85,13 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
     }
     if node.stage in TRAINING or (node.path / checkpoint.FOLDER).exists():
         facts["weights"] = _weights(node, depth, norms)
-        facts["metrics"] = _piece(_last_row, node)
+        facts["metrics"] = _piece(node.path, _last_row, node)
     if node.stage == "responses":
-        facts["ledger"] = _piece(_ledger, node)
+        facts["ledger"] = _piece(node.path, _ledger, node)
     if node.stage == "probe":
-        facts["results"] = _piece(_results, node)
+        facts["results"] = _piece(node.path, _results, node)
     if node.stage == "report":
-        facts["report"] = _piece(_report, node)
+        facts["report"] = _piece(node.path, _report, node)
     return facts
 
 
@@ -97,7 +102,7 @@ def state(node: Node) -> dict[str, Any]:
     saved, ``steps`` for a run that does not train.
     """
     sealed = node.meta.get("weights")
-    saved = _piece(checkpoint.steps, node.path)
+    saved = _piece(node.path, checkpoint.steps, node.path)
     return {
         "finished": node.finished if node.meta else None,
         "step": sealed["step"]
@@ -129,7 +134,8 @@ def _weights(node: Node, depth: int | None, norms: bool) -> dict[str, Any]:
     """Encoder and head of the sealed checkpoint, else of the latest."""
     sealed = node.meta.get("weights") or None
     parts = {
-        part: _piece(_part, node.path, part, sealed, depth, norms) for part in PARTS
+        part: _piece(node.path, _part, node.path, part, sealed, depth, norms)
+        for part in PARTS
     }
     return {part: facts for part, facts in parts.items() if facts is not None}
 
@@ -153,7 +159,7 @@ def _part(
                 for name, leaf in flatten_dict(tree, sep="/").items()
             }
         except UserError as error:  # the shapes can be given even so
-            problem = str(error)
+            problem = _short(error, run)
     return {
         "problem": problem,
         "total": _rows(shapes, squares, 1),
@@ -233,7 +239,7 @@ def workdir_facts(path: Path) -> dict:
 
     def facts(node: Node) -> dict[str, Any]:
         probes = [nodes[key] for key in node.children] + [node]
-        results = [_piece(_results, n) for n in probes if n.stage == "probe"]
+        results = [_piece(n.path, _results, n) for n in probes if n.stage == "probe"]
         return {
             "stage": node.stage,
             "problem": node.problem,
@@ -243,7 +249,9 @@ def workdir_facts(path: Path) -> dict:
             "children": node.children,
             "queries": node.meta.get("queries"),
             "results": sum((rows for rows in results if isinstance(rows, list)), []),
-            "report": _piece(_report, node) if node.stage == "report" else None,
+            "report": _piece(node.path, _report, node)
+            if node.stage == "report"
+            else None,
         }
 
     return {

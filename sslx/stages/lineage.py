@@ -54,7 +54,7 @@ def is_run(path: Path) -> bool:
 
 def read_node(path: Path) -> Node:
     """Reads the JSON files of a run directory; never raises for what is in them."""
-    path = path.resolve()
+    path = Path(os.path.abspath(path))  # symlinks keep their names
     key = f"{path.parent.name}/{path.name}"
     found: dict[str, dict] = {}
     problems = []
