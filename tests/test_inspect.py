@@ -156,7 +156,8 @@ def test_unfinished(workdir):
     meta = json.loads((path / "meta.json").read_text())
     del meta["weights"]
     (path / "meta.json").write_text(json.dumps(meta | {"finished": False}))
-    shutil.rmtree(path / "ckpt" / "12")
+    (path / "ckpt" / "8").rename(path / "ckpt" / "4")
+    (path / "ckpt" / "12").rename(path / "ckpt" / "8")
     facts = look(path)
     assert (facts["finished"], facts["step"], facts["steps"]) == (False, 8, 12)
     assert facts["weights"]["encoder"]["problem"] is None
@@ -234,6 +235,7 @@ def test_damaged_meta(workdir, content):
         {"parents": [1]},
         {"parents": {"encoder": "probe/../probe/."}},
         {"results": [{"accuracy": "high"}]},
+        {"results": [{"accuracy": 1, "interval": [0]}]},
         {"results": 5},
         {"weights": 5},
         {"queries": "many"},
