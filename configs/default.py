@@ -43,7 +43,8 @@ def get_config() -> ConfigDict:
     c.data.std = (1.0,)
     c.data.held_out = 0.2  # share of the training images the victim never sees
     # Which ones; apart from `seed`, so that seeds share a split. None: the last ones.
-    c.data.split_seed = config_dict.placeholder(int)
+    # (Declared as object: the command line reads no None where a whole number stands.)
+    c.data.split_seed = config_dict.placeholder(object)
     c.data.split_seed = 0
 
     c.victim = ConfigDict()

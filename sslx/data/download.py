@@ -58,6 +58,7 @@ def _receive(url: str, path: Path, fresh: Path, size: int) -> str:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except (OSError, http.client.HTTPException) as error:
         raise _offline(url, path, error) from None
+    received = 0
     bar = waiting(path.name, size, unit="B", unit_scale=True, unit_divisor=1024)
     with answer, open(fresh, "wb") as file, bar:
         while True:
@@ -65,8 +66,11 @@ def _receive(url: str, path: Path, fresh: Path, size: int) -> str:
                 chunk = answer.read(_CHUNK)
             except (OSError, http.client.HTTPException) as error:
                 raise _offline(url, path, error) from None
+            if not chunk and received < int(answer.headers["Content-Length"] or 0):
+                raise _offline(url, path, EOFError("the connection was cut"))
             if not chunk:
                 return sha.hexdigest()
+            received += len(chunk)
             file.write(chunk)
             sha.update(chunk)
             bar.update(len(chunk))

@@ -244,7 +244,11 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
             f"precision must be float32 or bfloat16, not {config.precision!r}"
         )
     for key, value in (("seed", config.seed), ("split_seed", config.data.split_seed)):
-        if value is not None and not 0 <= value < 2**32:
+        if value is None and key == "split_seed":
+            continue
+        if type(value) is not int:
+            raise UserError(f"{key} must be a whole number, not {value!r}")
+        if not 0 <= value < 2**32:
             raise UserError(f"{key} must be 0 or more and below 2**32, not {value}")
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
