@@ -41,15 +41,16 @@ def _records(found: Prepared, split: str) -> Iterator[dict]:
         with waiting(f"reading {found.name} {split}", len(rows)) as bar:
             for start in range(0, len(rows), _CHUNK):
                 chunk = range(start, min(start + _CHUNK, len(rows)))
-                yield from rows.__getitems__(list(chunk))
+                for example in rows.__getitems__(list(chunk)):
+                    # The reader hands out empty records where bytes are damaged.
+                    if not example[found.image]:
+                        raise ValueError("a record is unreadable")
+                    yield example
                 bar.update(len(chunk))
-    except UserError:
-        raise
     except Exception as error:  # of the reader, of protobuf, of the features
         raise UserError(
             f"{found.folder}: the {found.splits[split]} split is damaged "
-            f"({first_line(error)}); "
-            "remove the folder and prepare the set again"
+            f"({first_line(error)}); remove that folder and prepare the set again"
         ) from None
 
 
