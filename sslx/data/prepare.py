@@ -5,8 +5,10 @@ python -m sslx.data.prepare cifar10 svhn_cropped
 
 import argparse
 import contextlib
+import errno
 import io
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -143,9 +145,12 @@ def prepare(name: str, data_dir: str | None) -> Path:
             try:
                 done = _write(name, files, Path(scratch))
             except Exception as error:  # of tar, gzip, MATLAB files, numpy
-                # Their own OSErrors carry no number of the system's.
+                # Their own OSErrors carry no number of the system's; the record
+                # writer's errors of the system are text alone.
                 if isinstance(error, UserError) or getattr(error, "errno", None):
                     raise
+                if os.strerror(errno.ENOSPC) in str(error):
+                    raise OSError(os.strerror(errno.ENOSPC)) from None
                 raise _damaged(files, error) from None
             final = where / done.relative_to(scratch)
             final.parent.mkdir(parents=True, exist_ok=True)

@@ -171,7 +171,8 @@ def _probes(
         if list(info.image_shape) != shape:
             raise UserError(
                 f"probe.datasets: {name!r} has images of shape {info.image_shape}, the "
-                f"victim takes {tuple(shape)}"
+                f"victim takes {tuple(shape)}; data.size and data.channels bring sets "
+                "together"
             )
         if p.knn_k > info.sizes["train"]:
             raise UserError(

@@ -171,7 +171,8 @@ def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
     if list(info.image_shape) != victim.recipe["image_shape"]:
         raise UserError(
             f"steal.pool {steal.pool!r} has images of shape {info.image_shape}, the "
-            f"victim takes {tuple(victim.recipe['image_shape'])}"
+            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
+            "data.channels bring sets together"
         )
     positive("steal", {"queries": steal.queries})
     positive("service", {"call_size": service.call_size})

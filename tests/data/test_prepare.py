@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -170,8 +171,20 @@ def test_damaged_archive(name, tmp_path, publish, monkeypatch, capsys):
     assert "is damaged" in failing(tmp_path, capsys, name)
 
 
-def test_record_cut_short(tmp_path, publish, monkeypatch, capsys):
-    # Catches a failure in the middle of writing that leaves the first split behind.
+@pytest.mark.parametrize(
+    "error,expected",
+    [
+        (ValueError("cut short"), r"an archive in .* is damaged \(cut short\)"),
+        (RuntimeError("x: write() failed: No space left on device; 3"), "cannot prep"),
+        (
+            OSError(28, "No space left on device"),
+            "cannot prepare cifar10 in .*No space",
+        ),
+    ],
+)
+def test_failing_halfway(tmp_path, publish, monkeypatch, capsys, error, expected):
+    # Catches a failure in the middle of writing that leaves the first split behind, and
+    # a full disk put down to the archive.
     publish("cifar10")
     reader = READERS["cifar10"]
 
@@ -181,12 +194,25 @@ def test_record_cut_short(tmp_path, publish, monkeypatch, capsys):
 
         def some():
             yield next(examples)
-            raise ValueError("cut short")
+            raise error
 
         return found._replace(splits=found.splits | {"test": (count, some())})
 
     monkeypatch.setitem(READERS, "cifar10", broken)
-    assert "is damaged (cut short)" in failing(tmp_path, capsys, "cifar10")
+    assert re.search(expected, failing(tmp_path, capsys, "cifar10"))
+
+
+def test_interrupted(tmp_path, publish, monkeypatch, capsys):
+    # Catches a traceback at Ctrl-C, and a half set that looks whole.
+    publish("mnist")
+
+    def idx(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(READERS, "mnist", idx)
+    assert run(tmp_path, "mnist") == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "interrupted" in line and nothing_half(tmp_path)
 
 
 def test_no_network(tmp_path, publish, capsys):
