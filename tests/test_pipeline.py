@@ -6,11 +6,12 @@ from PIL import Image
 
 import sslx
 from sslx import data
+from sslx.stages import probe as probe_stage
 from sslx.stages import run
 from sslx.stages import victim as victim_stage
 from sslx.stages.experiment import resolve
 from sslx.stages.query import answered
-from sslx.stages.recipes import pool_of
+from sslx.stages.recipes import pool_of, reading
 from sslx.types import UserError
 from tests import tiny
 
@@ -269,6 +270,31 @@ def test_pool_from_the_test_split(workdir):
 
     sold, kept = divide(ids, 0.25, 0)
     assert np.array_equal(sold, rows) and set(ids[sold]).isdisjoint(ids[kept])
+
+
+def test_last_test_images_are_kept(tmp_path, monkeypatch):
+    # Catches the study's division (the last images of the test split) drawn by lot, and
+    # a probe that cannot do without a seed.
+    asked = {}
+
+    def linear(train, labels, test, **settings):
+        asked.update(settings, test=test)
+        raise InterruptedError
+
+    monkeypatch.setattr(probe_stage, "linear_probe", linear)
+    changes = {"steal__pool": "test", "steal__test_kept": 0.25}
+    c = tiny.config(data__split_seed=None, **changes)
+    found = resolve(c, tmp_path)
+    assert found.victim != resolve(tiny.config(**changes), tmp_path).victim
+    pixels = next(p for p in found.probes if p.encoder == "pixels")
+    with pytest.raises(InterruptedError):
+        probe_stage._evaluate(pixels.run, "digits", reading(c))
+    assert asked["seed"] == 0
+    ids = data.ids("digits", "test")
+    last = np.isin(ids, np.unique(ids)[-112:])
+    images = data.load("digits", "test").images[last]
+    want = images.reshape(len(images), -1).astype(np.float32) / 255
+    np.testing.assert_array_equal(asked["test"], want)
 
 
 def test_another_set_as_pool(workdir, tmp_path):
