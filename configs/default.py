@@ -36,10 +36,16 @@ def get_config() -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.dir = config_dict.placeholder(str)  # None: TFDS_DATA_DIR, else the usual one
+    c.data.download = False  # True: a TFDS set not there is downloaded and prepared
+    c.data.size = 0  # pixels; the shorter side is brought to it, the middle cut out
+    c.data.channels = 0  # 0: as they are; 1: grey; 3: RGB
     c.data.mean = (0.0,)  # per channel or one for all, after scaling to [0, 1]
     c.data.std = (1.0,)
     c.data.held_out = 0.2  # share of the training images the victim never sees
-    c.data.split_seed = 0  # which ones; apart from `seed`, so that seeds share a split
+    # Which ones; apart from `seed`, so that seeds share a split. None: the last ones.
+    # (Declared as object: the command line reads no None where a whole number stands.)
+    c.data.split_seed = config_dict.placeholder(object)
+    c.data.split_seed = 0
 
     c.victim = ConfigDict()
     c.victim.dataset = "digits"
@@ -87,6 +93,7 @@ def get_config() -> ConfigDict:
 
     c.probe = ConfigDict()
     c.probe.datasets = ("digits",)
+    c.probe.skip_missing = False  # True: a set that is not at hand is left out
     c.probe.l2_grid = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of the mean cross-entropy
     c.probe.validation = 0.2  # share of the training split that chooses among them
     c.probe.tolerance = 1e-5  # largest entry of the gradient at the solution

@@ -29,13 +29,13 @@ def any_set(monkeypatch):
     """Stands in for sets that are not at hand: CIFAR's shapes, no content."""
     known = data.describe
 
-    def describe(name, data_dir=None):
+    def describe(name, options=None):
         if name in data.SOURCES:
-            return known(name, data_dir)
+            return known(name)
         sizes = {"train": 50_000, "test": 10_000}
         return data.Info({"fake": name}, name, (32, 32, 3), 10, sizes)
 
-    def ids(name, split, data_dir=None):
+    def ids(name, split, options=None):
         return np.arange(describe(name).sizes[split])
 
     monkeypatch.setattr(data, "describe", describe)
@@ -93,6 +93,18 @@ def test_the_studys_numbers():
     assert (c.victim.optim.name, c.victim.optim.learning_rate) == ("adam", 3e-4)
     assert (c.steal.queries, c.steal.loss, c.steal.epochs) == (9000, "softnn", 100)
     assert c.steal.loss_kw.softnn.temperature == 100.0
+    assert (c.steal.batch_size, c.steal.optim.learning_rate) == (256, 1e-3)
+    others = [experiment.changed(c.steal, change) for change in c.steal.also]
+    numbers = [(o.loss, o.batch_size, o.optim.learning_rate) for o in others]
+    assert numbers == [("mse", 64, 1e-3), ("infonce", 256, 3e-4)]
+    assert (c.data.size, c.data.channels) == (32, 3)
+    assert set(c.probe.datasets) == {
+        "cifar10",
+        "cifar100",
+        "fashion_mnist",
+        "stl10",
+        "svhn_cropped",
+    }
 
 
 def test_misspelt_keys_are_refused():

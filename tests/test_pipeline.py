@@ -2,14 +2,17 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sslx
 from sslx import data
+from sslx.stages import probe as probe_stage
 from sslx.stages import run
 from sslx.stages import victim as victim_stage
 from sslx.stages.experiment import resolve
 from sslx.stages.query import answered
-from sslx.stages.recipes import pool_of
+from sslx.stages.recipes import pool_of, reading
+from sslx.types import UserError
 from tests import tiny
 
 
@@ -169,6 +172,58 @@ def test_victim_trains_on_its_own_images_only(tmp_path, monkeypatch):
         assert own.isdisjoint(image.tobytes() for image in others)
 
 
+ALSO = ("loss=infonce", "queries=90")
+
+
+def test_probe_set_that_is_not_at_hand(report, workdir, tmp_path, capsys):
+    # Catches a report that keeps quiet about a set left out, one that is left out
+    # though nobody allowed it, and an experiment without any figure.
+    names = {"probe__datasets": ("stl10", "digits"), "data__dir": str(tmp_path)}
+    c = tiny.config(steal__also=ALSO, probe__skip_missing=True, **names)
+    folder = run(c, workdir)
+    assert folder != report  # the recipe knows
+    found = read(folder)
+    assert found["skipped"] == ["stl10"] and read(report)["skipped"] == []
+    assert {row["dataset"] for row in found["accuracies"]} == {"digits"}
+    assert "Note: stl10 was not at hand" in (folder / "report.md").read_text()
+    lines = [x for x in capsys.readouterr().err.splitlines() if "stl10" in x]
+    assert len(lines) == 1 and "left out" in lines[0]
+    with pytest.raises(UserError, match="prepare stl10.*probe.skip_missing=True"):
+        resolve(tiny.config(**names), tmp_path)
+    c.probe.datasets = ("stl10", "mnist")
+    with pytest.raises(UserError, match=r"no set.*is at hand \(stl10, mnist\)"):
+        resolve(c, tmp_path)
+    for key in ("victim__dataset", "steal__pool"):  # these are never left out
+        with pytest.raises(UserError, match="stl10.*is not in"):
+            resolve(
+                tiny.config(probe__skip_missing=True, **(names | {key: "stl10"})),
+                workdir,
+            )
+
+
+def test_probe_on_a_set_of_another_form(report, workdir, tmp_path):
+    # Catches a form that stays in the config, and a victim trained anew because a
+    # form was spelt out that its images have already.
+    random = np.random.RandomState(0)
+    for split in ("train", "test"):
+        for name in ("dark", "light"):
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            for i in range(30):
+                image = random.randint(0, 100, (20, 24, 3)) + 150 * (name == "light")
+                path = tmp_path / "set" / split / name / f"{i}.png"
+                Image.fromarray(image.astype(np.uint8)).save(path)
+    own = f"folder:{tmp_path / 'set'}"
+    with pytest.raises(UserError, match="images of shape .20, 24, 3.*data.size"):
+        resolve(tiny.config(probe__datasets=(own,)), workdir)
+    names = {"probe__datasets": (own,), "data__size": 12, "data__channels": 1}
+    c = tiny.config(stages=("probe", "report"), **names)
+    assert resolve(c, workdir).victim == resolve(tiny.config(), workdir).victim
+    found = read(run(c, workdir))
+    rows = {(r["encoder"], r["evaluator"]): r for r in found["accuracies"]}
+    assert rows["pixels", "linear"]["accuracy"] == 1.0
+    assert rows["victim", "linear"]["n_test"] == 60
+
+
 def test_victim_images_are_not_for_the_attacker(workdir):
     # Catches a held-out part that overlaps what the victim trained on, by row or by
     # digit.
@@ -215,6 +270,31 @@ def test_pool_from_the_test_split(workdir):
 
     sold, kept = divide(ids, 0.25, 0)
     assert np.array_equal(sold, rows) and set(ids[sold]).isdisjoint(ids[kept])
+
+
+def test_last_test_images_are_kept(tmp_path, monkeypatch):
+    # Catches the study's division (the last images of the test split) drawn by lot, and
+    # a probe that cannot do without a seed.
+    asked = {}
+
+    def linear(train, labels, test, **settings):
+        asked.update(settings, test=test)
+        raise InterruptedError
+
+    monkeypatch.setattr(probe_stage, "linear_probe", linear)
+    changes = {"steal__pool": "test", "steal__test_kept": 0.25}
+    c = tiny.config(data__split_seed=None, **changes)
+    found = resolve(c, tmp_path)
+    assert found.victim != resolve(tiny.config(**changes), tmp_path).victim
+    pixels = next(p for p in found.probes if p.encoder == "pixels")
+    with pytest.raises(InterruptedError):
+        probe_stage._evaluate(pixels.run, "digits", reading(c))
+    assert asked["seed"] == 0
+    ids = data.ids("digits", "test")
+    last = np.isin(ids, np.unique(ids)[-112:])
+    images = data.load("digits", "test").images[last]
+    want = images.reshape(len(images), -1).astype(np.float32) / 255
+    np.testing.assert_array_equal(asked["test"], want)
 
 
 def test_another_set_as_pool(workdir, tmp_path):

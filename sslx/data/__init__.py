@@ -2,50 +2,52 @@
 
 import numpy as np
 
+from sslx.data import form
 from sslx.data.digits import DIGITS
+from sslx.data.folder import FOLDER
 from sslx.data.npz import NPZ
-from sslx.data.source import Info, Source, Split
-from sslx.registry import pick
+from sslx.data.source import Info, Missing, Options, Source, Split
+from sslx.data.tfds import TFDS
 from sslx.types import UserError
 
-# What stands before the colon of a name ("npz:/some/file.npz"), or the whole name.
-SOURCES: dict[str, Source] = {"digits": DIGITS, "npz": NPZ}
+__all__ = ["Info", "Missing", "Options", "SOURCES", "describe", "ids", "load"]
+
+# What stands before the colon of a name ("npz:/some/file.npz"), or the whole name. Any
+# other name is that of a TFDS set.
+SOURCES: dict[str, Source] = {"digits": DIGITS, "folder": FOLDER, "npz": NPZ}
 
 SPLITS = ("train", "test")
+AS_THEY_ARE = Options()
 
 
 def _source(name: str) -> tuple[Source, str]:
     kind, _, rest = name.partition(":")
-    return pick(SOURCES, kind, "data set"), rest
+    return (SOURCES[kind], rest) if kind in SOURCES else (TFDS, name)
 
 
-def describe(name: str, data_dir: str | None = None) -> Info:
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UserError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+
+
+def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
     """What a data set is, without holding its images; see ``Info``.
 
     Raises:
+        Missing: The set is not at hand (a UserError).
         UserError: Unknown name, or the set cannot be read.
     """
     source, rest = _source(name)
-    return source.describe(rest, data_dir)
+    return form.described(source.describe(rest, options), options)
 
 
-def _read(name: str, split: str, data_dir: str | None) -> tuple[Split, np.ndarray]:
-    if split not in SPLITS:
-        raise UserError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    source, rest = _source(name)
-    loaded, ids = source.load(rest, split, data_dir)
-    for array in (*loaded, ids):
-        array.flags.writeable = False  # sources may hand the same array out again
-    return loaded, ids
-
-
-def load(name: str, split: str, data_dir: str | None = None) -> Split:
+def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
     """Loads a split.
 
     Args:
-        name: ``digits`` or ``npz:PATH``.
+        name: ``digits``, ``npz:PATH``, ``folder:PATH`` or the name of a TFDS set.
         split: ``train`` or ``test``.
-        data_dir: Where prepared sets lie; the built-in set and npz files need none.
+        options: Where sets lie and the form that images are brought to.
 
     Returns:
         ``Split(images, labels)``: uint8 (n, h, w, c) and int32 (n,), read-only.
@@ -53,13 +55,21 @@ def load(name: str, split: str, data_dir: str | None = None) -> Split:
     Raises:
         UserError: Unknown name or split, or the set cannot be read.
     """
-    return _read(name, split, data_dir)[0]
+    _check_split(split)
+    source, rest = _source(name)
+    images, labels = source.load(rest, split, options)
+    loaded = Split(form.fit_all(images, options), labels)
+    for array in loaded:
+        array.flags.writeable = False  # sources may hand the same array out again
+    return loaded
 
 
-def ids(name: str, split: str, data_dir: str | None = None) -> np.ndarray:
+def ids(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
     """Which original each row of ``load`` shows, int64 (n,).
 
     Rows that share an id (placements of one digit) belong on the same side of any
     further split.
     """
-    return _read(name, split, data_dir)[1]
+    _check_split(split)
+    source, rest = _source(name)
+    return source.ids(rest, split, options)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sslx.data.source import Info, Source, Split
+from sslx.data.source import Info, Options, Source, Split
 from sslx.types import UserError
 
 CANVAS = 12
@@ -42,7 +42,7 @@ def _only_name(rest: str) -> None:
         raise UserError(f"the data set is called 'digits', not 'digits:{rest}'")
 
 
-def _describe(rest: str, data_dir: str | None) -> Info:
+def _describe(rest: str, options: Options) -> Info:
     _only_name(rest)
     return Info(
         identity={"digits": {"canvas": CANVAS, "placements": PLACEMENTS, "version": 1}},
@@ -56,13 +56,22 @@ def _describe(rest: str, data_dir: str | None) -> Info:
     )
 
 
-def _load(rest: str, split: str, data_dir: str | None) -> tuple[Split, np.ndarray]:
+def _digits(split: str) -> np.ndarray:
+    order = _build()[2]
+    return order[:TRAIN_DIGITS] if split == "train" else order[TRAIN_DIGITS:]
+
+
+def _load(rest: str, split: str, options: Options) -> Split:
     _only_name(rest)
-    images, labels, order = _build()
-    digits = order[:TRAIN_DIGITS] if split == "train" else order[TRAIN_DIGITS:]
+    images, labels, _ = _build()
+    digits = _digits(split)
     rows = images[digits].reshape(-1, CANVAS, CANVAS, 1)
-    ids = np.repeat(digits, PLACEMENTS).astype(np.int64)
-    return Split(rows, np.repeat(labels[digits], PLACEMENTS)), ids
+    return Split(rows, np.repeat(labels[digits], PLACEMENTS))
 
 
-DIGITS = Source(_describe, _load)
+def _ids(rest: str, split: str, options: Options) -> np.ndarray:
+    _only_name(rest)
+    return np.repeat(_digits(split), PLACEMENTS).astype(np.int64)
+
+
+DIGITS = Source(_describe, _load, _ids)

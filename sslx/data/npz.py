@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslx.data.source import Info, Source, Split
+from sslx.data.source import Info, Missing, Options, Source, Split
 from sslx.types import UserError
 
 _NEEDS = "an npz data set holds train_images, train_labels, test_images and test_labels"
@@ -71,11 +71,11 @@ def _open(rest: str) -> tuple[dict[str, Split], str]:
         raise UserError("write the file's path after 'npz:'")
     path = Path(rest).expanduser()
     if not path.is_file():
-        raise UserError(f"no file {path}; {_NEEDS}")
+        raise Missing(f"no file {path}; {_NEEDS}")
     return _read(path, path.stat().st_mtime_ns)
 
 
-def _describe(rest: str, data_dir: str | None) -> Info:
+def _describe(rest: str, options: Options) -> Info:
     splits, digest = _open(rest)
     train = splits["train"]
     return Info(
@@ -87,9 +87,12 @@ def _describe(rest: str, data_dir: str | None) -> Info:
     )
 
 
-def _load(rest: str, split: str, data_dir: str | None) -> tuple[Split, np.ndarray]:
-    loaded = _open(rest)[0][split]
-    return loaded, np.arange(len(loaded.labels))
+def _load(rest: str, split: str, options: Options) -> Split:
+    return _open(rest)[0][split]
 
 
-NPZ = Source(_describe, _load)
+def _ids(rest: str, split: str, options: Options) -> np.ndarray:
+    return np.arange(len(_open(rest)[0][split].labels))
+
+
+NPZ = Source(_describe, _load, _ids)

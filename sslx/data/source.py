@@ -5,6 +5,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx.types import UserError
+
+
+class Missing(UserError):
+    """A set that is not at hand, as against one that is damaged or misspelt."""
+
+
+class Options(NamedTuple):
+    """How sets are read.
+
+    Attributes:
+        dir: Where prepared TFDS sets lie; None: TFDS_DATA_DIR, else
+            ~/tensorflow_datasets.
+        download: Whether a set that is missing there may be downloaded and prepared.
+        size: 0: images as they are; else the shorter side is brought to so many pixels
+            and the square in the middle is cut out.
+        channels: 0: as they are; 1: grey; 3: RGB.
+    """
+
+    dir: str | None = None
+    download: bool = False
+    size: int = 0
+    channels: int = 0
+
 
 class Split(NamedTuple):
     """One split in memory."""
@@ -20,14 +44,15 @@ class Info(NamedTuple):
         identity: JSON-like; two sets with equal identity hold the same images. Part of
             the fingerprint of every run on them, so it names no place.
         slug: Short name for directories and tables.
-        image_shape: (h, w, c).
+        image_shape: (h, w, c). A source may leave h and w None where images differ and
+            ``Options.size`` is set; ``sslx.data.describe`` always fills them in.
         classes: Number of classes.
         sizes: Split -> number of images.
     """
 
     identity: dict[str, Any]
     slug: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[Any, Any, Any]
     classes: int
     sizes: dict[str, int]
 
@@ -36,10 +61,13 @@ class Source(NamedTuple):
     """How sets of one kind are read; ``rest`` is what follows the colon of the name.
 
     Attributes:
-        describe: ``(rest, data_dir) -> Info``.
-        load: ``(rest, split, data_dir) -> (Split, ids)``; ids int64 (n,) are equal for
-            rows that show the same original.
+        describe: ``(rest, options) -> Info``, of the images before they are resized.
+        load: ``(rest, split, options) -> Split``; a source may leave resizing to
+            ``sslx.data.load``.
+        ids: ``(rest, split, options) -> int64 (n,)``, equal for rows that show the
+            same original.
     """
 
-    describe: Callable[[str, str | None], Info]
-    load: Callable[[str, str, str | None], tuple[Split, np.ndarray]]
+    describe: Callable[[str, Options], Info]
+    load: Callable[[str, str, Options], Split]
+    ids: Callable[[str, str, Options], np.ndarray]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from sslx.engine.logbook import say
 from sslx.engine.rundir import read_json
 from sslx.stages import probe, report, steal, victim
 from sslx.stages.experiment import resolve
@@ -32,6 +33,9 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         sslx.engine.interrupt.Stopped: A signal came; what was computed is saved.
     """
     experiment = resolve(config, Path(workdir))
+    if experiment.skipped and "probe" in config.stages:
+        names = ", ".join(experiment.skipped)
+        say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
     for stage in STAGES:
         if stage in config.stages:
             STAGES[stage](experiment, config)

@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.engine.rundir import Run, make_run
 from sslx.stages.recipes import (
-    data_dir,
     positive,
+    reading,
     responses_run,
     share,
     steal_run,
@@ -67,12 +67,16 @@ class Probe(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """All runs of a config; ``cells[0]`` is the headline."""
+    """All runs of a config; ``cells[0]`` is the headline.
+
+    ``skipped`` are the probe sets that are not at hand and may be left out.
+    """
 
     victim: Run
     cells: list[Cell]
     probes: list[Probe]
     report: Run
+    skipped: list[str]
 
 
 def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
@@ -123,8 +127,30 @@ def changed(steal: ConfigDict, change: str) -> ConfigDict:
     return steal
 
 
-def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
-    p, place = config.probe, data_dir(config)
+def _at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
+    """The probe sets that are there, and the names of those that are left out."""
+    found, skipped = {}, []
+    for name in config.probe.datasets:
+        try:
+            found[name] = data.describe(name, reading(config))
+        except data.Missing as error:
+            if not config.probe.skip_missing:
+                raise data.Missing(
+                    f"{error}; probe.skip_missing=True goes on without it"
+                ) from None
+            skipped.append(name)
+    if skipped and not found:
+        raise UserError(
+            f"no set of probe.datasets is at hand ({', '.join(skipped)}); prepare one "
+            "with `python -m sslx.data.prepare NAME`, or name another"
+        )
+    return found, skipped
+
+
+def _probes(
+    config: ConfigDict, victim: Run, cells: list[Cell], at_hand: dict[str, data.Info]
+) -> list[Probe]:
+    p = config.probe
     seed, split_seed = f"s{config.seed}", config.data.split_seed
     share("probe.validation", p.validation)
     share("probe.confidence", p.confidence)
@@ -139,13 +165,14 @@ def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
     # No figure may rest on an image that any cell could have asked.
     asked = {cell.steal.parents["responses"].recipe["test_kept"] for cell in cells}
     asked.discard(None)
+    which = ("datasets", "skip_missing")
     probes = []
-    for name in p.datasets:
-        info = data.describe(name, place)
+    for name, info in at_hand.items():
         if list(info.image_shape) != shape:
             raise UserError(
                 f"probe.datasets: {name!r} has images of shape {info.image_shape}, the "
-                f"victim takes {tuple(shape)}"
+                f"victim takes {tuple(shape)}; data.size and data.channels bring sets "
+                "together"
             )
         if p.knn_k > info.sizes["train"]:
             raise UserError(
@@ -155,14 +182,16 @@ def _probes(config: ConfigDict, victim: Run, cells: list[Cell]) -> list[Probe]:
         same = info.identity == victim.recipe["data"]
         kept = min(asked) if asked and same else None
         if kept is not None:
-            _, rows_kept = divide(data.ids(name, "test", place), kept, split_seed)
+            _, rows_kept = divide(
+                data.ids(name, "test", reading(config)), kept, split_seed
+            )
             positive("steal", {"number of test images kept": len(rows_kept)})
         recipe = {
             "data": info.identity,
             "test_kept": kept,
             "split_seed": split_seed,
             "image_shape": shape,
-            **{k: v for k, v in p.to_dict().items() if k != "datasets"},
+            **{k: v for k, v in p.to_dict().items() if k not in which},
         }
         untrained = {
             key: victim.recipe[key] for key in ("encoder", "mean", "std", "seed")
@@ -216,17 +245,23 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
             f"precision must be float32 or bfloat16, not {config.precision!r}"
         )
     for key, value in (("seed", config.seed), ("split_seed", config.data.split_seed)):
+        if value is None and key == "split_seed":
+            continue
+        if type(value) is not int:
+            raise UserError(f"{key} must be a whole number, not {value!r}")
         if not 0 <= value < 2**32:
             raise UserError(f"{key} must be 0 or more and below 2**32, not {value}")
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
     victim = victim_run(config, workdir)
     cells = [_cell(config, change, victim) for change in ("", *config.steal.also)]
-    probes = _probes(config, victim, cells)
+    at_hand, skipped = _at_hand(config)
+    probes = _probes(config, victim, cells, at_hand)
     recipe = {
         "seed": config.seed,
         "cells": [[c.attack, c.loss, c.queries, c.pool, c.change] for c in cells],
         "probes": [[p.encoder, p.cell, p.dataset] for p in probes],
+        "skipped": skipped,
         "confidence": config.probe.confidence,
     }
     parents = {
@@ -239,4 +274,4 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         config.victim.objective, f"{cells[0].attack}-{cells[0].loss}", 1
     )
     report = make_run(workdir, "report", slug, recipe, parents)
-    return Experiment(victim, cells, probes, report)
+    return Experiment(victim, cells, probes, report, skipped)

@@ -16,7 +16,7 @@ from sslx.evals.linear import probe as linear_probe
 from sslx.models import make_encoder
 from sslx.stages.experiment import Experiment
 from sslx.stages.link import embedder, open_run, untrained
-from sslx.stages.recipes import data_dir
+from sslx.stages.recipes import reading
 from sslx.stages.splits import divide
 
 
@@ -25,7 +25,7 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
     for probe in experiment.probes:
         with working_on(probe.run, f"{probe.encoder} on {probe.dataset}") as needed:
             if needed:
-                results = _evaluate(probe.run, probe.dataset, data_dir(config))
+                results = _evaluate(probe.run, probe.dataset, reading(config))
                 write_meta(probe.run, finished=True, results=results)
 
 
@@ -44,16 +44,16 @@ def _embedding(run: Run, train_images: np.ndarray):
     return embedder(encoder, variables, image_shape=tuple(r["image_shape"]), **how)
 
 
-def _evaluate(run: Run, dataset: str, place: str | None) -> list[dict]:
+def _evaluate(run: Run, dataset: str, options: data.Options) -> list[dict]:
     """Accuracies of the linear probe and of kNN, as results.json has them."""
     r = run.recipe
-    train, test = (data.load(dataset, split, place) for split in ("train", "test"))
+    train, test = (data.load(dataset, split, options) for split in ("train", "test"))
     if r["test_kept"] is not None:  # the rest of the test split was for sale
-        ids = data.ids(dataset, "test", place)
+        ids = data.ids(dataset, "test", options)
         _, kept = divide(ids, r["test_kept"], r["split_seed"])
         test = type(test)(test.images[kept], test.labels[kept])
     embed = _embedding(run, train.images)
-    classes = data.describe(dataset, place).classes
+    classes = data.describe(dataset, options).classes
     features = embed(train.images), train.labels, embed(test.images)
     linear = linear_probe(
         *features,
@@ -62,8 +62,8 @@ def _evaluate(run: Run, dataset: str, place: str | None) -> list[dict]:
         validation_fraction=r["validation"],
         tolerance=r["tolerance"],
         max_iterations=r["max_iterations"],
-        seed=r["split_seed"],
-        groups=data.ids(dataset, "train", place),
+        seed=r["split_seed"] or 0,  # with None, the last ones are the test's
+        groups=data.ids(dataset, "train", options),
     )
     neighbours = knn(
         *features, classes=classes, k=r["knn_k"], temperature=r["knn_temperature"]

@@ -13,7 +13,7 @@ from sslx.engine.rundir import Run, read_json, working_on, write_meta
 from sslx.service import DEFENCES, read_answers, read_counters, serve
 from sslx.stages.experiment import Cell
 from sslx.stages.link import open_run
-from sslx.stages.recipes import data_dir, pool_of
+from sslx.stages.recipes import pool_of, reading
 from sslx.types import UserError
 
 ACCOUNT = "attacker"
@@ -27,7 +27,7 @@ def _planned(cell: Cell, config: ConfigDict):
     random = host_stream(r["seed"], "plan")
     plan = ATTACKS[cell.attack].plan(random, len(pool), r["queries"])
     calls = [(call, pool[rows]) for call, rows in plan.calls(r["call_size"])]
-    return calls, data.load(dataset, split, data_dir(config)).images
+    return calls, data.load(dataset, split, reading(config)).images
 
 
 def ask(cell: Cell, config: ConfigDict) -> None:

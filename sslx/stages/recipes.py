@@ -6,7 +6,6 @@ others, data by content and not by place, nothing of how the run is carried out.
 
 import inspect
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,10 @@ from sslx.stages.splits import divide
 from sslx.types import UserError
 
 
-def data_dir(config: ConfigDict) -> str | None:
-    """Where prepared data sets lie, None for the library's own default."""
-    return config.data.dir or os.environ.get("TFDS_DATA_DIR")
+def reading(config: ConfigDict) -> data.Options:
+    """How data sets are read."""
+    d = config.data
+    return data.Options(d.dir, d.download, d.size, d.channels)
 
 
 def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> dict:
@@ -113,11 +113,12 @@ def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
 
 def victim_run(config: ConfigDict, workdir: Path) -> Run:
     """The victim's run."""
-    v, place = config.victim, data_dir(config)
-    info = data.describe(v.dataset, place)
-    share("data.held_out", config.data.held_out)
+    v, options = config.victim, reading(config)
+    info = data.describe(v.dataset, options)
+    if config.data.held_out:  # 0: the attacker brings images of other origin
+        share("data.held_out", config.data.held_out)
     rows, _ = divide(
-        data.ids(v.dataset, "train", place),
+        data.ids(v.dataset, "train", options),
         config.data.held_out,
         config.data.split_seed,
     )
@@ -143,18 +144,18 @@ def pool_of(
     config: ConfigDict, pool: str, test_kept: float | None
 ) -> tuple[str, str, np.ndarray]:
     """The attacker's images: (data set, split, rows of the split)."""
-    place, victims = data_dir(config), config.victim.dataset
+    options, victims = reading(config), config.victim.dataset
     if pool == "held_out":
-        ids = data.ids(victims, "train", place)
+        ids = data.ids(victims, "train", options)
         _, rows = divide(ids, config.data.held_out, config.data.split_seed)
         return victims, "train", rows
     if pool == "test" and test_kept is not None:
         share("steal.test_kept", test_kept)
-        ids = data.ids(victims, "test", place)
+        ids = data.ids(victims, "test", options)
         rows, _ = divide(ids, test_kept, config.data.split_seed)
         return victims, "test", rows
-    info = data.describe(pool, place)
-    if info.identity == data.describe(victims, place).identity:
+    info = data.describe(pool, options)
+    if info.identity == data.describe(victims, options).identity:
         raise UserError(
             f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
             "test for the images it did not see"
@@ -166,11 +167,12 @@ def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
     """The run that asks the victim what the steal section plans."""
     service = config.service
     dataset, split, rows = pool_of(config, steal.pool, steal.test_kept)
-    info = data.describe(dataset, data_dir(config))
+    info = data.describe(dataset, reading(config))
     if list(info.image_shape) != victim.recipe["image_shape"]:
         raise UserError(
             f"steal.pool {steal.pool!r} has images of shape {info.image_shape}, the "
-            f"victim takes {tuple(victim.recipe['image_shape'])}"
+            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
+            "data.channels bring sets together"
         )
     positive("steal", {"queries": steal.queries})
     positive("service", {"call_size": service.call_size})

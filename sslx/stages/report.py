@@ -38,7 +38,12 @@ def results(experiment: Experiment) -> dict:
     ]
     order = ("victim", "stolen", "random", "pixels")
     headline = sorted(rows[None] + rows[0], key=lambda row: order.index(row["encoder"]))
-    return {"accuracies": headline, "queries": sweep[0]["queries"], "sweep": sweep}
+    return {
+        "accuracies": headline,
+        "queries": sweep[0]["queries"],
+        "sweep": sweep,
+        "skipped": experiment.skipped,
+    }
 
 
 def run(experiment: Experiment, config: ConfigDict) -> None:

@@ -103,6 +103,10 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         "architecture untrained; `pixels`: no encoder.",
         _pipes(table(found)),
         *(f"Note: {doubt}." for doubt in doubts),
+        *(
+            f"Note: {name} was not at hand and is left out."
+            for name in found["skipped"]
+        ),
         *(f"## {title}\n\n![{title}]({file})" for title, file in pictures.items()),
         "## Bill\n\nCells that ask the same share one bill.\n\n" + _pipes(bill),
         "## Runs\n\n"

@@ -9,7 +9,7 @@ from sslx.engine.rundir import working_on, write_meta
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.stages.experiment import Experiment
-from sslx.stages.recipes import data_dir
+from sslx.stages.recipes import reading
 from sslx.stages.splits import divide
 from sslx.stages.train import encoder_meta, make_loop, make_training, make_view
 
@@ -22,14 +22,15 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
     with working_on(victim, what) as needed:
         if not needed:
             return
-        name, place = config.victim.dataset, data_dir(config)
-        rows, _ = divide(data.ids(name, "train", place), r["held_out"], r["split_seed"])
+        name, options = config.victim.dataset, reading(config)
+        ids = data.ids(name, "train", options)
+        rows, _ = divide(ids, r["held_out"], r["split_seed"])
         encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
         objective = OBJECTIVES[r["objective"]](
             encoder, make_view(r), dtype=config.precision, **r["numbers"]
         )
         write_meta(victim, finished=False, **encoder_meta(victim, objective.head))
-        images = data.load(name, "train", place).images[rows]
+        images = data.load(name, "train", options).images[rows]
         training = make_training(victim, objective, {"images": images})
         fit(training, victim.path, make_loop(config))
         write_meta(victim, finished=True, weights=checkpoint.seal(victim.path))

@@ -1,0 +1,84 @@
+"""Files from the network: checked, whole or not at all."""
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from sslx.data.waiting import waiting
+from sslx.types import UserError
+
+TIMEOUT = 20.0  # s without an answer
+_CHUNK = 1 << 20
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(url: str, path: Path, size: int, sha256: str) -> None:
+    """Downloads a file, unless it is there already with the right checksum.
+
+    It is written under another name first, so a file of that name is a whole one.
+
+    Args:
+        url: Where it comes from.
+        path: Where it goes; its folder is made.
+        size: Bytes, for the progress bar.
+        sha256: Hexadecimal.
+
+    Raises:
+        UserError: No answer within ``TIMEOUT``, or not the file that was expected.
+        OSError: The disk is full or cannot be written to.
+    """
+    if path.exists() and _sha256(path) == sha256:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        found = _receive(url, path, fresh, size)
+        if found != sha256:
+            raise UserError(
+                f"{url} is not the file it should be (sha256 {found[:12]}..., not "
+                f"{sha256[:12]}...); try again later, or put the right one at {path}"
+            )
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _receive(url: str, path: Path, fresh: Path, size: int) -> str:
+    """Writes what a server sends to ``fresh``; returns its sha256."""
+    sha = hashlib.sha256()
+    request = urllib.request.Request(url, headers={"User-Agent": "sslx"})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except (OSError, http.client.HTTPException) as error:
+        raise _offline(url, path, error) from None
+    received = 0
+    bar = waiting(path.name, size, unit="B", unit_scale=True, unit_divisor=1024)
+    with answer, open(fresh, "wb") as file, bar:
+        while True:
+            try:
+                chunk = answer.read(_CHUNK)
+            except (OSError, http.client.HTTPException) as error:
+                raise _offline(url, path, error) from None
+            if not chunk and received < int(answer.headers["Content-Length"] or 0):
+                raise _offline(url, path, EOFError("the connection was cut"))
+            if not chunk:
+                return sha.hexdigest()
+            received += len(chunk)
+            file.write(chunk)
+            sha.update(chunk)
+            bar.update(len(chunk))
+
+
+def _offline(url: str, path: Path, error: Exception) -> UserError:
+    why = getattr(error, "reason", None) or str(error) or type(error).__name__
+    return UserError(
+        f"{url} cannot be loaded ({why}); try again, or fetch it on another machine "
+        f"and put it at {path}"
+    )

@@ -1,0 +1,157 @@
+"""``folder:PATH``: image files in PATH/train/CLASS/ and PATH/test/CLASS/."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sslx.data import form
+from sslx.data.source import Info, Missing, Options, Source, Split
+from sslx.data.waiting import waiting
+from sslx.types import UserError
+
+SUFFIXES = {  # in any case
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
+    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+}
+_LAYOUT = "a folder set is PATH/train/CLASS/*.png and PATH/test/CLASS/*.png (or .jpg)"
+
+
+class _Read(NamedTuple):
+    """A folder in memory.
+
+    Attributes:
+        splits: Split -> images in the form asked for, and labels.
+        ids: Split -> int64 (n,), of the pixels before that.
+        shape: (h, w, c) before that; None where files differ.
+        digest: sha256 over names and bytes of all files.
+    """
+
+    splits: dict[str, Split]
+    ids: dict[str, np.ndarray]
+    shape: form.Shape
+    digest: str
+
+
+def _folders(path: Path) -> list[str]:
+    return sorted(
+        p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")
+    )
+
+
+def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
+    """Split -> (file, label) of every image, sorted; checks the layout."""
+    missing = [s for s in ("train", "test") if not (path / s).is_dir()]
+    if missing:
+        raise UserError(f"{path} has no folder {' and no '.join(missing)}; {_LAYOUT}")
+    classes = _folders(path / "train")
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "none"
+        raise UserError(f"{path / 'train'} must hold two classes or more, not {found}")
+    if classes != (tests := _folders(path / "test")):
+        odd = sorted(set(classes) ^ set(tests))
+        raise UserError(
+            f"{path}: train and test must hold the same classes, but {odd[0]!r} is "
+            f"only in {'train' if odd[0] in classes else 'test'}"
+        )
+    out: dict[str, list[tuple[Path, int]]] = {}
+    for split in ("train", "test"):
+        out[split] = []
+        for label, name in enumerate(classes):
+            folder = path / split / name
+            images = sorted(
+                p
+                for p in folder.iterdir()
+                if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+            )
+            if not images:
+                raise UserError(f"class folder {folder} holds no image; {_LAYOUT}")
+            out[split] += [(p, label) for p in images]
+    return out
+
+
+def _image(file: Path, content: bytes) -> np.ndarray:
+    try:
+        return form.decode(content)
+    except ValueError as error:
+        raise UserError(f"{file} is not a readable image: {error}") from None
+
+
+def _same(file: Path, shape, first: tuple[Path, form.Shape]) -> None:
+    """Raises a UserError unless an image comes in the shape of the first one."""
+    if shape == first[1]:
+        return
+    size = shape[:2] != first[1][:2]
+    what = "size" if size else "channels"
+    mend = "data.size=PIXELS" if size else "data.channels=3"
+    raise UserError(
+        f"images of mixed {what}: {first[0]} is {first[1]}, {file} is {shape} (height, "
+        f"width, channels); bring them together with {mend}"
+    )
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, stamp: tuple, options: Options) -> _Read:
+    """All of a folder; ``stamp`` tells versions of the files apart."""
+    files, sha = _files(path), hashlib.sha256()
+    splits, ids, shapes = {}, {}, set()
+    first: tuple[Path, form.Shape] | None = None
+    total = sum(map(len, files.values()))
+    with waiting(f"reading {path.name}", total) as bar:
+        for split, entries in files.items():
+            images, marks = [], []
+            for file, _ in entries:
+                content = file.read_bytes()
+                sha.update(f"{file.relative_to(path).as_posix()}\0".encode())
+                sha.update(f"{len(content)}\0".encode() + content)
+                raw = _image(file, content)
+                shapes.add(raw.shape)
+                marks.append(form.pixel_id(raw))
+                images.append(form.fit(raw, options))
+                first = first or (file, images[-1].shape)
+                _same(file, images[-1].shape, first)
+                bar.update()
+            labels = np.array([label for _, label in entries], np.int32)
+            splits[split] = Split(np.stack(images), labels)
+            ids[split] = np.array(marks, np.int64)
+    varying = (d[0] if len(set(d)) == 1 else None for d in zip(*shapes, strict=True))
+    h, w, c = varying
+    return _Read(splits, ids, (h, w, c), sha.hexdigest())
+
+
+def _open(rest: str, options: Options) -> _Read:
+    if not rest:
+        raise UserError("write the folder's path after 'folder:'")
+    path = Path(rest).expanduser()
+    if not path.is_dir():
+        raise Missing(f"no folder {path}; {_LAYOUT}")
+    stamp = tuple(
+        (str(p), (s := p.stat()).st_size, s.st_mtime_ns)
+        for entries in _files(path).values()
+        for p, _ in entries
+    )
+    return _read(path, stamp, Options(size=options.size, channels=options.channels))
+
+
+def _describe(rest: str, options: Options) -> Info:
+    found = _open(rest, options)
+    return Info(
+        identity={"folder": found.digest},
+        slug=Path(rest).resolve().name,
+        image_shape=found.shape,
+        classes=int(found.splits["train"].labels.max()) + 1,
+        sizes={name: len(split.labels) for name, split in found.splits.items()},
+    )
+
+
+def _load(rest: str, split: str, options: Options) -> Split:
+    return _open(rest, options).splits[split]
+
+
+def _ids(rest: str, split: str, options: Options) -> np.ndarray:
+    return _open(rest, options).ids[split]
+
+
+FOLDER = Source(_describe, _load, _ids)

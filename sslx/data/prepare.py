@@ -1,0 +1,210 @@
+"""Downloads and prepares TFDS sets without TensorFlow.
+
+python -m sslx.data.prepare cifar10 svhn_cropped
+"""
+
+import argparse
+import contextlib
+import errno
+import io
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from sslx.data.archives import READERS
+from sslx.data.download import fetch
+from sslx.data.prepared import first_line, locate, open_prepared, place
+from sslx.data.waiting import waiting
+from sslx.types import UserError
+
+
+class _Asked(Exception):
+    """Carries what a builder wants downloaded out of it."""
+
+
+class _Asking:
+    """Stands in for TFDS's download manager to learn the addresses."""
+
+    def download(self, urls: Any) -> NoReturn:
+        raise _Asked(urls)
+
+    download_and_extract = download
+
+
+class Archive(NamedTuple):
+    """A file to download: where from, its name, bytes and sha256, as TFDS has them."""
+
+    url: str
+    filename: str
+    size: int
+    sha256: str
+
+
+def archives(name: str) -> dict[str, Archive]:
+    """What a set is made of, under the keys of TFDS's builder ("" for a single one)."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name)
+    urls: Any = None
+    try:
+        builder._split_generators(_Asking())
+    except _Asked as asked:
+        (urls,) = asked.args
+    found = {}
+    for key, url in (urls if isinstance(urls, dict) else {"": urls}).items():
+        info = builder.url_infos[url]
+        found[key] = Archive(url, info.filename, int(info.size), info.checksum)
+    return found
+
+
+def _fetch(name: str, data_dir: Path) -> dict[str, Path]:
+    """Downloads a set's archives; key -> file."""
+    files = {}
+    for key, (url, filename, size, sha256) in archives(name).items():
+        files[key] = data_dir / "downloads" / name / filename
+        fetch(url, files[key], size, sha256)
+    return files
+
+
+def _counted(what: str, total: int, examples: Iterator) -> Iterator:
+    with waiting(what, total) as bar:
+        for example in examples:
+            yield example
+            bar.update()
+
+
+def _write(name: str, files: dict[str, Path], scratch: Path) -> Path:
+    """Prepares a set in a scratch folder as TFDS's own builder would; its version.
+
+    Only what needs TensorFlow is replaced: reading the archives, and encoding images.
+    """
+    import tensorflow_datasets as tfds
+
+    def split_generators(self, _) -> dict:
+        found = READERS[name](self, files, scratch / "unpacked")
+        for feature, names in found.names.items():
+            self.info.features[feature].names = names
+        return {
+            split: _counted(f"preparing {name} {split}", total, examples)
+            for split, (total, examples) in found.splits.items()
+        }
+
+    official = tfds.builder_cls(name)
+    own = {
+        "__module__": official.__module__,
+        "name": name,
+        "_split_generators": split_generators,
+    }
+    with tfds.core.registered.skip_registration():
+        builder_cls = type("Prepared", (official,), own)
+    builder = builder_cls(data_dir=str(scratch), file_format="array_record")
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
+    finally:
+        tfds.enable_progress_bar()
+    return Path(builder.data_dir)
+
+
+def prepare(name: str, data_dir: str | None) -> Path:
+    """Downloads and prepares one of the sets in ``READERS``.
+
+    Args:
+        name: Of the set, as TFDS has it.
+        data_dir: Where sets lie; None for the usual place.
+
+    Returns:
+        The version folder. What was there before is left as it is.
+
+    Raises:
+        UserError: Another set, no network, a damaged archive, a full disk.
+    """
+    there = locate(name, data_dir)
+    if there is not None:
+        return there
+    where = place(data_dir)
+    if name not in READERS:
+        raise UserError(
+            f"{name!r} is not prepared here (but {', '.join(READERS)} are); where "
+            f"TensorFlow is installed, `pip install tensorflow && tfds build {name} "
+            f"--file_format=array_record --data_dir={where}` prepares it"
+        )
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+        files = _fetch(name, where)
+        # Elsewhere first, so that a kill leaves no version folder that looks whole.
+        with tempfile.TemporaryDirectory(prefix=".preparing-", dir=where) as scratch:
+            try:
+                done = _write(name, files, Path(scratch))
+            except Exception as error:  # of tar, gzip, MATLAB files, numpy
+                # Their own OSErrors carry no number of the system's; the record
+                # writer's errors of the system are text alone.
+                if isinstance(error, UserError) or getattr(error, "errno", None):
+                    raise
+                if os.strerror(errno.ENOSPC) in str(error):
+                    raise OSError(os.strerror(errno.ENOSPC)) from None
+                raise _damaged(files, error) from None
+            final = where / done.relative_to(scratch)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            done.replace(final)
+    except OSError as error:
+        raise UserError(f"cannot prepare {name} in {where}: {error}") from None
+    return final
+
+
+def _damaged(files: dict[str, Path], error: Exception) -> UserError:
+    folder = next(iter(files.values())).parent
+    return UserError(
+        f"an archive in {folder} is damaged ({first_line(error)}); delete it and try "
+        "again"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sslx.data.prepare",
+        description="Downloads image sets and prepares them for sslx (TFDS's array_"
+        "record format), without TensorFlow.",
+        epilog="Archives are kept in DIR/downloads/NAME, where they can also be put by "
+        "hand; a set that is prepared already is left alone. svhn_cropped (1.5 GB) and "
+        "stl10 (2.6 GB) are large downloads.",
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(READERS))
+    parser.add_argument(
+        "--data_dir",
+        metavar="DIR",
+        help="where sets lie (TFDS_DATA_DIR, else ~/tensorflow_datasets)",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        for name in args.names:
+            before = locate(name, args.data_dir)
+            folder = prepare(name, args.data_dir)
+            sizes = open_prepared(folder).builder.info.splits
+            counts = ", ".join(f"{i.num_examples:,} {s}" for s, i in sizes.items())
+            word = "is prepared already" if before else "prepared"
+            print(f"{name} {word}: {folder} ({counts} images)", flush=True)
+    except UserError as error:
+        print(f"sslx: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("sslx: interrupted; whole downloads are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
