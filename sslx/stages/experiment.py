@@ -224,6 +224,7 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
     cells = [_cell(config, change, victim) for change in ("", *config.steal.also)]
     probes = _probes(config, victim, cells)
     recipe = {
+        "format": 2,  # 1 had no report.html; a report of then is made anew
         "seed": config.seed,
         "cells": [[c.attack, c.loss, c.queries, c.pool, c.change] for c in cells],
         "probes": [[p.encoder, p.cell, p.dataset] for p in probes],
