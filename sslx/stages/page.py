@@ -28,7 +28,7 @@ def thumbnail(image: np.ndarray) -> str:
 
 
 def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
-    """Of each data set: its name, pictures, lines of the table and best-known rows."""
+    """Of each data set: its name, lines of the table, headline figures and pictures."""
     head, *lines = table(found)
     # In the order of the table's lines.
     colours = [COLOURS["victim"], *series(found), COLOURS["random"], COLOURS["pixels"]]
@@ -44,8 +44,9 @@ def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
                 "n_test": rows[0]["n_test"],
                 "head": head[1:],
                 "lines": list(zip(colours, own, strict=True)),
-                # victim, headline, untrained, pixels
-                "four": [own[0], own[1], own[-2], own[-1]],
+                # The linear rows of victim, stolen, random and pixels.
+                "linear": {r["encoder"]: r for r in rows if r["evaluator"] == "linear"},
+                "share": own[1][-1],
                 "pictures": [(p, svg(p)) for p in pictures],
             }
         )
@@ -76,7 +77,9 @@ def _flat(recipe: dict, path: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             out |= _flat(value, f"{path}{key}.")
         elif isinstance(value, list):
-            out[path + key] = ", ".join(map(str, value))
+            out[path + key] = ", ".join(f"{v:.6g}" for v in value)
+        elif isinstance(value, float):
+            out[path + key] = f"{value:.6g}"
         else:
             out[path + key] = "none" if value is None else str(value)
     return out
@@ -132,9 +135,10 @@ def html(
     from sslx import __version__  # sslx/__init__ imports this file
 
     source = files("sslx.stages").joinpath("page.html.j2").read_text("utf-8")
-    template = Environment(
+    environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)
+    )
+    template = environment.from_string(source)
     rest = {p.file: (p, svg(p)) for p in drawn if not p.dataset or "map-" in p.file}
     report = experiment.report
     return template.render(

@@ -99,18 +99,16 @@ def _bars(found: dict, dataset: str, file: str) -> Picture:
     bars = [("victim", COLOURS["victim"], victim)]
     for cell, colour in zip(found["sweep"], series(found), strict=True):
         (row,) = _linear(cell["accuracies"], dataset)
-        name = f"stolen, {label(cell)}, {cell['budget']:,} queries"
-        bars.append((name, colour, row))
+        name = textwrap.fill(f"stolen, {label(cell)}", 26)
+        bars.append((f"{name}\n{cell['budget']:,} queries", colour, row))
     bars += [(r["encoder"], COLOURS[r["encoder"]], r) for r in rest]
-    names = [textwrap.fill(name, 26) for name, _, _ in bars]
-    lines = sum(1 + name.count("\n") for name in names)
-    figure = Figure((WIDTH, 0.8 + 0.13 * len(bars) + 0.2 * lines))
+    # Lines of text are the unit, so that a long name does not meet its neighbour.
+    size = np.array([1.65 + name.count("\n") for name, _, _ in bars])
+    places = np.cumsum(size) - size / 2
+    figure = Figure((WIDTH, 0.8 + 0.18 * size.sum()))
     axes = figure.subplots()
     heights = [100 * row["accuracy"] for _, _, row in bars]
     errors = list(zip(*(_error(row) for _, _, row in bars), strict=True))
-    # Lines of text are the unit, so that a long name does not meet its neighbour.
-    size = np.array([1.65 + name.count("\n") for name in names])
-    places = np.cumsum(size) - size / 2
     axes.barh(
         places,
         heights,
@@ -122,12 +120,13 @@ def _bars(found: dict, dataset: str, file: str) -> Picture:
     )
     for place, height, (_, _, row) in zip(places, heights, bars, strict=True):
         axes.text(100 * row["interval"][1] + 1.5, place, f"{height:.1f}", va="center")
-    axes.set_yticks(places, names)
+    axes.set_yticks(places, [name for name, _, _ in bars])
     axes.set(xlim=(0, 112), ylim=(size.sum(), 0), title=short(dataset))
     axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel("linear probe, % of test images right")
+    axes.set_xlabel("linear probe, % of test images")
     alt = "; ".join(
-        f"{name} {h:.1f} %" for (name, _, _), h in zip(bars, heights, strict=True)
+        f"{name} {h:.1f} %".replace("\n", " ")
+        for (name, _, _), h in zip(bars, heights, strict=True)
     )
     return Picture(file, dataset, f"Accuracy on {dataset}", f"Bars: {alt}", figure)
 
@@ -163,7 +162,7 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
     low, high = levels["victim"]["interval"]
     axes.axhspan(100 * low, 100 * high, color=COLOURS["victim"], alpha=0.12, lw=0)
     axes.set(xscale="log", xlabel="queries", title=short(dataset))
-    axes.set_ylabel("linear probe, % of test images right")
+    axes.set_ylabel("linear probe, % of test images")
     budgets = sorted({cell["budget"] for cell in found["sweep"]})
     ticks = _ticks(budgets)
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
@@ -180,7 +179,7 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
 
 def _curves(found: dict, curves: list[tuple[str, list[dict]]], file: str) -> Picture:
     deep = -(-len(curves) // 2)
-    figure = Figure((WIDTH, 2.0 * deep))
+    figure = Figure((WIDTH, 1.75 * deep))
     grid = figure.subplots(deep, 2, squeeze=False).ravel()
     colours = [COLOURS["victim"], *series(found)]
     for axes, colour, (name, rows) in zip(grid, colours, curves, strict=False):
