@@ -12,7 +12,7 @@ from PIL import Image
 from sslx.stages.experiment import Experiment
 from sslx.stages.gallery import Gallery
 from sslx.stages.pictures import COLOURS, Picture, series, svg
-from sslx.stages.report_text import bill_table, label, notes, short, table
+from sslx.stages.report_text import bill_table, doubts, label, short, table
 
 THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
 
@@ -51,6 +51,18 @@ def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
             }
         )
     return out
+
+
+def _notes(found: dict) -> list[str]:
+    """What must be known of the figures, a sentence for each kind."""
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for encoder, dataset, why in doubts(found):
+        kinds.setdefault(why, {}).setdefault(short(dataset), []).append(encoder)
+    notes = []
+    for why, where in kinds.items():
+        places = (f"on {name} of {', '.join(who)}" for name, who in where.items())
+        notes.append(f"{why[:1].upper()}{why[1:]}: {'; '.join(places)}.")
+    return notes
 
 
 def _probes(found: dict) -> list[list[str]]:
@@ -151,13 +163,14 @@ def html(
         maps=list(rest.values()),
         name=report.name,
         neighbours=_neighbours(shown) if shown is not None else [],
-        notes=notes(found),
+        notes=_notes(found),
         probes=_probes(found),
         queries=found["queries"],
         runs=[(role, f"{r.stage}/{r.name}") for role, r in report.parents.items()],
         seed=report.recipe["seed"],
         sets=_tables(found, drawn),
         settings=_settings(experiment),
+        skipped=found.get("skipped", []),  # probe sets that were not at hand
         several=len(found["sweep"]) > 1,
         shown=shown,
         steal=experiment.cells[0].steal.recipe,

@@ -32,6 +32,7 @@ _OWN: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlesize": 10,
     "figure.constrained_layout.use": True,
+    "figure.titlesize": 10,
     "font.size": 9,
     "legend.fontsize": 8.5,
     "legend.frameon": False,
@@ -85,6 +86,10 @@ def svg(picture: Picture) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+def _title(dataset: str) -> str:
+    return textwrap.fill(short(dataset), 60)
+
+
 def _linear(rows: list[dict], dataset: str) -> list[dict]:
     return [r for r in rows if r["dataset"] == dataset and r["evaluator"] == "linear"]
 
@@ -121,7 +126,8 @@ def _bars(found: dict, dataset: str, file: str) -> Picture:
     for place, height, (_, _, row) in zip(places, heights, bars, strict=True):
         axes.text(100 * row["interval"][1] + 1.5, place, f"{height:.1f}", va="center")
     axes.set_yticks(places, [name for name, _, _ in bars])
-    axes.set(xlim=(0, 112), ylim=(size.sum(), 0), title=short(dataset))
+    axes.set(xlim=(0, 112), ylim=(size.sum(), 0))
+    figure.suptitle(_title(dataset))
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel("linear probe, % of test images")
     alt = "; ".join(
@@ -142,7 +148,7 @@ def _ticks(budgets: list[int]) -> list[int]:
 
 
 def _budgets(found: dict, dataset: str, file: str) -> Picture:
-    figure = Figure((WIDTH, 3.6))
+    figure = Figure((WIDTH, 3 + 0.12 * len(set(series(found)))))
     axes = figure.subplots()
     lines: dict[tuple[str, str], list] = {}
     for cell, colour in zip(found["sweep"], series(found), strict=True):
@@ -161,8 +167,9 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
         axes.axhline(level, color=colour, linestyle="--", linewidth=1.2, label=name)
     low, high = levels["victim"]["interval"]
     axes.axhspan(100 * low, 100 * high, color=COLOURS["victim"], alpha=0.12, lw=0)
-    axes.set(xscale="log", xlabel="queries", title=short(dataset))
+    axes.set(xscale="log", xlabel="queries")
     axes.set_ylabel("linear probe, % of test images")
+    figure.suptitle(_title(dataset))
     budgets = sorted({cell["budget"] for cell in found["sweep"]})
     ticks = _ticks(budgets)
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
@@ -206,9 +213,11 @@ def _map(shown: Gallery, encoder: str, title: str) -> Picture:
         axes.scatter(
             own[:, 0], own[:, 1], s=9, color=colour, alpha=0.8, lw=0, label=f"class {k}"
         )
-    # One scale for both maps.
-    extent = 1.05 * max(np.abs(p).max() for p in shown.maps.values()) or 1
-    axes.set(xlim=(-extent, extent), ylim=(-extent, extent), xticks=[], yticks=[])
+    # One scale for both maps, each in the middle of its frame.
+    ends = {e: (p.min(0), p.max(0)) for e, p in shown.maps.items()}
+    half = 0.53 * max((high - low).max() for low, high in ends.values()) or 1.0
+    x, y = (ends[encoder][0] + ends[encoder][1]) / 2
+    axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), xticks=[], yticks=[])
     axes.set(title=title, aspect="equal")
     axes.spines[:].set(visible=True, color="#c9cbd1")
     figure.legend(

@@ -82,11 +82,11 @@ def bill_table(found: dict) -> list[list[str]]:
     ]
 
 
-def notes(found: dict) -> list[str]:
-    """What a reader of the figures must know of them, a clause each."""
+def doubts(found: dict) -> list[tuple[str, str, str]]:
+    """What a reader of the figures must know of them: (encoder, data set, why)."""
     return sorted(
         {
-            f"{r['encoder']} on {r['dataset']}: {why}"
+            (r["encoder"], r["dataset"], why)
             for r in found["accuracies"]
             + [row for c in found["sweep"] for row in c["accuracies"]]
             for key, bad, why in (
@@ -116,7 +116,7 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         "choice of test images, not that of seeds). `random`: the victim's "
         "architecture untrained; `pixels`: no encoder.",
         _pipes(table(found)),
-        *(f"Note: {note}." for note in notes(found)),
+        *(f"Note: {who} on {name}: {why}." for who, name, why in doubts(found)),
         *(f"## {title}\n\n![{title}]({file})" for title, file in pictures.items()),
         "## Bill\n\nCells that ask the same share one bill.\n\n"
         + _pipes(bill_table(found)),
