@@ -60,7 +60,7 @@ def _notes(found: dict) -> list[str]:
         kinds.setdefault(why, {}).setdefault(short(dataset), []).append(encoder)
     notes = []
     for why, where in kinds.items():
-        places = (f"on {name} of {', '.join(who)}" for name, who in where.items())
+        places = (f"{', '.join(who)} on {name}" for name, who in where.items())
         notes.append(f"{why[:1].upper()}{why[1:]}: {'; '.join(places)}.")
     return notes
 
