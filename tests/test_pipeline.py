@@ -110,7 +110,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, text):
-        self.text += text
+        self.text += f"{text} "
 
 
 def test_page(report):

@@ -110,26 +110,22 @@ def _settings(experiment: Experiment) -> list[list[str]]:
 
 def _neighbours(shown: Gallery) -> list[dict]:
     """Of each image shown: its thumbnail, class and neighbours under each encoder."""
-    uri = {
-        int(row): thumbnail(shown.images[row])
-        for row in {
-            *shown.queries,
-            *(i for n in shown.near.values() for i in n[shown.queries].ravel()),
-        }
-    }
+    queries = shown.queries.tolist()
+    near = {encoder: rows[queries].tolist() for encoder, rows in shown.near.items()}
 
     def entry(row: int, wanted: int) -> dict:
         own = int(shown.labels[row])
-        return {"uri": uri[int(row)], "label": own, "agrees": own == wanted}
+        uri = thumbnail(shown.images[row])
+        return {"uri": uri, "label": own, "agrees": own == wanted}
 
     out = []
-    for query in shown.queries:
+    for i, query in enumerate(queries):
         wanted = int(shown.labels[query])
-        near = {
-            encoder: [entry(row, wanted) for row in rows[query]]
-            for encoder, rows in shown.near.items()
+        beside = {
+            encoder: [entry(row, wanted) for row in rows[i]]
+            for encoder, rows in near.items()
         }
-        out.append({**entry(query, wanted), "near": near})
+        out.append({**entry(query, wanted), "near": beside})
     return out
 
 
