@@ -1,4 +1,4 @@
-"""Stage report: results.json, report.md and report.html, from finished runs alone."""
+"""Stage report: results.json, report.md and report.html, from finished runs."""
 
 from ml_collections import ConfigDict
 
