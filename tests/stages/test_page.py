@@ -42,7 +42,6 @@ def test_gallery_by_hand():
     assert sorted(found["near"]["victim"][0].tolist()) == [1, 2, 3, 4, 5]
     assert found["near"]["victim"][11].tolist() == [10, 9, 8, 7, 6]
     assert found["near"]["stolen"][11].tolist() == [9, 10, 8, 7, 6]
-    # Counted by hand, row by row: 5 + 4 + 3 + 3 + 3 + 3 of 30 for either class.
     by_row = (labels[found["near"]["victim"]] == labels[:, None]).sum(1)
     assert found["agree"]["victim"] == by_row.sum() / 60
     same = [
@@ -52,10 +51,15 @@ def test_gallery_by_hand():
         )
     ]
     assert found["shared"] == sum(same) / 60 and 0.8 < found["shared"] < 1
-    shown = gallery.Gallery("set", images, labels, 2, False, np.array([0, 11]), **found)
-    first, last = page._neighbours(shown)
+    shown = gallery.Gallery(
+        "set", images, labels, 2, False, np.array([0, 5, 11]), **found
+    )
+    first, middle, last = page._neighbours(shown)
     assert [first["label"], last["label"]] == [3, 5]
     assert {e["agrees"] for e in first["near"]["victim"]} == {True}
+    marks = [entry["agrees"] for entry in middle["near"]["victim"]]
+    assert marks == (labels[found["near"]["victim"][5]] == 3).tolist()
+    assert 2 <= sum(marks) <= 3
     np.testing.assert_array_equal(decoded(last["uri"]), images[11, ..., 0])
     for encoder, rows in found["near"].items():
         for row, entry in zip(rows[11], last["near"][encoder], strict=True):
