@@ -8,6 +8,7 @@ setup(
     description="Train, serve, steal and probe self-supervised image encoders.",
     license="MIT",
     packages=find_packages(include=["sslx", "sslx.*"]),
+    package_data={"sslx.stages": ["*.j2"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py",
@@ -15,6 +16,7 @@ setup(
         "importlib_resources",  # tensorflow-datasets needs it and does not say so
         "jax>=0.10,<0.13",
         "jaxtyping",
+        "jinja2",
         "matplotlib",
         "ml-collections>=1.1",
         "numpy",

@@ -1,4 +1,9 @@
+import base64
+import io
 import json
+import shutil
+from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -6,8 +11,8 @@ from PIL import Image
 
 import sslx
 from sslx import data
+from sslx.stages import gallery, page, pictures, run
 from sslx.stages import probe as probe_stage
-from sslx.stages import run
 from sslx.stages import victim as victim_stage
 from sslx.stages.experiment import resolve
 from sslx.stages.query import answered
@@ -85,6 +90,99 @@ def test_layout(report, workdir):
         assert (report / picture).read_bytes().startswith(b"\x89PNG")
 
 
+class Page(HTMLParser):
+    """What a page holds: its text, its links, its pictures; complains of lost tags."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.text, self.links, self.images = [], "", [], []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "link"):
+            self.open.append(tag)
+        found = dict(attrs)
+        self.links += [found[key] for key in ("src", "href", "srcset") if key in found]
+        if tag == "img":
+            self.images.append(found)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        self.text += f"{text} "
+
+
+def test_page(report):
+    # Catches a page that asks another host, a picture that is none or says nothing to
+    # who cannot see it, a figure left out.
+    source = (report / "report.html").read_text("utf-8")
+    assert len(source) < 5e6
+    found = Page(source)
+    assert len(found.images) == 5 + 8 * 11  # charts and maps; neighbours
+    assert len(found.links) == len(found.images)  # and nothing else
+    style = source[source.index("<style>") : source.index("</style>")]
+    assert "url(" not in style and "@import" not in style and "<script" not in source
+    for image in found.images:
+        kind, _, text = image["src"].partition(";base64,")
+        content = base64.b64decode(text, validate=True)
+        if kind == "data:image/png":
+            assert Image.open(io.BytesIO(content)).size == (12, 12)
+        else:
+            assert kind == "data:image/svg+xml"
+            assert ElementTree.fromstring(content).tag.endswith("svg")
+        assert image["alt"]
+    figures = read(report)
+    words = found.text.split()
+    for row in [r for c in figures["sweep"] for r in c["accuracies"]] + figures[
+        "accuracies"
+    ]:
+        for number in (row["accuracy"], *row["interval"]):
+            assert any(f"{100 * number:.1f}" in word for word in words), row
+        if row["evaluator"] == "linear":
+            assert f"{row['l2']:g}" in words
+    for cell in figures["sweep"]:
+        assert cell["loss"] in words and str(cell["budget"]) in words
+        assert all(str(n) in words for n in cell["queries"].values())
+    meta = read(report, "meta.json")
+    assert all(path in words for path in meta["parents"].values())
+
+
+def test_the_same_runs_give_the_same_page(report, workdir, tmp_path):
+    # Catches a date, a random id, a path of the machine, a map that differs each time.
+    for stage in ("victim", "responses", "steal", "probe"):
+        shutil.copytree(workdir / stage, tmp_path / stage)
+    also = ("loss=infonce", "queries=90")
+    again = run(tiny.config(steal__also=also, stages=("report",)), tmp_path)
+    names = {p.name for p in report.glob("*.*")} - {"meta.json"}
+    assert {"report.html", "report.md", "map-stolen.png"} <= names
+    for name in names:
+        assert (again / name).read_bytes() == (report / name).read_bytes(), name
+    assert str(workdir) not in (report / "report.html").read_text("utf-8")
+
+
+def test_names_are_text(report, workdir):
+    # Catches a data set's name that is read as HTML or as a formula.
+    c = tiny.config(steal__also=("loss=infonce", "queries=90"))
+    experiment = resolve(c, workdir)
+    name = "npz:/in/<script>'\"&amp;$x_1$ $.npz"
+    found = json.loads(
+        (report / "results.json").read_text().replace('"digits"', json.dumps(name))
+    )
+    shown = gallery.make(experiment, c)._replace(dataset=name)
+    curves = [("victim", []), *(("stealer", []) for _ in found["sweep"])]
+    drawn = pictures.draw(found, curves, shown)
+    source = page.html(experiment, found | {"skipped": ["<i>"]}, drawn, shown)
+    assert "<script" not in source and "<i>" not in source
+    read_back = Page(source)
+    assert read_back.text.count(name) == 3 and "<i> was not at hand" in read_back.text
+    assert sum(name in image["alt"] for image in read_back.images) == 0
+    page_without = page.html(experiment, found, drawn[:3], None)
+    assert "Not shown: there are too few test images" in page_without
+
+
 def touched(workdir):
     return {
         p.relative_to(workdir): p.stat().st_mtime_ns
@@ -102,6 +200,7 @@ def test_again_changes_nothing(report, workdir, capsys):
     assert touched(workdir) == before
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == f"report: {report / 'report.md'}"
+    assert out[-2] == f"page: {report / 'report.html'}"
     assert out[0].split()[:3] == ["data", "set", "encoder"]
 
 
@@ -270,6 +369,9 @@ def test_pool_from_the_test_split(workdir):
 
     sold, kept = divide(ids, 0.25, 0)
     assert np.array_equal(sold, rows) and set(ids[sold]).isdisjoint(ids[kept])
+    images = data.load("digits", "test").images
+    shown = gallery.make(resolve(c, workdir), c)
+    assert {i.tobytes() for i in shown.images} == {i.tobytes() for i in images[kept]}
 
 
 def test_last_test_images_are_kept(tmp_path, monkeypatch):

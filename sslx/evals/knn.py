@@ -1,4 +1,4 @@
-"""Weighted nearest-neighbour classification of frozen features."""
+"""Nearest neighbours among frozen features, and classification by their vote."""
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -52,6 +52,36 @@ def knn(
         votes = _votes(similarity, labels, classes, k, temperature)
         predictions[chunk] = votes.argmax(1)  # the first maximum: the lower class
     return predictions
+
+
+def neighbours(
+    features: Float[np.ndarray, "n d"],
+    *,
+    k: int,
+    groups: Integer[np.ndarray, " n"],
+) -> Integer[np.ndarray, "n k"]:
+    """Of each row, the k rows of greatest cosine similarity, nearest first.
+
+    Rows of the same group, the row itself among them, are no neighbours. Of equal
+    similarities the earlier row comes first. Meant for a few thousand rows: all pairs
+    are held at once.
+
+    Args:
+        features: Finite; only the direction counts.
+        k: Neighbours of each row; every row needs so many outside its group.
+        groups: What a row shows (the views of one picture share a value).
+
+    Raises:
+        UserError: A row has fewer than k others, or features are not finite.
+    """
+    if not np.isfinite(features).all():
+        raise UserError("neighbours: the features hold NaN or infinity")
+    same = groups[:, None] == groups[None, :]
+    others = len(features) - int(same.sum(1).max(initial=0))
+    if not 1 <= k <= others:
+        raise UserError(f"neighbours: k={k} must be between 1 and the {others} others")
+    rows = _directions(features)
+    return _nearest(np.where(same, -np.inf, rows @ rows.T), k)
 
 
 def _votes(

@@ -43,5 +43,6 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         return None
     folder = experiment.report.path
     print(plain(table(read_json(folder / "results.json"))))
+    print(f"page: {folder / 'report.html'}")
     print(f"report: {folder / 'report.md'}", flush=True)
     return folder

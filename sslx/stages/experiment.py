@@ -258,6 +258,7 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
     at_hand, skipped = _at_hand(config)
     probes = _probes(config, victim, cells, at_hand)
     recipe = {
+        "format": 2,  # 1 had no report.html; a report of then is made anew
         "seed": config.seed,
         "cells": [[c.attack, c.loss, c.queries, c.pool, c.change] for c in cells],
         "probes": [[p.encoder, p.cell, p.dataset] for p in probes],

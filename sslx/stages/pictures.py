@@ -1,31 +1,97 @@
-"""The report's pictures as PNG files."""
+"""The report's pictures: drawn once, written as PNG files and as SVG for the page."""
 
+import base64
+import io
+import textwrap
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import matplotlib
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.style import context as styled
 
-matplotlib.use("Agg")
+from sslx.stages.gallery import Gallery
+from sslx.stages.report_text import label, short
 
-import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first)
-
-from sslx.stages.report_text import label  # noqa: E402
-
-_COLOURS = {
-    "victim": "#2b5c8a",
-    "stolen": "#c8553d",
-    "random": "#8d99ae",
-    "pixels": "#c9cbd1",
+COLOURS = {"victim": "#2b5c8a", "random": "#8d99ae", "pixels": "#b9bcc4"}
+# Of stolen encoders, one for each attack and loss; none near the victim's blue.
+SERIES = (
+    "#c8553d",
+    "#e0a030",
+    "#5b8c5a",
+    "#8e5a9b",
+    "#2a9d8f",
+    "#8a5a44",
+    "#d77fa1",
+    "#6b705c",
+)
+WIDTH = 5.4  # inches; letters of 9 points are still read on a telephone
+_OWN: dict[str, Any] = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "figure.titlesize": 10,
+    "font.size": 9,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "svg.hashsalt": "sslx",  # else ids are random, and no two files are alike
+    "text.parse_math": False,  # a data set's name may hold a dollar
 }
+STYLE: list[str | Path | dict[str, Any]] = [
+    "default",
+    _OWN,
+]  # whatever the user's matplotlibrc says
+
+
+class Picture(NamedTuple):
+    """One picture.
+
+    Attributes:
+        file: Name of the PNG file.
+        dataset: What it is about; "" for the training curves.
+        title: Heading.
+        alt: What it shows, for who cannot see it.
+        figure: The drawing.
+    """
+
+    file: str
+    dataset: str
+    title: str
+    alt: str
+    figure: Figure
+
+
+def series(found: dict) -> list[str]:
+    """The colour of each cell: one for each attack and loss."""
+    names = [(c["attack"], label(c)) for c in found["sweep"]]
+    order = list(dict.fromkeys(names))
+    return [SERIES[order.index(name) % len(SERIES)] for name in names]
+
+
+def save(picture: Picture, folder: Path) -> None:
+    """Writes the PNG file."""
+    with styled(STYLE):
+        path, metadata = folder / picture.file, {"Software": None}
+        picture.figure.savefig(path, dpi=160, metadata=metadata)
+
+
+def svg(picture: Picture) -> str:
+    """The picture as a data URI of an SVG whose letters are shapes."""
+    file = io.BytesIO()
+    none = {"Date": None, "Creator": None}
+    with styled(STYLE):
+        picture.figure.savefig(file, format="svg", metadata=none)
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _title(dataset: str) -> str:
+    return textwrap.fill(short(dataset), 60)
 
 
 def _linear(rows: list[dict], dataset: str) -> list[dict]:
     return [r for r in rows if r["dataset"] == dataset and r["evaluator"] == "linear"]
-
-
-def _save(figure, path: Path) -> str:
-    figure.savefig(path, dpi=120, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    return path.name
 
 
 def _error(row: dict) -> tuple[float, float]:
@@ -33,88 +99,159 @@ def _error(row: dict) -> tuple[float, float]:
     return 100 * (row["accuracy"] - low), 100 * (high - row["accuracy"])
 
 
-def _bars(found: dict, dataset: str, path: Path) -> str:
-    victim, stolen, *rest = _linear(found["accuracies"], dataset)
-    bars = [("victim", victim)]
-    for cell in found["sweep"]:
+def _bars(found: dict, dataset: str, file: str) -> Picture:
+    victim, _, *rest = _linear(found["accuracies"], dataset)
+    bars = [("victim", COLOURS["victim"], victim)]
+    for cell, colour in zip(found["sweep"], series(found), strict=True):
         (row,) = _linear(cell["accuracies"], dataset)
-        bars.append((f"stolen\n{label(cell)}\n{cell['budget']:,}\nqueries", row))
-    bars += [(r["encoder"], r) for r in rest]
-    figure, axes = plt.subplots(figsize=(1.15 * len(bars) + 1, 3.6))
-    heights = [100 * row["accuracy"] for _, row in bars]
-    colours = [_COLOURS[row["encoder"]] for _, row in bars]
-    errors = list(zip(*(_error(row) for _, row in bars), strict=True))
-    axes.bar([b[0] for b in bars], heights, color=colours, yerr=errors, capsize=3)
-    for i, (_, row) in enumerate(bars):
-        top = 100 * row["interval"][1] + 1
-        axes.text(i, top, f"{heights[i]:.1f}", ha="center", fontsize=9)
-    axes.set(ylabel="linear probe, % of test images", ylim=(0, 108), title=dataset)
-    axes.spines[["top", "right"]].set_visible(False)
-    return _save(figure, path)
+        name = textwrap.fill(f"stolen, {label(cell)}", 26)
+        bars.append((f"{name}\n{cell['budget']:,} queries", colour, row))
+    bars += [(r["encoder"], COLOURS[r["encoder"]], r) for r in rest]
+    # Lines of text are the unit, so that a long name does not meet its neighbour.
+    size = np.array([1.65 + name.count("\n") for name, _, _ in bars])
+    places = np.cumsum(size) - size / 2
+    figure = Figure((WIDTH, 0.8 + 0.18 * size.sum()))
+    axes = figure.subplots()
+    heights = [100 * row["accuracy"] for _, _, row in bars]
+    errors = list(zip(*(_error(row) for _, _, row in bars), strict=True))
+    axes.barh(
+        places,
+        heights,
+        1.15,
+        color=[colour for _, colour, _ in bars],
+        xerr=errors,
+        capsize=2.5,
+        error_kw={"elinewidth": 1},
+    )
+    for place, height, (_, _, row) in zip(places, heights, bars, strict=True):
+        axes.text(100 * row["interval"][1] + 1.5, place, f"{height:.1f}", va="center")
+    axes.set_yticks(places, [name for name, _, _ in bars])
+    axes.set(xlim=(0, 112), ylim=(size.sum(), 0))
+    figure.suptitle(_title(dataset))
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlabel("linear probe, % of test images")
+    alt = "; ".join(
+        f"{name} {h:.1f} %".replace("\n", " ")
+        for (name, _, _), h in zip(bars, heights, strict=True)
+    )
+    return Picture(file, dataset, f"Accuracy on {dataset}", f"Bars: {alt}", figure)
 
 
-def _budgets(found: dict, dataset: str, path: Path) -> str:
-    figure, axes = plt.subplots(figsize=(6, 3.6))
-    by_loss: dict[str, list] = {}
-    for cell in found["sweep"]:
+def _ticks(budgets: list[int]) -> list[int]:
+    """Those of the budgets that can be labelled side by side on a logarithmic axis."""
+    span = np.log(budgets[-1] / budgets[0])
+    kept = budgets[-1:]
+    for budget in budgets[-2::-1]:
+        if np.log(kept[0] / budget) > 0.12 * span:
+            kept = [budget, *kept]
+    return kept
+
+
+def _budgets(found: dict, dataset: str, file: str) -> Picture:
+    figure = Figure((WIDTH, 3 + 0.12 * len(set(series(found)))))
+    axes = figure.subplots()
+    lines: dict[tuple[str, str], list] = {}
+    for cell, colour in zip(found["sweep"], series(found), strict=True):
         (row,) = _linear(cell["accuracies"], dataset)
         name = f"{cell['attack']}, {label(cell)}"
-        by_loss.setdefault(name, []).append((cell["budget"], row))
-    for name, points in by_loss.items():
+        lines.setdefault((name, colour), []).append((cell["budget"], row))
+    for (name, colour), points in lines.items():
         points.sort(key=lambda p: p[0])
         x, y = zip(*((q, 100 * r["accuracy"]) for q, r in points), strict=True)
         errors = list(zip(*(_error(row) for _, row in points), strict=True))
-        axes.errorbar(x, y, yerr=errors, marker="o", capsize=3, label=name)
+        drawn = axes.errorbar(x, y, yerr=errors, color=colour, marker="o", capsize=2.5)
+        drawn.set_label(textwrap.fill(name, 36))
     levels = {r["encoder"]: r for r in _linear(found["accuracies"], dataset)}
-    for name in ("victim", "random", "pixels"):
+    for name, colour in COLOURS.items():
         level = 100 * levels[name]["accuracy"]
-        axes.axhline(level, color=_COLOURS[name], linestyle="--", label=name)
-    axes.set(xscale="log", xlabel="queries", ylabel="linear probe, %", title=dataset)
+        axes.axhline(level, color=colour, linestyle="--", linewidth=1.2, label=name)
+    low, high = levels["victim"]["interval"]
+    axes.axhspan(100 * low, 100 * high, color=COLOURS["victim"], alpha=0.12, lw=0)
+    axes.set(xscale="log", xlabel="queries")
+    axes.set_ylabel("linear probe, % of test images")
+    figure.suptitle(_title(dataset))
     budgets = sorted({cell["budget"] for cell in found["sweep"]})
-    axes.set_xticks(budgets, [f"{n:,}" for n in budgets])
+    ticks = _ticks(budgets)
+    axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.set_xticks([], minor=True)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
-    axes.spines[["top", "right"]].set_visible(False)
-    return _save(figure, path)
-
-
-def _curves(curves: list[tuple[str, list[dict]]], path: Path) -> str:
-    figure, axes = plt.subplots(
-        1, len(curves), figsize=(3 * len(curves), 2.6), squeeze=False
+    figure.legend(loc="outside lower center", ncols=2)
+    alt = "; ".join(
+        f"{name}: "
+        + ", ".join(f"{100 * r['accuracy']:.1f} % at {q:,}" for q, r in points)
+        for (name, _), points in lines.items()
     )
-    for axis, (name, rows) in zip(axes[0], curves, strict=True):
-        axis.plot([r["step"] for r in rows], [r["loss"] for r in rows])
-        axis.set_title(name, fontsize=9)
-        axis.set_xlabel("step")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("loss")
-    figure.tight_layout()
-    return _save(figure, path)
+    title = f"Accuracy against queries on {dataset}"
+    return Picture(file, dataset, title, f"Lines: {alt}", figure)
+
+
+def _curves(found: dict, curves: list[tuple[str, list[dict]]], file: str) -> Picture:
+    deep = -(-len(curves) // 2)
+    figure = Figure((WIDTH, 1.75 * deep))
+    grid = figure.subplots(deep, 2, squeeze=False).ravel()
+    colours = [COLOURS["victim"], *series(found)]
+    for axes, colour, (name, rows) in zip(grid, colours, curves, strict=False):
+        axes.plot([r["step"] for r in rows], [r["loss"] for r in rows], color=colour)
+        axes.set_title(textwrap.fill(name, 36), fontsize=9)
+        axes.locator_params(axis="x", nbins=4, integer=True)
+        axes.set(xlabel="step", ylabel="loss")
+    for axes in grid[len(curves) :]:
+        axes.set_axis_off()
+    ends = (f"{name} ends at {rows[-1]['loss']:.3g}" for name, rows in curves if rows)
+    alt = f"Loss against step: {'; '.join(ends)}"
+    return Picture(file, "", "Training curves", alt, figure)
+
+
+def _map(shown: Gallery, encoder: str, title: str) -> Picture:
+    classes = np.unique(shown.labels)
+    rows = -(-len(classes) // 5)
+    figure = Figure((4.4, 4.4 + 0.2 * rows))
+    axes = figure.subplots()
+    points = shown.maps[encoder]
+    for i, k in enumerate(classes):
+        own = points[shown.labels == k]
+        colour = colormaps["tab10"](i)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=9, color=colour, alpha=0.8, lw=0, label=f"class {k}"
+        )
+    # One scale for both maps, each in the middle of its frame.
+    ends = {e: (p.min(0), p.max(0)) for e, p in shown.maps.items()}
+    half = 0.53 * max((high - low).max() for low, high in ends.values()) or 1.0
+    x, y = (ends[encoder][0] + ends[encoder][1]) / 2
+    axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), xticks=[], yticks=[])
+    axes.set(title=title, aspect="equal")
+    axes.spines[:].set(visible=True, color="#c9cbd1")
+    figure.legend(
+        loc="outside lower center",
+        ncols=5,
+        columnspacing=1,
+        handletextpad=0.2,
+        markerscale=2,
+    )
+    alt = f"{len(points)} test images as the {title} lays them out, coloured by class"
+    heading = f"Map of {shown.dataset}: {title}"
+    return Picture(f"map-{encoder}.png", shown.dataset, heading, alt, figure)
 
 
 def draw(
-    folder: Path, found: dict, curves: list[tuple[str, list[dict]]]
-) -> dict[str, str]:
-    """Draws the pictures of a report.
+    found: dict, curves: list[tuple[str, list[dict]]], shown: Gallery | None
+) -> list[Picture]:
+    """Draws the pictures of a report, in the order in which they are shown.
 
     Args:
-        folder: Where the files go.
         found: results.json.
-        curves: (title of a training run, its logged rows).
-
-    Returns:
-        Title -> file name.
+        curves: (title of a training run, its logged rows), the victim's first.
+        shown: The gallery, None where there is none.
     """
-    names = {}
-    for i, dataset in enumerate(
-        dict.fromkeys(r["dataset"] for r in found["accuracies"])
-    ):
-        names[f"Accuracy on {dataset}"] = _bars(
-            found, dataset, folder / f"accuracy{i}.png"
-        )
-        if len({cell["budget"] for cell in found["sweep"]}) > 1:
-            names[f"Accuracy against queries on {dataset}"] = _budgets(
-                found, dataset, folder / f"queries{i}.png"
-            )
-    names["Training curves"] = _curves(curves, folder / "curves.png")
-    return names
+    datasets = dict.fromkeys(r["dataset"] for r in found["accuracies"])
+    several = len({cell["budget"] for cell in found["sweep"]}) > 1
+    pictures = []
+    with styled(STYLE):
+        for i, dataset in enumerate(datasets):
+            pictures.append(_bars(found, dataset, f"accuracy{i}.png"))
+            if several:
+                pictures.append(_budgets(found, dataset, f"queries{i}.png"))
+        pictures.append(_curves(found, curves, "curves.png"))
+        if shown is not None:
+            pictures.append(_map(shown, "victim", "victim"))
+            pictures.append(_map(shown, "stolen", "stolen encoder"))
+    return pictures

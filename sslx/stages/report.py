@@ -1,9 +1,10 @@
-"""Stage report: results.json, report.md and its pictures, from finished runs alone."""
+"""Stage report: results.json, report.md and report.html, from finished runs."""
 
 from ml_collections import ConfigDict
 
 from sslx.engine.logbook import read_rows
 from sslx.engine.rundir import read_json, working_on, write_json, write_meta
+from sslx.stages import gallery
 from sslx.stages.experiment import Experiment
 from sslx.stages.query import bill
 from sslx.stages.report_text import label, markdown
@@ -52,14 +53,20 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
     with working_on(report, f"{len(experiment.probes)} probes") as needed:
         if not needed:
             return
-        from sslx.stages import pictures  # matplotlib takes a second to import
+        from sslx.stages import page, pictures  # matplotlib takes a second to import
 
         found = results(experiment)
         curves = [("victim", read_rows(experiment.victim.path))]
         for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
             title = f"stealer, {label(entry)}, {cell.queries:,} queries"
             curves.append((title, read_rows(cell.steal.path)))
-        names = pictures.draw(report.path, found, curves)
+        shown = gallery.make(experiment, config)
+        drawn = pictures.draw(found, curves, shown)
+        for picture in drawn:
+            pictures.save(picture, report.path)
+        names = {picture.title: picture.file for picture in drawn}
         (report.path / "report.md").write_text(markdown(experiment, found, names))
+        text = page.html(experiment, found, drawn, shown)
+        (report.path / "report.html").write_text(text, "utf-8")
         write_json(report.path / "results.json", found)
         write_meta(report, finished=True)

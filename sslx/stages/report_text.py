@@ -18,6 +18,12 @@ def label(cell: dict) -> str:
     return " ".join([cell["loss"], *own])
 
 
+def short(dataset: str) -> str:
+    """A data set's name without the folders of its file."""
+    kind, colon, rest = dataset.partition(":")
+    return kind + colon + rest.rpartition("/")[2]
+
+
 def _cells(found: dict) -> list[tuple[str, str, str]]:
     """(encoder, loss, queries) of each line of the table, headline first."""
     first = found["sweep"][0]
@@ -68,18 +74,19 @@ def _pipes(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
-def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> str:
-    """report.md; ``pictures`` maps a title to the file beside the report."""
-    queries = found["queries"]
-    cell, victim = found["sweep"][0], experiment.victim.recipe
-    tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
-    bill = [["attack", "loss", *queries]] + [
+def bill_table(found: dict) -> list[list[str]]:
+    """What each cell has asked, as counted: a header, then a line for each cell."""
+    return [["attack", "loss", *found["queries"]]] + [
         [c["attack"], label(c), *map(str, c["queries"].values())]
         for c in found["sweep"]
     ]
-    doubts = sorted(
+
+
+def doubts(found: dict) -> list[tuple[str, str, str]]:
+    """What a reader of the figures must know of them: (encoder, data set, why)."""
+    return sorted(
         {
-            f"{r['encoder']} on {r['dataset']}: {why}"
+            (r["encoder"], r["dataset"], why)
             for r in found["accuracies"]
             + [row for c in found["sweep"] for row in c["accuracies"]]
             for key, bad, why in (
@@ -89,6 +96,13 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
             if r.get(key) is bad
         }
     )
+
+
+def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> str:
+    """report.md; ``pictures`` maps a title to the file beside the report."""
+    queries = found["queries"]
+    cell, victim = found["sweep"][0], experiment.victim.recipe
+    tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
     parts = [
         f"# {cell['attack']} extraction of a {victim['objective']} encoder",
         f"Victim: {victim['objective']}, {victim['encoder']['name']}, "
@@ -102,13 +116,14 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         "choice of test images, not that of seeds). `random`: the victim's "
         "architecture untrained; `pixels`: no encoder.",
         _pipes(table(found)),
-        *(f"Note: {doubt}." for doubt in doubts),
+        *(f"Note: {who} on {name}: {why}." for who, name, why in doubts(found)),
         *(
             f"Note: {name} was not at hand and is left out."
             for name in found["skipped"]
         ),
         *(f"## {title}\n\n![{title}]({file})" for title, file in pictures.items()),
-        "## Bill\n\nCells that ask the same share one bill.\n\n" + _pipes(bill),
+        "## Bill\n\nCells that ask the same share one bill.\n\n"
+        + _pipes(bill_table(found)),
         "## Runs\n\n"
         + "\n".join(
             f"- {role}: `{run.stage}/{run.name}`"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sslx.evals.knn as module
-from sslx.evals.knn import knn
+from sslx.evals.knn import knn, neighbours
 from sslx.types import UserError
 
 # Four directions; seen from (1, 0) their cosines are 1, 0.8, 0.6 and 0.
@@ -136,3 +136,30 @@ def test_what_is_wrong_is_said(change, message):
     with pytest.raises(UserError) as error:
         vote(**kwargs)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_neighbours_by_hand():
+    # Catches: a row as its own neighbour, the length of a row in its rank, the nearest
+    # last, a tie that goes to the later row.
+    rows = np.array([[1, 0], [4, 3], [0.6, -0.8], [0, 9], [0.8, 0.6]], np.float32)
+    near = neighbours(rows, k=2, groups=np.arange(5))
+    # Cosines of row 0 with the others: 0.8, 0.6, 0, 0.8; of row 3: 0, 0.6, -0.8, 0.6.
+    assert near[0].tolist() == [1, 4]
+    assert near[3].tolist() == [1, 4]
+    assert near[1].tolist() == [4, 0]
+    # Rows 0 and 1 show the same: no neighbours of each other.
+    near = neighbours(rows, k=2, groups=np.array([7, 7, 1, 2, 3]))
+    assert near[0].tolist() == [4, 2]
+    assert near[1].tolist() == [4, 3]
+
+
+def test_neighbours_refused():
+    # Catches rows of the same group passed off as neighbours where others are lacking.
+    rows, groups = np.eye(4, dtype=np.float32), np.array([0, 0, 0, 1])
+    for k in (0, 2):
+        with pytest.raises(
+            UserError, match=f"k={k} must be between 1 and the 1 others"
+        ):
+            neighbours(rows, k=k, groups=groups)
+    with pytest.raises(UserError, match="NaN"):
+        neighbours(rows * np.nan, k=1, groups=groups)

@@ -1,0 +1,175 @@
+"""report.html: the report as one page that asks nothing of any other host."""
+
+import base64
+import io
+from importlib.resources import files
+from itertools import groupby
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from PIL import Image
+
+from sslx.stages.experiment import Experiment
+from sslx.stages.gallery import Gallery
+from sslx.stages.pictures import COLOURS, Picture, series, svg
+from sslx.stages.report_text import bill_table, doubts, label, short, table
+
+THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
+
+
+def thumbnail(image: np.ndarray) -> str:
+    """An image as a data URI of a PNG file; uint8 (h, w, 1) or (h, w, 3)."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    if max(picture.size) > THUMBNAIL:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
+    """Of each data set: its name, lines of the table, headline figures and pictures."""
+    head, *lines = table(found)
+    # In the order of the table's lines.
+    colours = [COLOURS["victim"], *series(found), COLOURS["random"], COLOURS["pixels"]]
+    out = []
+    for name, group in groupby(lines, key=lambda line: line[0]):
+        own = [line[1:] for line in group]
+        rows = [r for r in found["accuracies"] if r["dataset"] == name]
+        pictures = [p for p in drawn if p.dataset == name and "map-" not in p.file]
+        out.append(
+            {
+                "name": name,
+                "short": short(name),
+                "n_test": rows[0]["n_test"],
+                "head": head[1:],
+                "lines": list(zip(colours, own, strict=True)),
+                # The linear rows of victim, stolen, random and pixels.
+                "linear": {r["encoder"]: r for r in rows if r["evaluator"] == "linear"},
+                "share": own[1][-1],
+                "pictures": [(p, svg(p)) for p in pictures],
+            }
+        )
+    return out
+
+
+def _notes(found: dict) -> list[str]:
+    """What must be known of the figures, a sentence for each kind."""
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for encoder, dataset, why in doubts(found):
+        kinds.setdefault(why, {}).setdefault(short(dataset), []).append(encoder)
+    notes = []
+    for why, where in kinds.items():
+        places = (f"{', '.join(who)} on {name}" for name, who in where.items())
+        notes.append(f"{why[:1].upper()}{why[1:]}: {'; '.join(places)}.")
+    return notes
+
+
+def _probes(found: dict) -> list[list[str]]:
+    """How each linear probe was solved: a header, then a line for each."""
+    lines = [["data set", "encoder", "L2 strength", "converged", "at the grid's end"]]
+    first, *others = found["sweep"]
+    rows = [(r, first) for r in found["accuracies"]]
+    rows += [(r, cell) for cell in others for r in cell["accuracies"]]
+    for row, cell in rows:
+        if row["evaluator"] != "linear":
+            continue
+        who = row["encoder"]
+        if who == "stolen":
+            who += f", {label(cell)}, {cell['budget']:,} queries"
+        words = ["yes" if row[key] else "no" for key in ("converged", "l2_at_edge")]
+        lines.append([short(row["dataset"]), who, f"{row['l2']:g}", *words])
+    return lines
+
+
+def _flat(recipe: dict, path: str = "") -> dict[str, str]:
+    """A recipe as ``dotted.key -> value``."""
+    out: dict[str, str] = {}
+    for key, value in recipe.items():
+        if isinstance(value, dict):
+            out |= _flat(value, f"{path}{key}.")
+        elif isinstance(value, list):
+            out[path + key] = ", ".join(f"{v:.6g}" for v in value)
+        elif isinstance(value, float):
+            out[path + key] = f"{value:.6g}"
+        else:
+            out[path + key] = "none" if value is None else str(value)
+    return out
+
+
+def _settings(experiment: Experiment) -> list[list[str]]:
+    """What determined victim and headline: a header, then a line for each key."""
+    cell = experiment.cells[0]
+    columns = [
+        _flat(run.recipe) for run in (experiment.victim, cell.responses, cell.steal)
+    ]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    lines = [[key, *(c.get(key, "") for c in columns)] for key in keys]
+    return [["setting", "victim", "queries", "stealer"], *lines]
+
+
+def _neighbours(shown: Gallery) -> list[dict]:
+    """Of each image shown: its thumbnail, class and neighbours under each encoder."""
+    queries = shown.queries.tolist()
+    near = {encoder: rows[queries].tolist() for encoder, rows in shown.near.items()}
+
+    def entry(row: int, wanted: int) -> dict:
+        own = int(shown.labels[row])
+        uri = thumbnail(shown.images[row])
+        return {"uri": uri, "label": own, "agrees": own == wanted}
+
+    out = []
+    for i, query in enumerate(queries):
+        wanted = int(shown.labels[query])
+        beside = {
+            encoder: [entry(row, wanted) for row in rows[i]]
+            for encoder, rows in near.items()
+        }
+        out.append({**entry(query, wanted), "near": beside})
+    return out
+
+
+def html(
+    experiment: Experiment, found: dict, drawn: list[Picture], shown: Gallery | None
+) -> str:
+    """The page.
+
+    Args:
+        experiment: Whose names and settings it tells.
+        found: results.json.
+        drawn: Of ``pictures.draw``.
+        shown: The gallery, None where there is none.
+    """
+    from sslx import __version__  # sslx/__init__ imports this file
+
+    source = files("sslx.stages").joinpath("page.html.j2").read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(source)
+    rest = {p.file: (p, svg(p)) for p in drawn if not p.dataset or "map-" in p.file}
+    report = experiment.report
+    return template.render(
+        bill=bill_table(found),
+        cell=found["sweep"][0],
+        colours=COLOURS | {"stolen": series(found)[0]},
+        confidence=f"{report.recipe['confidence']:.0%}".replace("%", " %"),
+        curves=rest.pop("curves.png"),
+        label=label(found["sweep"][0]),
+        maps=list(rest.values()),
+        name=report.name,
+        neighbours=_neighbours(shown) if shown is not None else [],
+        notes=_notes(found),
+        probes=_probes(found),
+        queries=found["queries"],
+        runs=[(role, f"{r.stage}/{r.name}") for role, r in report.parents.items()],
+        seed=report.recipe["seed"],
+        sets=_tables(found, drawn),
+        settings=_settings(experiment),
+        skipped=found["skipped"],  # probe sets that were not at hand
+        several=len(found["sweep"]) > 1,
+        shown=shown,
+        steal=experiment.cells[0].steal.recipe,
+        version=__version__,
+        victim=experiment.victim.recipe,
+    )
