@@ -52,7 +52,7 @@ def index() -> int:
 
 def count() -> int:
     """How many processes there are; does not start JAX's backend."""
-    return _job.num_processes
+    return _job.num_processes if _job.client else 1
 
 
 def first() -> bool:
