@@ -46,10 +46,8 @@ def _carry_out(config, workdir: str) -> None:
         what = f"{stop}; the same command goes on from there"
         code = 128 + stop.signal
     except KeyboardInterrupt:
-        what, code = (
-            "interrupted; the same command goes on from the last checkpoint",
-            130,
-        )
+        code = 130
+        what = "interrupted; the same command goes on from the last checkpoint"
     except (UserError, OSError) as error:
         what, code = str(error), 1
     except hosts.Elsewhere as error:
@@ -58,7 +56,7 @@ def _carry_out(config, workdir: str) -> None:
         hosts.give_up(f"{type(error).__name__}: {error}", 1)
         raise
     if hosts.give_up(what, code):
-        _leave(what, code)
+        _leave(what if hosts.first() else f"process {hosts.index()}: {what}", code)
     raise SystemExit(code)
 
 

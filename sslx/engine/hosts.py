@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -130,7 +131,7 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
     Args:
         coordinator: HOST:PORT at which process 0 is found; "" to take the variable
             JAX_COORDINATOR_ADDRESS or to ask the launcher.
-        processes: How many there are; 0 to ask the launcher.
+        processes: How many there are; 0 to ask the launcher, 1 to stay alone.
         process: Which this one is; -1 to ask the launcher.
         patience: Seconds to wait for the others.
 
@@ -138,6 +139,8 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
         UserError: The settings contradict each other, or there is no coordinator.
     """
     address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
+    if processes == 1 and process < 1:
+        return
     _check(address, processes, process)
     if not address and not _cluster():
         return
@@ -160,8 +163,8 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
             return  # one host with TPUs and nobody who would know of others
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"the processes did not come together: {reason}; engine.coordinator, "
-            "engine.processes and engine.process say it by hand"
+            f"the processes did not come together: {reason}; set engine.coordinator, "
+            "engine.processes and engine.process, or engine.processes=1 to be alone"
         ) from None
 
 
@@ -234,19 +237,24 @@ def meet(plan: str, folder: Path) -> None:
     """
     if count() == 1:
         return
-    token = folder / ".shared"
-    if first():
+
+    def begin() -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
-        token.write_text(plan)
-    tokens_plan = share(lambda: plan)
+        handle, name = tempfile.mkstemp(prefix=".shared-", dir=folder)
+        os.close(handle)
+        return [plan, Path(name).name]
+
+    firsts_plan, name = share(begin)
+    token = folder / name
     problem = ""
-    if plan != tokens_plan:
+    if plan != firsts_plan:
         problem = "was given other settings or other data than process 0"
     elif not _appears(token):
         problem = f"does not see what process 0 writes to {folder}; put --workdir on a "
         problem += "file system that all machines share"
-    _job.client.key_value_set(f"sslx/met/{index()}", json.dumps(problem))  # type: ignore[union-attr]
-    problems = [(i, _wait_for(f"sslx/met/{i}")) for i in range(count())]
+    met = f"sslx/met/{next(_told)}"
+    _job.client.key_value_set(f"{met}/{index()}", json.dumps(problem))  # type: ignore[union-attr]
+    problems = [(i, _wait_for(f"{met}/{i}")) for i in range(count())]
     if first():
         with suppress(OSError):
             token.unlink()

@@ -318,6 +318,8 @@ def test_launchers(bare, monkeypatch, variables, expected):
         monkeypatch.setenv(name, value)
     before = jax.config.jax_enable_preemption_service
     try:
+        hosts.join(coordinator="", processes=1, process=-1, patience=1)
+        assert bare == []  # told to stay alone
         hosts.join(coordinator="", processes=0, process=-1, patience=1)
     finally:
         jax.config.update("jax_enable_preemption_service", before)
