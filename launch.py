@@ -22,6 +22,44 @@ def _leave(message: str, code: int) -> None:
     raise SystemExit(code)
 
 
+def _carry_out(config, workdir: str) -> None:
+    """Runs the experiment; the other processes, if any, end when this one does."""
+    from sslx.engine import hosts, mesh
+    from sslx.engine.interrupt import Stopped, stop_at_once
+    from sslx.stages import run
+    from sslx.types import UserError
+
+    e = config.engine
+    try:
+        stop_at_once()
+        mesh.start(
+            cpu_devices=e.cpu_devices,
+            compile_cache=e.compile_cache,
+            coordinator=e.coordinator,
+            processes=e.processes,
+            process=e.process,
+            patience=e.patience,
+        )
+        run(config, workdir)
+        return
+    except Stopped as stop:
+        what = f"{stop}; the same command goes on from there"
+        code = 128 + stop.signal
+    except KeyboardInterrupt:
+        code = 130
+        what = "interrupted; the same command goes on from the last checkpoint"
+    except (UserError, OSError) as error:
+        what, code = str(error), 1
+    except hosts.Elsewhere as error:
+        what, code = str(error), error.code
+    except Exception as error:  # of ours or of a library: with its traceback
+        hosts.give_up(f"{type(error).__name__}: {error}", 1)
+        raise
+    if hosts.give_up(what, code):
+        _leave(what if hosts.first() else f"process {hosts.index()}: {what}", code)
+    raise SystemExit(code)
+
+
 def _parse(argv: list[str]) -> list[str]:
     """Parses the flags; whatever is wrong with them ends the program in one line."""
     # Looked at first: the flag's own message lists every place it has tried.
@@ -56,27 +94,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Carries the experiment out."""
-    from sslx.engine.interrupt import Stopped, stop_at_once
-    from sslx.engine.mesh import start
-    from sslx.stages import run
-    from sslx.types import UserError
-
     absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax tells every file it writes
     logging.getLogger("jax").setLevel(logging.ERROR)
-    config = _CONFIG.value
-    try:
-        stop_at_once()
-        start(
-            cpu_devices=config.engine.cpu_devices,
-            compile_cache=config.engine.compile_cache,
-        )
-        run(config, _WORKDIR.value)
-    except Stopped as stop:
-        _leave(f"{stop}; the same command goes on from there", 128 + stop.signal)
-    except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from the last checkpoint", 130)
-    except (UserError, OSError) as error:
-        _leave(str(error), 1)
+    _carry_out(_CONFIG.value, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -112,4 +112,9 @@ def get_config() -> ConfigDict:
     c.engine.data_on_device = True  # on an accelerator
     c.engine.cpu_devices = 4  # emulated where there is no accelerator
     c.engine.compile_cache = "~/.cache/sslx/xla"  # "" for none
+    # Several processes (docs/hosts.md). Slurm, Open MPI and TPUs say all of it.
+    c.engine.coordinator = ""  # "HOST:PORT" of process 0; "" for none
+    c.engine.processes = 0  # how many; 0: as the launcher says; 1: alone all the same
+    c.engine.process = -1  # which one this is, from 0; -1: as the launcher says
+    c.engine.patience = 300  # seconds that they wait for each other at the start
     return c.lock()

@@ -17,6 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding, SingleDeviceSharding
 
+from sslx.engine import hosts
+from sslx.engine.rundir import read_json
 from sslx.types import UserError
 
 FOLDER = "ckpt"
@@ -50,14 +52,20 @@ def steps(run: Path) -> list[int]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        return reader.restore(folder.absolute() / "digest")
+    return read_json(folder / "digest" / "metadata")
 
 
 def seal(run: Path) -> dict[str, Any]:
-    """The last step and the digests of its items, for the meta of a finished run."""
-    step = steps(run)[-1]
-    return {"step": step, "digests": _digests(run / FOLDER / str(step))}
+    """The last step and the digests of its items, for the meta of a finished run.
+
+    To be called by all processes: the first reads, the others hear.
+    """
+
+    def last() -> dict[str, Any]:
+        step = steps(run)[-1]
+        return {"step": step, "digests": _digests(run / FOLDER / str(step))}
+
+    return hosts.share(last)
 
 
 class Store(NamedTuple):
@@ -119,18 +127,21 @@ def load(
         run: The run directory.
         item: ``state``, ``encoder`` or ``head``.
         like: Tree of arrays or ShapeDtypeStructs: what the item must be.
-        sharding: Where the arrays go; None: the first device.
+        sharding: Where the arrays go; None: this process's first device. If it spans
+            processes, all of them must call.
         sealed: What ``seal`` gave when the run finished: only these weights will do.
 
     Raises:
         UserError: There is no checkpoint, it is damaged, or its leaves differ from
             ``like``'s; the message names the leaves.
     """
-    if not steps(run):
-        raise UserError(f"{run} has no checkpoint")
-    step = sealed["step"] if sealed else steps(run)[-1]
-    folder = (run / FOLDER / str(step)).absolute()
     sharding = sharding or SingleDeviceSharding(jax.local_devices()[0])
+    found = [sealed["step"]] if sealed else steps(run)
+    if not sharding.is_fully_addressable:
+        found = hosts.share(lambda: found)
+    if not found:
+        raise UserError(f"{run} has no checkpoint")
+    folder = (run / FOLDER / str(found[-1])).absolute()
     template = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
     )
@@ -151,7 +162,11 @@ def load(
             f"{more}"
         )
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        # Alone, even where there are others: they may not be here to wait for.
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=hosts.index(), active_processes={hosts.index()}
+        )
+        with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
             tree = checkpointer.restore(folder / item, template)
         expected = sealed["digests"] if sealed else _digests(folder)
         intact = digest(tree) == expected[item]

@@ -8,10 +8,17 @@ import jax
 import numpy as np
 import optax
 
-from sslx.engine import checkpoint
+from sslx.engine import checkpoint, hosts
 from sslx.engine.interrupt import Stopped, asked_to_stop
 from sslx.engine.logbook import Logbook, open_logbook, progress, say
-from sslx.engine.mesh import data_mesh, on_cpu, replicated, split_rows
+from sslx.engine.mesh import (
+    data_mesh,
+    my_rows,
+    on_cpu,
+    place,
+    replicated,
+    split_rows,
+)
 from sslx.engine.rng import rows_at
 from sslx.engine.step import State, init_state, make_dispatch, make_step, make_update
 from sslx.types import Objective, UserError
@@ -88,18 +95,20 @@ def _stepper(t: Training, loop: Loop, mesh):
         split = split_rows(mesh)
 
         def from_host(state, steps):
-            chosen = rows(steps[0])
-            batch = {k: jax.device_put(v[chosen], split) for k, v in t.data.items()}
+            chosen = my_rows(rows(steps[0]))
+            batch = {k: place(v[chosen], split) for k, v in t.data.items()}
             state, metrics = step_once(state, batch)
             return state, jax.tree.map(lambda x: x[None], metrics)
 
         return from_host, 1
 
     dispatch = make_dispatch(update, mesh)
-    data = jax.device_put(t.data, replicated(mesh))
+    data = {k: place(v, replicated(mesh)) for k, v in t.data.items()}
+    split_columns = split_rows(mesh, axis=1)
 
     def on_device(state, steps):
-        return dispatch(state, data, np.stack([rows(s) for s in steps]))
+        chosen = my_rows(np.stack([rows(s) for s in steps]))
+        return dispatch(state, data, place(chosen, split_columns))
 
     return on_device, loop.steps_per_dispatch
 
@@ -112,7 +121,7 @@ def _start(t: Training, run: Path, mesh) -> State:
         return init_state(t.objective, t.optimiser, t.seed, batch)
 
     whole = replicated(mesh)
-    if checkpoint.steps(run):
+    if hosts.share(lambda: checkpoint.steps(run)):
         like = jax.eval_shape(init, example)
         return checkpoint.load(run, "state", like, whole)
     return jax.jit(init, out_shardings=whole)(example)
@@ -177,7 +186,11 @@ def fit(t: Training, run: Path, loop: Loop) -> State:
             pending = (ahead, metrics)
             bar.update(len(ahead))
             step = ahead.stop
-            stop = signal()  # read once: it may come at any moment
+            # Read once: it may come at any moment. Several processes must stop at one
+            # step, so they ask each other, but not so often that it costs time.
+            asks = step // loop.log_every > ahead.start // loop.log_every
+            alone = hosts.count() == 1
+            stop = hosts.most(signal()) if alone or asks or step == boundary else 0
             if step == boundary or stop:
                 # A state is saved only when its steps are known to be sound.
                 _note(book, *pending, t, loop)
@@ -186,6 +199,6 @@ def fit(t: Training, run: Path, loop: Loop) -> State:
             if stop:
                 break
     # Only here are the checkpoints known to be on disk.
-    if signal():
-        raise Stopped(f"stopped at step {step} of {t.steps}; saved", signal())
+    if stop := hosts.most(signal()):
+        raise Stopped(f"stopped at step {step} of {t.steps}; saved", stop)
     return state

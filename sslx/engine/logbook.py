@@ -10,12 +10,15 @@ from typing import NamedTuple
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from sslx.engine import hosts
+
 ROWS = "metrics.jsonl"
 
 
 def say(text: str) -> None:
-    """One line on standard error, above any progress bar."""
-    tqdm.write(text, file=sys.stderr)
+    """One line on standard error, above any progress bar; of the first process only."""
+    if hosts.first():
+        tqdm.write(text, file=sys.stderr)
 
 
 def progress(total: int, initial: int, what: str, unit: str) -> tqdm:
@@ -29,6 +32,7 @@ def progress(total: int, initial: int, what: str, unit: str) -> tqdm:
         dynamic_ncols=True,
         mininterval=0.2 if sys.stderr.isatty() else 15.0,
         leave=False,
+        disable=not hosts.first(),
     )
 
 
@@ -56,8 +60,11 @@ def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
 
     Rows past that step are dropped: the run was killed after it wrote them and is
     about to write them again. Rows hold no times, so that they are a function of the
-    run alone.
+    run alone. Of several processes the first alone writes.
     """
+    if not hosts.first():
+        yield Logbook(lambda step, metrics: None)
+        return
     kept = [row for row in read_rows(folder) if row["step"] <= step]
     fresh = folder / (ROWS + ".tmp")
     fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sslx.engine import hosts
 from sslx.engine.logbook import say
 from sslx.types import UserError
 
@@ -103,12 +104,17 @@ def is_finished(run: Run) -> bool:
 def write_meta(run: Run, *, finished: bool, **more: Any) -> None:
     """Writes meta.json: what a later stage needs to open the run.
 
+    Of several processes the first alone writes.
+
     Args:
         run: The run.
         finished: Whether it has come to its end.
         **more: The stage's own entries, over those already there.
     """
     from sslx import __version__  # sslx/__init__ imports this file
+
+    if not hosts.first():
+        return
 
     path = run.path / "meta.json"
     old = read_json(path) if path.exists() else {}
@@ -153,15 +159,36 @@ def hold(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def working_on(run: Run, what: str) -> Iterator[bool]:
+def working_on(run: Run, what: str, *, together: bool = False) -> Iterator[bool]:
     """Holds a run while its stage works on it; logs its start and end.
 
+    Of several processes the first alone holds it, and decides.
+
+    Args:
+        run: The run.
+        what: What there is to do, for the log.
+        together: Whether all processes work on it; else the others wait here until
+            the first has done it.
+
     Yields:
-        Whether there is something left to do.
+        Whether there is something left to do, for this process.
 
     Raises:
         UserError: A run that this one builds on is not finished.
     """
+    if not hosts.first():
+        yield hosts.hear()
+        return
+    with _working_on(run, what) as needed:
+        if together:
+            hosts.tell(needed)
+        yield needed
+    if not together:
+        hosts.tell(False)
+
+
+@contextmanager
+def _working_on(run: Run, what: str) -> Iterator[bool]:
     label = f"[{run.stage}] {run.name}"
     if is_finished(run):
         say(f"{label}: finished before")

@@ -4,11 +4,14 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from sslx.engine import hosts
 from sslx.engine.logbook import say
+from sslx.engine.mesh import data_mesh
 from sslx.engine.rundir import read_json
 from sslx.stages import probe, report, steal, victim
 from sslx.stages.experiment import resolve
 from sslx.stages.report_text import plain, table
+from sslx.types import UserError
 
 STAGES = {
     "victim": victim.run,
@@ -20,6 +23,8 @@ STAGES = {
 
 def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     """Runs what is missing of an experiment; prints its table and where the report is.
+
+    Several processes train together; all else the first does, while the others wait.
 
     Args:
         config: As ``configs/default.py`` has it.
@@ -36,12 +41,20 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     if experiment.skipped and "probe" in config.stages:
         names = ", ".join(experiment.skipped)
         say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
+    for training in (experiment.victim, *(cell.steal for cell in experiment.cells)):
+        try:
+            data_mesh(training.recipe["batch_size"])
+        except UserError as error:
+            raise UserError(f"{training.stage}/{training.name}: {error}") from None
+    hosts.meet(f"{config.stages} {experiment.report.name}", Path(workdir))
     for stage in STAGES:
         if stage in config.stages:
             STAGES[stage](experiment, config)
     if "report" not in config.stages:
         return None
     folder = experiment.report.path
+    if not hosts.first():
+        return folder
     print(plain(table(read_json(folder / "results.json"))))
     print(f"page: {folder / 'report.html'}")
     print(f"report: {folder / 'report.md'}", flush=True)

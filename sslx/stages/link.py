@@ -11,7 +11,7 @@ import numpy as np
 
 from sslx.engine import checkpoint
 from sslx.engine.logbook import read_rows
-from sslx.engine.mesh import data_mesh, replicated, split_rows
+from sslx.engine.mesh import local_mesh, replicated, split_rows
 from sslx.engine.rng import host_stream
 from sslx.engine.rundir import read_json
 from sslx.models import make_encoder
@@ -67,7 +67,7 @@ def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _forward(encoder: Encoder, head, mean, std):
-    mesh = data_mesh(EMBED_BATCH)
+    mesh = local_mesh(EMBED_BATCH)
 
     def forward(variables, images):
         x = normalise(images.astype(jnp.float32) / 255, mean, std)

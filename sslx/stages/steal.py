@@ -28,7 +28,7 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
 def _train(cell: Cell, config: ConfigDict) -> None:
     r = cell.steal.recipe
     what = f"{r['loss']} on {cell.queries} answers, {r['steps']} steps"
-    with working_on(cell.steal, what) as needed:
+    with working_on(cell.steal, what, together=True) as needed:
         if not needed:
             return
         images, answers = answered(cell, config)

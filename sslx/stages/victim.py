@@ -19,7 +19,7 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
     victim = experiment.victim
     r = victim.recipe
     what = f"{r['objective']}, {r['steps']} steps of {r['batch_size']} images"
-    with working_on(victim, what) as needed:
+    with working_on(victim, what, together=True) as needed:
         if not needed:
             return
         name, options = config.victim.dataset, reading(config)
