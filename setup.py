@@ -22,7 +22,7 @@ setup(
         "numpy",
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11",
-        "pillow",  # likewise
+        "pillow",  # for tensorflow-datasets, too
         "safetensors",
         "scikit-learn>=1.5",
         "scipy",
