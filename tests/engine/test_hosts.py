@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh
 from sslx import data
 from sslx.engine import checkpoint, hosts, mesh
 from sslx.engine.fit import fit
+from sslx.engine.logbook import say
 from sslx.service import read_counters
 from sslx.stages import run
 from sslx.types import UserError
@@ -324,6 +325,14 @@ def test_launchers(bare, monkeypatch, variables, expected):
     finally:
         jax.config.update("jax_enable_preemption_service", before)
     assert bare == expected
+
+
+def test_the_others_are_silent(monkeypatch, capsys):
+    # Catches a line that a hundred hosts print a hundred times.
+    say("once")
+    monkeypatch.setattr(hosts, "first", lambda: False)
+    say("twice")
+    assert capsys.readouterr().err == "once\n"
 
 
 def test_a_batch_divides_over_the_processes(monkeypatch):
