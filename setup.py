@@ -21,6 +21,7 @@ setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11",
         "pillow",  # likewise
+        "safetensors",
         "scikit-learn",
         "scipy",
         "tensorboardX",
@@ -30,5 +31,6 @@ setup(
     ],
     extras_require={
         "dev": ["beartype", "mypy", "pytest", "ruff", "types-tqdm"],
+        "torch": ["torch"],  # reads .pth files; nothing else needs it
     },
 )
