@@ -1,6 +1,7 @@
 """Encoders as pure functions; linen stays inside this folder."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from sslx.types import Encoder, UserError
 __all__ = ["ENCODERS", "from_torch", "make_encoder", "read_weights", "to_torch"]
 
 # name -> function of keywords that returns (linen module, width of the features)
-ENCODERS = {
+ENCODERS: dict[str, Callable[..., Any]] = {
     "conv3": conv3.conv3,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,

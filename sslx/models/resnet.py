@@ -114,18 +114,9 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool):
         """Maps (b, h, w, c) to non-negative features (b, 8 width or 32 width)."""
-        stem = STEMS[self.stem]
-        conv = _conv(
-            self.width,
-            stem.size,
-            stem.stride,
-            self.kernel_init,
-            self.dtype,
-            "stem_conv",
-        )
-        x = batch_norm(self.dtype, name="stem_norm")(
-            conv(x), use_running_average=not train
-        )
+        stem, init = STEMS[self.stem], self.kernel_init
+        x = _conv(self.width, stem.size, stem.stride, init, self.dtype, "stem_conv")(x)
+        x = batch_norm(self.dtype, name="stem_norm")(x, use_running_average=not train)
         x = nn.relu(x)
         if stem.max_pool:
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
@@ -136,7 +127,7 @@ class ResNet(nn.Module):
                     stride=2 if stage > 0 and i == 0 else 1,
                     bottleneck=self.bottleneck,
                     zero_init=self.zero_init,
-                    kernel_init=self.kernel_init,
+                    kernel_init=init,
                     dtype=self.dtype,
                     name=f"stage{stage + 1}_block{i + 1}",
                 )(x, train)

@@ -100,7 +100,7 @@ def flatten(params: Params, stats: Params) -> dict[tuple[str, ...], Any]:
 
 @lru_cache(maxsize=16)
 def expected(name: str, stem: str, width: int, channels: int) -> dict[str, Leaf]:
-    """All leaves of an encoder by PyTorch's name; ``channels`` are the images'.
+    """All leaves of an encoder by PyTorch's name, sorted; ``channels`` the images'.
 
     Raises:
         UserError: Not an encoder that PyTorch has, or no such stem.
@@ -114,7 +114,7 @@ def expected(name: str, stem: str, width: int, channels: int) -> dict[str, Leaf]
         h_w_in_out = leaf.shape
         axes = (3, 2, 0, 1) if len(h_w_in_out) == 4 else (0,)
         out[torch_name(place)] = Leaf(place, tuple(h_w_in_out[i] for i in axes))
-    return out
+    return dict(sorted(out.items()))  # the stem first, as in the messages
 
 
 def unwrap(checkpoint: Mapping) -> Mapping:

@@ -105,16 +105,14 @@ def to_torch(
 
 def _floats(name: str, value: Any) -> np.ndarray:
     """A leaf as a float32 array."""
-    if hasattr(
-        value, "detach"
-    ):  # a tensor: off its graph and device, to what numpy has
+    if hasattr(value, "detach"):  # a tensor: off graph and device, to a type NumPy has
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
     array = np.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise UserError(
-            f"{name} holds {array.dtype}, not floating-point numbers; quantised weights "
-            "must be made floating-point first"
+            f"{name} holds {array.dtype}, not floating-point numbers; make quantised "
+            "weights floating-point first"
         )
     with np.errstate(over="ignore"):  # becomes infinite, which is refused
         array = array.astype(np.float32)
@@ -134,9 +132,9 @@ def _match(
     Both by torchvision's name; ``theirs`` are the names the user knows.
     """
     first = shapes.get("conv1.weight", ())
-    found_width, channels = first[:2] if len(first) == 4 else (64, 3)
+    found_width, channels = first[:2] if len(first) == 4 and min(first) else (64, 3)
     leaves = expected(name, stem, width or found_width, channels)
-    want = {n: leaf.shape for n, leaf in leaves.items()}
+    want = _shapes(leaves)
     if shapes == want:
         return leaves
     both = [n for n in want if n in shapes and shapes[n] != want[n]]
@@ -146,13 +144,7 @@ def _match(
         "misshapen": [f"{theirs[n]} {shapes[n]} for {want[n]}" for n in both],
     }
     faults = "; ".join(f"{what} {_some(some)}" for what, some in lists.items() if some)
-    others = [
-        f"{n} with stem {s!r} and width {found_width}"
-        for n in NAMED
-        for s in STEMS
-        if shapes
-        == {k: v.shape for k, v in expected(n, s, found_width, channels).items()}
-    ]
+    others = _fitting(shapes, found_width, channels)
     advice = (
         f"these are weights of {' or '.join(others)}"
         if others
@@ -162,6 +154,20 @@ def _match(
         f"not weights of {name} with stem {stem!r} and width {width or found_width}: "
         f"{faults}; {advice}"
     )
+
+
+def _shapes(leaves: dict[str, Leaf]) -> Shapes:
+    return {name: leaf.shape for name, leaf in leaves.items()}
+
+
+def _fitting(shapes: Shapes, width: int, channels: int) -> list[str]:
+    """The encoders whose leaves have these names and shapes, in words."""
+    return [
+        f"{name} with stem {stem!r} and width {width}"
+        for name in NAMED
+        for stem in STEMS
+        if shapes == _shapes(expected(name, stem, width, channels))
+    ]
 
 
 def _some(items: list[str]) -> str:

@@ -52,7 +52,7 @@ def _damaged(path: Path, kind: str) -> UserError:
 def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     # ValueError: pickled objects. TypeError: a plain .npy is no context.
     except (
         zipfile.BadZipFile,
@@ -64,6 +64,9 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
         NotImplementedError,
     ):
         raise _damaged(path, "npz") from None
+    if not all(isinstance(x, np.ndarray) for x in arrays.values()):
+        raise _damaged(path, "npz")  # some other zip file, such as a renamed .pth
+    return arrays
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -79,7 +82,7 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
     except ImportError:
         to = path.with_suffix(".safetensors").name
         raise UserError(
-            f"reading {path} needs PyTorch: pip install torch, or convert it where torch "
+            f"reading {path} needs PyTorch: pip install torch, or convert it where it "
             'is: python -c "import torch, safetensors.torch as s; '
             f"w = torch.load('{path.name}', 'cpu', weights_only=True); "
             "s.save_file({k: v.clone() for k, v in w.get('state_dict', w).items()}, "
@@ -88,10 +91,11 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage to a pickle can raise nearly anything
-        if "Unsupported" in str(error):
+        if "unsupported global" in str(error).lower():
             raise UserError(
-                f"{path} holds more than arrays (code or a whole model) and was not "
-                "loaded; write its weights alone: torch.save(model.state_dict(), FILE)"
+                f"{path} holds more than arrays (settings, a whole model, other code) "
+                "and was not loaded; where you trust it, write its weights alone: "
+                "torch.save(model.state_dict(), FILE)"
             ) from None
         raise _damaged(path, "PyTorch") from None
     state = unwrap(checkpoint) if isinstance(checkpoint, Mapping) else {}
