@@ -95,6 +95,7 @@ def to_torch(
         if value.ndim == 4:
             value = np.array(value.transpose(3, 2, 0, 1), order="C")
         out[torch_name(place)] = value
+    out = dict(sorted(out.items()))
     shapes = {theirs: value.shape for theirs, value in out.items()}
     _match(name, stem, None, shapes, {theirs: theirs for theirs in out})
     for theirs in [n for n in out if n.endswith(".running_var")]:
