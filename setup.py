@@ -33,5 +33,6 @@ setup(
     ],
     extras_require={
         "dev": ["beartype", "mypy", "pytest", "ruff", "types-tqdm"],
+        "torch": ["torch"],  # to read .pth files
     },
 )

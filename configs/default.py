@@ -10,10 +10,19 @@ from ml_collections import ConfigDict, config_dict
 
 
 def _encoders() -> dict:
+    def resnet() -> dict:
+        return {
+            "stem": "cifar",  # 3x3, no max-pool; or "imagenet" (7x7 stride 2, max-pool)
+            "width": 64,  # channels of the first layer; the others are multiples of it
+            "zero_init": False,  # the last scale of each block starts at zero
+            "init": "he",  # normal, by fan-in; or "torch" (nn.Conv2d's own, uniform)
+        }
+
     return {
         "conv3": {"width": 32},  # channels of the first layer
-        "resnet18": {"width": 64},
-        "resnet34": {"width": 64},
+        "resnet18": resnet(),
+        "resnet34": resnet(),
+        "resnet50": resnet(),
     }
 
 

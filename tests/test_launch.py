@@ -55,6 +55,10 @@ def test_bad_flags(tmp_path, flags, expected):
     "changes,expected",
     [
         ({"victim.encoder": "vgg"}, "unknown encoder 'vgg'; known: conv3"),
+        (
+            {"victim.encoder": "resnet18", "victim.encoder_kw.resnet18.stem": "x"},
+            "unknown stem 'x'; known: cifar, imagenet",
+        ),
         ({"victim.objective": "x"}, "unknown objective 'x'; known: simclr"),
         ({"steal.attack": "x"}, "unknown attack 'x'; known: direct"),
         ({"victim.augment": "x"}, "unknown augmentation preset 'x'; known: mild"),

@@ -1,20 +1,26 @@
 """Encoders as pure functions; linen stays inside this folder."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
 from sslx.models import conv3, resnet
 from sslx.models.linen import pure
+from sslx.models.torch_weights import from_torch, to_torch
+from sslx.models.weight_files import read_weights
 from sslx.registry import pick
 from sslx.types import Encoder, UserError
 
+__all__ = ["ENCODERS", "from_torch", "make_encoder", "read_weights", "to_torch"]
+
 # name -> function of keywords that returns (linen module, width of the features)
-ENCODERS = {
+ENCODERS: dict[str, Callable[..., Any]] = {
     "conv3": conv3.conv3,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
 }
 
 

@@ -54,7 +54,8 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
 
 def _sizes(section: str, block: dict[str, Any]) -> None:
     """Widths and temperatures; only a hidden width may be 0 (as wide as its input)."""
-    positive(section, {k: v for k, v in block.items() if k != "hidden" or v < 0})
+    sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
+    positive(section, {k: v for k, v in sizes.items() if k != "hidden" or v < 0})
 
 
 def positive(section: str, values: dict[str, Any]) -> None:

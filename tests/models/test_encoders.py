@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 import jax
@@ -6,10 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx.models import ENCODERS, make_encoder
+from configs import default
+from sslx.models import ENCODERS, from_torch, make_encoder, resnet, to_torch
+from sslx.models.linen import pure
 from sslx.types import UserError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "encoders.npz"
+FOLDER = Path(__file__).parents[1] / "golden"
+GOLDEN = {
+    "cifar": FOLDER / "encoders.npz",
+    "imagenet": FOLDER / "encoders_imagenet.npz",
+}
 
 
 def torch_weights(state_names, shapes):
@@ -19,7 +24,7 @@ def torch_weights(state_names, shapes):
     for name in state_names:
         if name.endswith("num_batches_tracked"):
             continue
-        shape = shapes(name)
+        shape = shapes[name.replace("shortcut", "downsample")]
         if len(shape) > 1:
             fan_in = np.prod(shape[1:])
             scale = np.float32(np.sqrt(2 / fan_in))
@@ -36,71 +41,36 @@ def torch_weights(state_names, shapes):
     return weights
 
 
-def our_place(name):
-    """Where a PyTorch name stands here: (params or stats, path)."""
-    leaf = name.rsplit(".", 1)[1]
-    block = re.match(r"layer(\d)\.(\d+)\.(.*)\.", name)
-    if block:
-        stage, i, module = block.groups()
-        top = f"stage{stage}_block{int(i) + 1}"
-        modules = {
-            "conv1": "conv1",
-            "bn1": "norm1",
-            "conv2": "conv2",
-            "bn2": "norm2",
-            "shortcut.0": "shortcut_conv",
-            "shortcut.1": "shortcut_norm",
-        }
-        path = [top, modules[module]]
-    else:
-        path = [{"conv1": "stem_conv", "bn1": "stem_norm"}[name.rsplit(".", 1)[0]]]
-    if leaf.startswith("running_"):
-        return "stats", [*path, leaf.removeprefix("running_")]
-    if "conv" in path[-1]:
-        return "params", [*path, "kernel"]
-    return "params", [*path, {"weight": "scale", "bias": "bias"}[leaf]]
+def zeros(encoder):
+    """Trees of the encoder's shapes, for nothing."""
+    trees = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    return jax.tree.map(lambda x: np.zeros(x.shape, np.float32), trees)
 
 
-def get(tree, path):
-    for key in path:
-        tree = tree[key]
-    return tree
-
-
-def golden_variables(name, encoder):
-    names = [str(n) for n in np.load(GOLDEN)[f"{name}/state_names"]]
-    example = jnp.zeros((1, 32, 32, 3))
-    params, stats = jax.eval_shape(encoder.init, jax.random.key(0), example)
-    ours = {"params": params, "stats": stats}
-
-    def torch_shape(torch_name):
-        kind, path = our_place(torch_name)
-        shape = get(ours[kind], path).shape
-        return shape if len(shape) == 1 else tuple(shape[i] for i in (3, 2, 0, 1))
-
-    weights = torch_weights(names, torch_shape)
-    out = {"params": {}, "stats": {}}
-    for torch_name, value in weights.items():
-        kind, path = our_place(torch_name)
-        node = out[kind]
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
-    assert jax.tree.structure(out) == jax.tree.structure(ours)
-    return out["params"], out["stats"]
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
-def test_golden_features(name):
-    # Catches "SAME" padding at stride 2, a wrong epsilon, a missing projection, blocks
-    # in the wrong order, running statistics used where the batch's are wanted.
-    golden = np.load(GOLDEN)
-    encoder = make_encoder(name)
-    params, stats = golden_variables(name, encoder)
+@pytest.mark.parametrize(
+    "name,stem",
+    [
+        ("resnet18", "cifar"),
+        ("resnet34", "cifar"),
+        ("resnet50", "cifar"),
+        ("resnet18", "imagenet"),
+        ("resnet50", "imagenet"),
+    ],
+)
+def test_golden_features(name, stem):
+    # Catches "SAME" padding at stride 2 or in the max-pool, a bottleneck's stride on
+    # its first 1x1, a wrong epsilon, a missing projection, blocks in the wrong order,
+    # kernels with their axes exchanged, running statistics in place of the batch's.
+    golden = np.load(GOLDEN[stem])
+    encoder = make_encoder(name, stem=stem)
+    named = to_torch(name, *zeros(encoder), stem=stem)
+    names = [str(n) for n in golden[f"{name}/state_names"]]
+    weights = torch_weights(names, {n: x.shape for n, x in named.items()})
+    params, stats = from_torch(name, weights, stem=stem)
     count = sum(x.size for x in jax.tree.leaves(params))
     assert count == golden[f"{name}/parameters"]
     images = jnp.asarray(golden["images_nchw"].transpose(0, 2, 3, 1), jnp.float32)
-    for mode in ("eval", "train"):
+    for mode in ("eval", "train") if stem == "cifar" else ("eval",):
         got, moved = jax.jit(encoder.apply, static_argnums=3)(
             params, stats, images, mode == "train"
         )
@@ -121,10 +91,15 @@ def test_published_parameter_counts():
         assert sum(np.prod(x.shape) for x in jax.tree.leaves(params)) == want
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-def test_meta_rebuilds(name):
+@pytest.mark.parametrize(
+    "name,kw",
+    [(name, {}) for name in ENCODERS]
+    + [("resnet50", {"stem": "imagenet", "zero_init": True, "init": "torch"})],
+)
+def test_meta_rebuilds(name, kw):
     # Catches a keyword that meta forgets: the rebuilt encoder would differ.
-    encoder = make_encoder(name, width=8)
+    encoder = make_encoder(name, width=8, **kw)
+    assert encoder.meta["kw"].items() >= kw.items()
     again = make_encoder(encoder.meta["name"], **encoder.meta["kw"])
     assert again.meta == encoder.meta and again.dim == encoder.dim
     example = jnp.zeros((1, 16, 16, 3))
@@ -160,11 +135,58 @@ def test_bfloat16_computes_narrow_and_keeps_wide():
     assert 1e-5 < np.abs(a - b).max() < 0.05 * np.abs(b).max()
 
 
+def test_defaults_are_those_of_the_config():
+    # Catches a number with two homes: a run's recipe against an encoder built by hand.
+    blocks = default.get_config().victim.encoder_kw
+    assert set(blocks) == set(ENCODERS)
+    for name in ENCODERS:
+        kw = dict(make_encoder(name).meta["kw"])
+        assert kw.pop("dtype") == "float32"
+        assert blocks[name].to_dict() == kw
+
+
+def starting_weights(bottleneck, **kw):
+    """Of a network of two blocks (drawing those of a whole one takes long)."""
+    module, _ = resnet.resnet((1, 1), bottleneck, width=16, **kw)
+    params, _ = pure(module)[0](jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    return params
+
+
+def test_zero_init():
+    # Catches a zero on the first scale (the block then never learns), on the shortcut's
+    # or on the stem's, and a keyword without effect.
+    for bottleneck, last in ((False, "norm2"), (True, "norm3")):
+        params = starting_weights(bottleneck, zero_init=True)
+        flat = jax.tree_util.tree_flatten_with_path(params)[0]
+        for path, leaf in flat:
+            *_, module, name = (key.key for key in path)
+            if name == "scale":
+                assert np.all(leaf == (0.0 if module == last else 1.0)), path
+
+
+def test_starts():
+    # Catches the fan of the wrong side, a gain of sqrt(2) for PyTorch's 1/sqrt(3), and
+    # normal for uniform: the bound is 1 / sqrt(fan_in), the deviation 1/sqrt(3) of it.
+    for init in ("he", "torch"):
+        block = starting_weights(False, init=init)["stage2_block1"]
+        for conv, fan_in in (("conv1", 9 * 16), ("conv2", 9 * 32)):
+            kernel = np.asarray(block[conv]["kernel"]) * np.sqrt(fan_in)
+            if init == "he":
+                assert abs(kernel.std() - np.sqrt(2)) < 0.05 and kernel.max() > 2
+            else:
+                assert 0.99 < np.abs(kernel).max() <= 1.0001
+                assert abs(kernel.std() - np.sqrt(1 / 3)) < 0.02
+
+
 def test_messages():
     # Catches a traceback in place of a line that says what to write.
     with pytest.raises(UserError, match="unknown encoder 'resnet19'; known: conv3"):
         make_encoder("resnet19")
     with pytest.raises(UserError, match="'conv3' knows no 'depth'; known: width"):
         make_encoder("conv3", depth=3)
+    with pytest.raises(UserError, match="unknown stem 'tv'; known: cifar, imagenet"):
+        make_encoder("resnet18", stem="tv")
+    with pytest.raises(UserError, match="unknown initialisation 'x'; known: he, torch"):
+        make_encoder("resnet50", init="x")
     with pytest.raises(UserError, match="float32 or bfloat16"):
         make_encoder("conv3", dtype="int8")

@@ -1,0 +1,120 @@
+"""Files of weights: ``.npz``, ``.safetensors``, and PyTorch's own. Executes nothing."""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from sslx.models.torch_names import unwrap
+from sslx.registry import pick
+from sslx.types import UserError
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the arrays of a file by their names.
+
+    Args:
+        path: A file that ends in one of ``READERS``. Of a PyTorch checkpoint its
+            ``state_dict`` or ``model`` is read, bfloat16 as float32.
+
+    Returns:
+        Names to arrays, as the file has them; ``from_torch`` makes weights of them.
+
+    Raises:
+        UserError: No such file, an unknown ending, a damaged file, one of another
+            format, or one that holds anything but arrays (code above all).
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise UserError(f"{path} is a directory; name the file of weights in it")
+    if not path.is_file():
+        raise UserError(f"no file of weights {path}")
+    read = pick(READERS, path.suffix.lower(), "ending of a file of weights")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty; copy it again")
+    arrays = read(path)
+    if not arrays:
+        raise UserError(f"{path} holds no arrays")
+    return arrays
+
+
+def _damaged(path: Path, kind: str) -> UserError:
+    return UserError(
+        f"{path} is not a readable {kind} file of arrays (cut short, or of another "
+        "format); copy or write it again"
+    )
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    # ValueError: pickled objects. TypeError: a plain .npy is no context.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        EOFError,
+        OSError,
+        TypeError,
+        NotImplementedError,
+    ):
+        raise _damaged(path, "npz") from None
+    if not all(isinstance(x, np.ndarray) for x in arrays.values()):
+        raise _damaged(path, "npz")  # some other zip file, such as a renamed .pth
+    return arrays
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, KeyError, TypeError):  # the last two: odd dtypes
+        raise _damaged(path, "safetensors") from None
+
+
+def _torch(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError:
+        to = path.with_suffix(".safetensors").name
+        raise UserError(
+            f"reading {path} needs PyTorch: pip install torch, or convert it where it "
+            'is: python -c "import torch, safetensors.torch as s; '
+            f"w = torch.load('{path.name}', 'cpu', weights_only=True); "
+            "s.save_file({k: v.clone() for k, v in w.get('state_dict', w).items()}, "
+            f"'{to}')\""
+        ) from None
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage to a pickle can raise nearly anything
+        if "unsupported global" in str(error).lower():
+            raise UserError(
+                f"{path} holds more than arrays (settings, a whole model, other code) "
+                "and was not loaded; where you trust it, write its weights alone: "
+                "torch.save(model.state_dict(), FILE)"
+            ) from None
+        raise _damaged(path, "PyTorch") from None
+    state = unwrap(checkpoint) if isinstance(checkpoint, Mapping) else {}
+    odd = [str(name) for name, x in state.items() if not isinstance(x, torch.Tensor)]
+    if odd or not state:
+        raise UserError(
+            f"{path} holds no mapping of names to tensors (but {', '.join(odd[:5])}); "
+            "write torch.save(model.state_dict(), FILE)"
+        )
+    return {
+        str(name): (x.float() if x.dtype == torch.bfloat16 else x).detach().numpy()
+        for name, x in state.items()
+    }
+
+
+READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".npz": _npz,
+    ".safetensors": _safetensors,
+    ".pth": _torch,
+    ".pt": _torch,
+    ".ckpt": _torch,
+}
