@@ -20,21 +20,16 @@ from configs import digits_direct
 from sslx.engine.mesh import data_mesh, replicated, start
 from sslx.engine.rng import rows_at
 from sslx.engine.step import init_state, make_step, make_update
-from sslx.models import make_encoder
-from sslx.objectives import OBJECTIVES
 from sslx.stages.experiment import resolve
-from sslx.stages.train import make_training, make_view
+from sslx.stages.train import make_objective, make_training
 from sslx import data
 
 c = digits_direct.get_config()
 start(cpu_devices=int(sys.argv[1]), compile_cache=c.engine.compile_cache)
 run = resolve(c, Path("unused")).victim
 r = run.recipe
-encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
-objective = OBJECTIVES[r["objective"]](
-    encoder, make_view(r), dtype="float32", **r["numbers"]
-)
-t = make_training(run, objective, {"images": data.load("digits", "train").images})
+images = data.load("digits", "train").images
+t = make_training(run, make_objective(r), {"images": images})
 mesh = data_mesh(t.batch_size)
 
 def batch(step):

@@ -13,13 +13,20 @@ from sslx.types import Params
 STATS_DECAY = 0.9
 
 
-def batch_norm(dtype: str, *, name: str) -> nn.BatchNorm:
+def batch_norm(dtype: str, *, name: str, affine: bool = True) -> nn.BatchNorm:
     """Batch normalisation as PyTorch has it (epsilon 1e-5, decay 0.9).
 
     Statistics are float32 whatever ``dtype`` the rest computes in. Unlike PyTorch's,
-    the running variance is the biased one.
+    the running variance is the biased one. Without ``affine`` nothing is learnt.
     """
-    return nn.BatchNorm(momentum=STATS_DECAY, epsilon=1e-5, dtype=dtype, name=name)
+    return nn.BatchNorm(
+        momentum=STATS_DECAY,
+        epsilon=1e-5,
+        dtype=dtype,
+        use_scale=affine,
+        use_bias=affine,
+        name=name,
+    )
 
 
 def pool(x):

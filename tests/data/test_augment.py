@@ -10,9 +10,10 @@ from PIL import Image
 
 from sslx.data import augment as A
 from sslx.data import augment_ops as ops
+from sslx.data.presets import PRESETS
 
 SHAPES = [(9, 9, 3), (12, 8, 3), (8, 13, 1)]
-SIMCLR = A.PRESETS["simclr"]
+SIMCLR = PRESETS["simclr"][0]
 # Everything on, nothing certain, and a kernel of 5 taps at 12 pixels.
 FULL = SIMCLR._replace(blur_p=0.6, blur_span=0.35, grey_p=0.4)
 
@@ -226,7 +227,7 @@ def test_switches():
     chances = np.array([getattr(FULL, name + "_p") for name in names])
     spread = np.sqrt(chances * (1 - chances) / drawn.shape[1])
     assert (np.abs(drawn.mean(1) - chances) < 4 * spread).all()
-    assert many().blur.all() and not many(recipe=A.PRESETS["none"]).jitter.any()
+    assert many().blur.all() and not many(recipe=PRESETS["none"][0]).jitter.any()
 
 
 def test_strengths():
@@ -313,10 +314,10 @@ def test_bytes_and_floats():
     key = jax.random.key(1)
     floats = images.astype(np.float32) / 255
     for name in ("none", "mild"):
-        ours = run(key, images, A.PRESETS[name])
+        ours = run(key, images, PRESETS[name][0])
         assert ours.dtype == jnp.float32
-        close(ours, run(key, floats, A.PRESETS[name]), atol=1e-6)
-    close(run(key, images, A.PRESETS["none"]), images / 255.0, atol=1e-7)
+        close(ours, run(key, floats, PRESETS[name][0]), atol=1e-6)
+    close(run(key, images, PRESETS["none"][0]), images / 255.0, atol=1e-7)
 
 
 def primitives(recipe, shape):
@@ -333,6 +334,6 @@ def test_what_does_nothing_is_left_out():
     assert primitives(SIMCLR._replace(jitter_p=0.0, flip_p=0.0), (20, 20, 3)) == {
         "crop or blur"
     }
-    assert primitives(A.PRESETS["mild"], (12, 12, 1)) == {"crop or blur"}
+    assert primitives(PRESETS["mild"][0], (12, 12, 1)) == {"crop or blur"}
     assert primitives(SIMCLR._replace(crop_area=(1.0, 1.0)), (12, 12, 1)) == {"flip"}
-    assert primitives(A.PRESETS["none"], (12, 12, 1)) == set()
+    assert primitives(PRESETS["none"][0], (12, 12, 1)) == set()
