@@ -12,7 +12,7 @@ STEPS = 12
 HEAD = {"hidden": 12, "projection": 8}
 NUMBERS = {
     "barlow": HEAD | {"off_diagonal": 0.1, "scale": 0.5},
-    "byol": HEAD | {"decay": 0.9, "predictor": 6},
+    "byol": HEAD | {"decay": 0.9, "predictor": 16},
     "moco": HEAD | {"temperature": 0.2, "decay": 0.8, "final_decay": 0.9, "queue": 40},
     "simclr": HEAD | {"temperature": 0.5},
     "simsiam": HEAD | {"predictor": 6},
