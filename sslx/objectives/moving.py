@@ -52,7 +52,7 @@ def target_projections(
         return net.apply(target["params"], stats, view)
 
     outs, stats = each_view(apply, target["stats"], views)
-    return jax.lax.stop_gradient(outs), target | {"stats": stats}
+    return outs, target | {"stats": stats}
 
 
 def move_target(target: Params, params: Params, decay: Array) -> Params:

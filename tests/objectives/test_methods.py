@@ -127,6 +127,7 @@ def reference_simclr(params, extras, one, two, labels):
 def reference_simsiam(params, extras, one, two, labels):
     z = [normed(project(params, view)) for view in (one, two)]
     p = [mlp(params["predictor"], x) for x in z]
+    z = extras.get("constants", z)
     cosines = [np.sum(unit(p[i]) * unit(z[1 - i]), axis=1).mean() for i in (0, 1)]
     return -sum(cosines) / 2
 
@@ -188,6 +189,29 @@ def test_value(float64, name):
     reference = globals()[f"reference_{name}"]
     expected = reference(params, extras, one, two, batch["labels"])
     np.testing.assert_allclose(value(name), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradient(float64, name):
+    # Catches a stop-gradient that is missing (SimSiam's other view is a constant) or
+    # that stands where it should not: the slope of the reference in one direction.
+    params, _, extras = start(name)
+    batch = small.batch(name)
+    views = one, two = batch["images"][:, 0], batch["images"][:, -1]
+    if name == "simsiam":
+        extras = {"constants": [normed(project(params, view)) for view in views]}
+    draw = np.random.RandomState(7)
+    way = jax.tree.map(lambda x: draw.randn(*x.shape), params)
+
+    def along(step):
+        moved = jax.tree.map(lambda x, w: x + step * w, params, way)
+        reference = globals()[f"reference_{name}"]
+        return reference(moved, extras, one, two, batch["labels"])
+
+    slope = (along(1e-6) - along(-1e-6)) / 2e-6
+    grads = outcome(name)[1][0]
+    got = sum(jax.tree.leaves(jax.tree.map(lambda g, w: np.sum(g * w), grads, way)))
+    np.testing.assert_allclose(got, slope, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)
