@@ -28,10 +28,13 @@ def _encoders() -> dict:
 
 def _optim() -> dict:
     return {
-        "name": "adam",  # adam (coupled L2, as PyTorch's), adamw, sgd
+        "name": "adam",  # adam (coupled L2, as PyTorch's), adamw, larc, lars, sgd
         "learning_rate": 3e-4,  # peak; a cosine takes it to zero at the last step
+        "learning_rate_per_256": False,  # True: times batch_size / 256
         "weight_decay": 1e-4,
-        "momentum": 0.9,  # of sgd
+        "decay_vectors": True,  # decay of biases and norm scales; never by larc, lars
+        "momentum": 0.9,  # of larc, lars, sgd
+        "trust_coefficient": 0.02,  # of larc, lars; solo-learn's (the papers: 0.001)
         "warmup_steps": 0,
     }
 
@@ -60,12 +63,46 @@ def get_config() -> ConfigDict:
     c.victim.dataset = "digits"
     c.victim.objective = "simclr"
     c.victim.objective_kw = {
-        # hidden 0: as wide as the features
+        # hidden: width of the head's hidden layers; 0: as wide as the features
         "simclr": {"temperature": 0.07, "hidden": 0, "projection": 128},
+        # The others' numbers are solo-learn's for CIFAR and ResNet-18.
+        "simsiam": {
+            "hidden": 2048,
+            "projection": 2048,
+            "predictor": 512,  # the bottleneck
+        },
+        "barlow": {
+            "off_diagonal": 5e-3,  # weight of the redundancy term
+            "scale": 0.1,  # of the loss; goes with the learning rate
+            "hidden": 2048,
+            "projection": 2048,
+        },
+        "byol": {
+            "decay": 0.99,  # of the moving average at the first step; 1 at the last
+            "hidden": 4096,
+            "projection": 256,
+            "predictor": 4096,
+        },
+        "vicreg": {
+            "invariance": 25.0,  # weights of the three terms, the paper's
+            "variance": 25.0,
+            "covariance": 1.0,
+            "hidden": 2048,
+            "projection": 2048,
+        },
+        "moco": {
+            "temperature": 0.2,
+            "decay": 0.99,  # of the moving average at the first step
+            "final_decay": 0.999,  # and at the last
+            "queue": 32768,  # keys kept of each view
+            "hidden": 2048,
+            "projection": 256,
+        },
+        "supervised": {},
     }
     c.victim.encoder = "resnet34"
     c.victim.encoder_kw = _encoders()
-    c.victim.augment = "simclr"  # preset of views
+    c.victim.augment = "simclr"  # preset, one recipe a view; sslx/data/presets.py
     c.victim.optim = _optim()
     c.victim.batch_size = 256  # images; twice as many views
     c.victim.epochs = 200
@@ -89,10 +126,16 @@ def get_config() -> ConfigDict:
         "mse": {},
         "infonce": {"temperature": 0.07},
         "softnn": {"temperature": 100.0},
+        "cosine": {},
+        "regression": {},
+        "barlow": {"off_diagonal": 0.0051},  # weight of redundancy, the study's
+        # Weights of the three terms, the paper's.
+        "vicreg": {"invariance": 25.0, "variance": 25.0, "covariance": 1.0},
     }
     c.steal.encoder = "resnet34"
     c.steal.encoder_kw = _encoders()
-    c.steal.augment = "none"  # the study's stealer sees the images it asked
+    # The study's stealer sees the images it asked; of a pair, the first recipe counts.
+    c.steal.augment = "none"
     c.steal.optim = _optim()
     c.steal.batch_size = 256
     c.steal.epochs = 100

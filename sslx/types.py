@@ -44,22 +44,41 @@ class Out(NamedTuple):
     metrics: Metrics
 
 
+class Task(NamedTuple):
+    """What a training method must know of the run that it is part of.
+
+    Attributes:
+        dtype: Type of the computation, "float32" or "bfloat16".
+        steps: Updates in all; for what follows a schedule.
+        classes: Number of classes of the labels; 0 where there are none.
+    """
+
+    dtype: str
+    steps: int
+    classes: int
+
+
 class Objective(NamedTuple):
     """A training method as pure functions, in the manner of optax.
 
-    ``params`` and ``stats`` are dicts whose entry ``"encoder"`` is the trunk: the
-    engine saves it apart, so that a later stage opens the trunk alone.
+    ``params`` and ``stats`` are dicts whose entry ``"encoder"`` is the trunk and whose
+    entry ``"projector"``, if any, is the head that a service may answer with: the
+    engine saves each apart, so that a later stage opens it alone.
 
     Attributes:
         init: ``(key, batch) -> (params, stats, extras)``.
         loss: ``(params, stats, extras, batch, key) -> (scalar, Out)``.
         after: ``(params, stats, extras, step) -> extras``, once after each update
             (moving averages, queues); most methods return ``extras``.
-        head: What rebuilds the projection head (the rest of ``params``), for a service
-            that answers with projections; None where there is none to serve.
+        head: The keywords of ``sslx.models.heads.make_mlp`` that rebuild the
+            projector; None where there is none to serve.
+        uses: The entries of a batch that it needs, ``("images",)`` or more.
+        views: How many views of each image it compares.
     """
 
     init: Callable[[Array, Any], tuple[Params, Params, Params]]
     loss: Callable[[Params, Params, Params, Any, Array], tuple[Array, Out]]
     after: Callable[[Params, Params, Params, Array], Params]
     head: dict[str, Any] | None
+    uses: tuple[str, ...]
+    views: int

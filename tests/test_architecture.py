@@ -5,7 +5,7 @@ from pathlib import Path
 import sslx
 from sslx.attacks import ATTACKS
 from sslx.data import SOURCES
-from sslx.data.augment import PRESETS
+from sslx.data.presets import PRESETS
 from sslx.engine.optim import OPTIMISERS
 from sslx.losses import LOSSES
 from sslx.models import ENCODERS

@@ -8,10 +8,8 @@ import pytest
 from configs import default
 from sslx import data
 from sslx.engine.step import init_state, make_update
-from sslx.models import make_encoder
-from sslx.objectives import OBJECTIVES
 from sslx.stages import experiment
-from sslx.stages.train import make_training, make_view
+from sslx.stages.train import make_objective, make_training
 
 FILES = sorted(
     p.stem
@@ -64,13 +62,14 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     assert f"configs/{name}.py" in text
     found = experiment.resolve(config, tmp_path)
     r = found.victim.recipe
-    encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
-    objective = OBJECTIVES[r["objective"]](
-        encoder, make_view(r), dtype=config.precision, **r["numbers"]
-    )
+    objective = make_objective(r)
     t = make_training(found.victim, objective, {})
-    images = jax.ShapeDtypeStruct((r["batch_size"], *r["image_shape"]), np.uint8)
-    batch = {"images": images}
+    b = r["batch_size"]
+    entries = {
+        "images": jax.ShapeDtypeStruct((b, *r["image_shape"]), np.uint8),
+        "labels": jax.ShapeDtypeStruct((b,), np.int32),
+    }
+    batch = {name: entries[name] for name in objective.uses}
 
     def first_step(batch):
         state = init_state(t.objective, t.optimiser, t.seed, batch)

@@ -38,7 +38,7 @@ def message(workdir, *more, code=None, **kw):
         (["--nonsense"], "nonsense"),
         (
             ["--config.steal.loss=mze"],
-            "unknown loss 'mze'; known: infonce, mse, softnn",
+            "unknown loss 'mze'; known: barlow, cosine, infonce, mse",
         ),
         (["--config.steal.queries=1351"], "1351.*only 1350"),
         (["--config.victim.dataset=npz:/nowhere.npz"], "no file /nowhere.npz"),
@@ -59,9 +59,17 @@ def test_bad_flags(tmp_path, flags, expected):
             {"victim.encoder": "resnet18", "victim.encoder_kw.resnet18.stem": "x"},
             "unknown stem 'x'; known: cifar, imagenet",
         ),
-        ({"victim.objective": "x"}, "unknown objective 'x'; known: simclr"),
+        ({"victim.objective": "x"}, "unknown objective 'x'; known: barlow"),
         ({"steal.attack": "x"}, "unknown attack 'x'; known: direct"),
-        ({"victim.augment": "x"}, "unknown augmentation preset 'x'; known: mild"),
+        ({"victim.augment": "x"}, "unknown augmentation preset 'x'; known: barlow"),
+        (
+            {"victim.augment": "none"},
+            "'simclr' takes 2 view.*'none' makes 1; choose another preset",
+        ),
+        (
+            {"victim.optim.name": "lars", "victim.optim.trust_coefficient": 0.0},
+            "above 0",
+        ),
         ({"victim.dataset": "cifra10"}, "unknown data set 'cifra10'; known: digits"),
         ({"victim.optim.name": "x"}, "unknown optimiser 'x'; known: adam"),
         ({"service.defence": "x"}, "unknown defence 'x'; known: none"),

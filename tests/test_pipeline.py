@@ -225,13 +225,14 @@ def test_what_a_change_reuses(report, workdir):
     assert same(service__call_size=32) == (True, False, False, False)
     assert same(service__output="projection") == (True, False, False, False)
     assert same(victim__steps=13) == (False, False, False, False)
-    assert same(victim__augment="none") == (False, False, False, False)
+    assert same(victim__augment="simclr") == (False, False, False, False)
     assert same(data__split_seed=1) == (False, False, False, False)
     assert same(seed=1) == (False, False, False, False)
     assert same(probe__knn_k=5) == (True, True, True, False)
     # Numbers of what is not chosen, and how a run is carried out, do not matter.
     assert same(steal__loss_kw__infonce__temperature=0.3) == (True,) * 4
     assert same(victim__optim__momentum=0.5) == (True,) * 4
+    assert same(victim__optim__trust_coefficient=0.5) == (True,) * 4
     assert same(engine__save_every=7, engine__cpu_devices=2) == (True,) * 4
     resolved = resolve(tiny.config(), workdir.parent / "elsewhere")
     assert resolved.report.name == base.report.name

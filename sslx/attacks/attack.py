@@ -29,7 +29,7 @@ class Attack(NamedTuple):
     Attributes:
         plan: ``(random, pool_size, queries) -> Plan`` with exactly ``queries``
             entries; ``random`` is a NumPy generator.
-        objective: ``(encoder, view, loss, *, answer_dim, dtype) -> Objective`` on
+        objective: ``(encoder, views, loss, *, answer_dim, dtype) -> Objective`` on
             batches of images and their answers.
     """
 

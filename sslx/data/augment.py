@@ -2,9 +2,9 @@
 
 The chain is that of SimCLR (Chen et al. 2020, appendix A) in the order and with the
 numbers of the ICML 2022 study's code: random resized crop, flip, colour jitter,
-greyscale, blur. ``draw`` makes the random numbers of one image, ``apply`` is
-deterministic in them, ``augment`` is the two together. An image's view depends on its
-own key and pixels alone, never on the batch around it.
+greyscale, blur, and last BYOL's solarisation. ``draw`` makes the random numbers of one
+image, ``apply`` is deterministic in them, ``augment`` is the two together. An image's
+view depends on its own key and pixels alone, never on the batch around it.
 """
 
 import math
@@ -18,93 +18,12 @@ from jaxtyping import Bool, Float, Int, Key, UInt8
 
 from sslx.data import augment_ops as ops
 from sslx.data.augment_ops import Image
+from sslx.data.presets import Recipe
 
 # torchvision draws this many boxes before it falls back on a central crop.
 CROP_TRIES = 10
-
-
-class Recipe(NamedTuple):
-    """What a chain does; static under ``jit``. Strength or probability 0 leaves out.
-
-    Attributes:
-        crop_area: Least and greatest share of the image's area in the box; a least
-            share of 1 means no crop.
-        crop_aspect: Least and greatest width over height of the box, log-uniform.
-        flip_p: Probability of mirroring left and right.
-        jitter_p: Probability of colour jitter, all of it at once.
-        brightness: s, for a factor uniform in [max(0, 1 - s), 1 + s].
-        contrast: Likewise.
-        saturation: Likewise; nothing on grey images.
-        hue: s <= 0.5, for a shift uniform in [-s, s] turns; nothing on grey images.
-        grey_p: Probability of losing the colour.
-        blur_p: Probability of a Gaussian blur.
-        blur_sigma: Least and greatest standard deviation, pixels, uniform.
-        blur_span: Length of the kernel as a share of the image's shorter side.
-    """
-
-    crop_area: tuple[float, float]
-    crop_aspect: tuple[float, float]
-    flip_p: float
-    jitter_p: float
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-    grey_p: float
-    blur_p: float
-    blur_sigma: tuple[float, float]
-    blur_span: float
-
-
-PRESETS = {
-    # The pixels as they are: evaluation, and queries of untouched images.
-    "none": Recipe(
-        crop_area=(1.0, 1.0),
-        crop_aspect=(1.0, 1.0),
-        flip_p=0.0,
-        jitter_p=0.0,
-        brightness=0.0,
-        contrast=0.0,
-        saturation=0.0,
-        hue=0.0,
-        grey_p=0.0,
-        blur_p=0.0,
-        blur_sigma=(1.0, 1.0),
-        blur_span=0.0,
-    ),
-    # The ICML 2022 study, victims and stealers alike: full jitter strength and a blur
-    # on every image, both stronger than SimCLR's own recipe for 32 pixels.
-    "simclr": Recipe(
-        crop_area=(0.08, 1.0),
-        crop_aspect=(3 / 4, 4 / 3),
-        flip_p=0.5,
-        jitter_p=0.8,
-        brightness=0.8,
-        contrast=0.8,
-        saturation=0.8,
-        hue=0.2,
-        grey_p=0.2,
-        blur_p=1.0,
-        blur_sigma=(0.1, 2.0),
-        blur_span=0.1,
-    ),
-    # Small grey digits: a mirrored digit is another sign, and a twelfth of its area
-    # is a blank.
-    "mild": Recipe(
-        crop_area=(0.4, 1.0),
-        crop_aspect=(3 / 4, 4 / 3),
-        flip_p=0.0,
-        jitter_p=0.8,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.0,
-        hue=0.0,
-        grey_p=0.0,
-        blur_p=0.0,
-        blur_sigma=(1.0, 1.0),
-        blur_span=0.0,
-    ),
-}
+# Number of the key from which solarisation is drawn; any but the split's 0 to 3.
+_SOLARISE = 1000
 
 
 class Box(NamedTuple):
@@ -128,6 +47,7 @@ class Draws(NamedTuple):
         grey: Whether to take the colour away.
         blur: Whether to blur.
         sigma: The blur's standard deviation, pixels.
+        solarise: Whether to invert the bright values.
     """
 
     box: Box
@@ -138,6 +58,7 @@ class Draws(NamedTuple):
     grey: Bool[Array, ""]
     blur: Bool[Array, ""]
     sigma: Float[Array, ""]
+    solarise: Bool[Array, ""]
 
 
 def draw(key: Key[Array, ""], shape: tuple[int, int, int], recipe: Recipe) -> Draws:
@@ -150,6 +71,8 @@ def draw(key: Key[Array, ""], shape: tuple[int, int, int], recipe: Recipe) -> Dr
     chances = (recipe.flip_p, recipe.jitter_p, recipe.grey_p, recipe.blur_p)
     switches = _uniform(switch_key, (4,), 0.0, 1.0) < jnp.array(chances)
     strengths, order = draw_jitter(jitter_key, recipe)
+    # A key of its own, beside the split's four, which would differ if there were five.
+    solarise = _uniform(jax.random.fold_in(key, _SOLARISE), (), 0.0, 1.0)
     return Draws(
         box=draw_box(box_key, shape[:2], recipe.crop_area, recipe.crop_aspect),
         flip=switches[0],
@@ -159,6 +82,7 @@ def draw(key: Key[Array, ""], shape: tuple[int, int, int], recipe: Recipe) -> Dr
         grey=switches[2],
         blur=switches[3],
         sigma=_uniform(sigma_key, (), *recipe.blur_sigma),
+        solarise=solarise < recipe.solarise_p,
     )
 
 
@@ -254,6 +178,8 @@ def apply(image: Image, draws: Draws, recipe: Recipe) -> Image:
     if recipe.blur_p > 0 and taps > 1:
         blurred = ops.blur(image, draws.sigma, taps)
         image = jnp.where(draws.blur, blurred, image)
+    if recipe.solarise_p > 0:
+        image = ops.solarise(image, draws.solarise)
     return image
 
 

@@ -183,6 +183,14 @@ def greyscale(image: Image, do: Switch) -> Image:
     return jnp.where(do, _grey(image), image)
 
 
+def solarise(image: Image, do: Switch, threshold: float = 0.5) -> Image:
+    """Inverts the values of ``threshold`` and above where ``do`` holds.
+
+    torchvision's threshold is 128 of 255; 0.5 is where a value rounds up to that.
+    """
+    return jnp.where(do & (image >= threshold), 1.0 - image, image)
+
+
 def blur(image: Image, sigma: Number, taps: int) -> Image:
     """Gaussian blur, edges reflected (the edge pixel itself is not repeated).
 

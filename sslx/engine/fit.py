@@ -70,12 +70,12 @@ def _items(state: State) -> dict[str, Any]:
     """What a checkpoint holds of a state."""
     trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
     items = {"state": state, "encoder": trunk}
-    head = {
-        kind: {k: v for k, v in tree.items() if k != "encoder"}
-        for kind, tree in (("params", state.params), ("stats", state.stats))
-    }
     # Only the parts that are there, which are those its module will ask for.
-    head = {kind: tree for kind, tree in head.items() if tree}
+    head = {
+        kind: {"projector": tree["projector"]}
+        for kind, tree in (("params", state.params), ("stats", state.stats))
+        if "projector" in tree
+    }
     return items | ({"head": head} if head else {})
 
 

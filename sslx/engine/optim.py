@@ -1,31 +1,110 @@
 """Optimisers by name, all on a linear warm-up followed by a cosine to zero."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from sslx.registry import pick
+from sslx.types import Params
 
-Schedule = Callable[..., float]
+Schedule = Callable[..., Any]
 
 
-def _adam(rate, *, weight_decay, momentum):
+class Optimiser(NamedTuple):
+    """An entry of ``OPTIMISERS``.
+
+    Attributes:
+        build: ``(schedule, *, weight_decay, **numbers)`` -> optax transformation.
+        takes: Those of ``make_optimiser``'s numbers that only some take.
+    """
+
+    build: Callable[..., optax.GradientTransformation]
+    takes: tuple[str, ...]
+
+
+def matrices(params: Params) -> Params:
+    """True where a leaf has more than one axis: no bias, no scale of a norm."""
+    return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
+
+
+def _decayed(decay_vectors: bool):
+    return True if decay_vectors else matrices
+
+
+def _coupled(weight_decay, decay_vectors):
+    return optax.add_decayed_weights(weight_decay, _decayed(decay_vectors))
+
+
+def _adam(rate, *, weight_decay, decay_vectors):
     # PyTorch's Adam: the decay is part of the gradient, hence of the moments.
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(rate))
+    return optax.chain(_coupled(weight_decay, decay_vectors), optax.adam(rate))
 
 
-def _adamw(rate, *, weight_decay, momentum):
-    return optax.adamw(rate, weight_decay=weight_decay)
+def _adamw(rate, *, weight_decay, decay_vectors):
+    mask = _decayed(decay_vectors)
+    return optax.adamw(rate, weight_decay=weight_decay, mask=mask)
 
 
-def _sgd(rate, *, weight_decay, momentum):
+def _sgd(rate, *, weight_decay, decay_vectors, momentum):
     # PyTorch's SGD: decay in the gradient, momentum without dampening.
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay), optax.sgd(rate, momentum)
+    return optax.chain(_coupled(weight_decay, decay_vectors), optax.sgd(rate, momentum))
+
+
+def _lars(rate, *, weight_decay, momentum, trust_coefficient):
+    # You et al. 2017 as SimCLR, BYOL and Barlow Twins use it.
+    return optax.lars(
+        rate,
+        weight_decay=weight_decay,
+        weight_decay_mask=matrices,
+        trust_coefficient=trust_coefficient,
+        trust_ratio_mask=matrices,
+        momentum=momentum,
     )
 
 
-OPTIMISERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
+def _larc(rate, *, weight_decay, momentum, trust_coefficient):
+    # LARS with a ceiling: a layer's own rate is trust_coefficient * |p| / (|g| + decay
+    # * |p|), but no more than the schedule's; then PyTorch's SGD. solo-learn's "lars"
+    # with clip_lr, on which its CIFAR recipes train.
+    trust = _clipped_trust(rate, weight_decay, trust_coefficient)
+    return optax.chain(optax.masked(trust, matrices), optax.sgd(rate, momentum))
+
+
+def _clipped_trust(
+    schedule: Schedule, weight_decay: float, trust_coefficient: float
+) -> optax.GradientTransformation:
+    """Decay and LARC's factor, min(own rate / schedule's rate, 1), on every leaf."""
+
+    def init(params):
+        return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None):
+        rate = schedule(state.count)
+
+        def scale(g, p):
+            size, slope = jnp.linalg.norm(p.ravel()), jnp.linalg.norm(g.ravel())
+            own = trust_coefficient * size / (slope + weight_decay * size + 1e-8)
+            # min(own / rate, 1), also where the rate is 0.
+            factor = jnp.where(own < rate, own / jnp.where(rate > 0, rate, 1), 1)
+            scaled = factor.astype(g.dtype) * (g + weight_decay * p)
+            return jnp.where((size > 0) & (slope > 0), scaled, g)
+
+        count = optax.safe_increment(state.count)
+        return jax.tree.map(scale, updates, params), state._replace(count=count)
+
+    return optax.GradientTransformation(init, update)
+
+
+OPTIMISERS = {
+    "adam": Optimiser(_adam, ("decay_vectors",)),
+    "adamw": Optimiser(_adamw, ("decay_vectors",)),
+    "larc": Optimiser(_larc, ("momentum", "trust_coefficient")),
+    "lars": Optimiser(_lars, ("momentum", "trust_coefficient")),
+    "sgd": Optimiser(_sgd, ("decay_vectors", "momentum")),
+}
 
 
 def make_optimiser(
@@ -33,28 +112,41 @@ def make_optimiser(
     *,
     learning_rate: float,
     weight_decay: float,
-    momentum: float,
     warmup_steps: int,
     steps: int,
+    momentum: float = 0.0,
+    trust_coefficient: float = 0.0,
+    decay_vectors: bool = True,
 ) -> tuple[optax.GradientTransformation, Schedule]:
     """Builds an optimiser and the schedule it follows.
 
     Args:
-        name: One of ``OPTIMISERS``.
+        name: One of ``OPTIMISERS``; the last three numbers below it ignores where its
+            entry does not name them.
         learning_rate: Peak rate.
-        weight_decay: On all parameters; coupled for adam and sgd, decoupled for adamw.
-        momentum: Of sgd; the others ignore it.
+        weight_decay: Coupled (part of the gradient) but for adamw.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         steps: Updates in all; the rate is zero after them.
+        momentum: Of larc, lars and sgd.
+        trust_coefficient: Of larc and lars: size of a layer's step relative to its
+            weights at a rate of 1 (lars), or at most (larc).
+        decay_vectors: Whether leaves of one axis (biases, scales of norms) decay too;
+            with larc and lars they never do, and take SGD's steps.
 
     Raises:
         UserError: Unknown name.
     """
-    build = pick(OPTIMISERS, name, "optimiser")
+    entry = pick(OPTIMISERS, name, "optimiser")
     cosine = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1))
     if warmup_steps:
         rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
         schedule = optax.join_schedules([rise, cosine], [warmup_steps])
     else:
         schedule = cosine
-    return build(schedule, weight_decay=weight_decay, momentum=momentum), schedule
+    numbers = {
+        "momentum": momentum,
+        "trust_coefficient": trust_coefficient,
+        "decay_vectors": decay_vectors,
+    }
+    own = {key: numbers[key] for key in entry.takes}
+    return entry.build(schedule, weight_decay=weight_decay, **own), schedule

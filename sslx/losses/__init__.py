@@ -11,11 +11,16 @@ from collections.abc import Callable
 from jax import Array
 
 from sslx.losses.contrastive import infonce, softnn
-from sslx.losses.regression import mse
+from sslx.losses.redundancy import barlow, vicreg
+from sslx.losses.regression import cosine, mse, regression
 from sslx.types import Metrics
 
 LOSSES: dict[str, Callable[..., tuple[Array, Metrics]]] = {
-    "mse": mse,
+    "barlow": barlow,
+    "cosine": cosine,
     "infonce": infonce,
+    "mse": mse,
+    "regression": regression,
     "softnn": softnn,
+    "vicreg": vicreg,
 }

@@ -13,17 +13,22 @@ from sslx.types import Params
 STATS_DECAY = 0.9
 
 
-def batch_norm(dtype: str, *, name: str, zero: bool = False) -> nn.BatchNorm:
+def batch_norm(
+    dtype: str, *, name: str, affine: bool = True, zero: bool = False
+) -> nn.BatchNorm:
     """Batch normalisation as PyTorch has it (epsilon 1e-5, decay 0.9).
 
     Statistics are float32 whatever ``dtype`` the rest computes in. Unlike PyTorch's,
-    the running variance is the biased one. With ``zero`` the scale starts at 0, not 1.
+    the running variance is the biased one. Without ``affine`` nothing is learnt; with
+    ``zero`` the scale starts at 0, not 1.
     """
     return nn.BatchNorm(
         momentum=STATS_DECAY,
         epsilon=1e-5,
         dtype=dtype,
         scale_init=nn.initializers.zeros if zero else nn.initializers.ones,
+        use_scale=affine,
+        use_bias=affine,
         name=name,
     )
 

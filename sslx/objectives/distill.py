@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from sslx.models.heads import make_mlp
+from sslx.objectives.siamese import Views, unchanged
 from sslx.types import Encoder, Metrics, Objective, Out
 
 
 def distill(
     encoder: Encoder,
-    view: Callable[[Array, Array], Array],
+    views: Views,
     loss_fn: Callable[[Array, Array], tuple[Array, Metrics]],
     *,
     answer_dim: int,
@@ -26,7 +27,7 @@ def distill(
 
     Args:
         encoder: The stealer's trunk.
-        view: ``(key, images) -> views``: what the stealer sees of each image.
+        views: ``(key, images) -> (b, v, h, w, c)``; the stealer sees the first.
         loss_fn: ``(student, teacher) -> (scalar, metrics)``, numbers bound.
         answer_dim: Width of the answers.
         dtype: In which the linear map computes.
@@ -36,14 +37,14 @@ def distill(
 
     def init(key, batch):
         trunk_key, head_key, view_key = jax.random.split(key, 3)
-        params, stats = encoder.init(trunk_key, view(view_key, batch["images"]))
+        params, stats = encoder.init(trunk_key, views(view_key, batch["images"])[:, 0])
         head = {}
         if adapt:
             head = {"adapter": head_init(head_key, jnp.zeros((1, encoder.dim)))[0]}
         return {"encoder": params, **head}, {"encoder": stats}, {}
 
     def loss(params, stats, extras, batch, key):
-        images = view(key, batch["images"])
+        images = views(key, batch["images"])[:, 0]
         student, trunk = encoder.apply(
             params["encoder"], stats["encoder"], images, True
         )
@@ -52,7 +53,4 @@ def distill(
         value, metrics = loss_fn(student, jax.lax.stop_gradient(batch["answers"]))
         return value, Out({"encoder": trunk}, extras, metrics)
 
-    def after(params, stats, extras, step):
-        return extras
-
-    return Objective(init, loss, after, None)
+    return Objective(init, loss, unchanged, None, ("images", "answers"), 1)

@@ -74,7 +74,8 @@ def _forward(encoder: Encoder, head, mean, std):
         params, stats = variables["encoder"]["params"], variables["encoder"]["stats"]
         features, _ = encoder.apply(params, stats, x, False)
         if head is not None:
-            features, _ = head(variables["head"], {}, features, False)
+            params, stats = variables["head"]["params"], variables["head"]["stats"]
+            features, _ = head(params, stats, features, False)
         return features
 
     return jax.jit(
@@ -91,7 +92,7 @@ def embedder(
 
     Args:
         encoder: The trunk.
-        variables: ``{"encoder": {"params", "stats"}, "head": params}``.
+        variables: ``{"encoder": {"params", "stats"}, "head": {"params", "stats"}}``.
         image_shape: (h, w, c) that ``embed`` takes.
         mean: Normalisation, per channel.
         std: Likewise.
@@ -125,10 +126,12 @@ def _load_variables(path: Path, meta: dict, encoder: Encoder, head_init) -> Para
     variables = {"encoder": load("encoder", like)}
     if head_init is not None:
         features = jax.ShapeDtypeStruct((1, encoder.dim), jnp.float32)
-        head, _ = jax.eval_shape(head_init, key, features)
-        items = {"params": {"projector": head}}
-        loaded = load("head", items)
-        variables["head"] = loaded["params"]["projector"]
+        params, stats = jax.eval_shape(head_init, key, features)
+        head = {"params": params, "stats": stats}
+        # A head without running statistics was saved without an entry for them.
+        like = {kind: {"projector": tree} for kind, tree in head.items() if tree}
+        loaded = load("head", like)
+        variables["head"] = head | {k: v["projector"] for k, v in loaded.items()}
     return variables
 
 
@@ -154,9 +157,7 @@ def _embed_of(path: Path, meta: dict[str, Any], output: str):
     if output == "projection":
         if not meta.get("head"):
             raise UserError(f"{path} has no projection head to answer with")
-        head_init, head_apply = make_mlp(
-            meta["head"]["widths"], dtype=meta["head"]["dtype"]
-        )
+        head_init, head_apply = make_mlp(**meta["head"])
     elif output != "representation":
         raise UserError(f"unknown output {output!r}; known: projection, representation")
     return embedder(

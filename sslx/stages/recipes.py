@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.attacks import ATTACKS
-from sslx.data.augment import PRESETS
+from sslx.data.presets import PRESETS
 from sslx.engine.optim import OPTIMISERS
 from sslx.engine.rundir import Run, make_run
 from sslx.losses import LOSSES
@@ -23,6 +23,7 @@ from sslx.objectives import OBJECTIVES
 from sslx.registry import pick
 from sslx.service import DEFENCES
 from sslx.stages.splits import divide
+from sslx.stages.train import make_objective
 from sslx.types import UserError
 
 
@@ -43,7 +44,7 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
     takes = {
         key
         for key, p in inspect.signature(entry).parameters.items()
-        if p.kind is p.KEYWORD_ONLY and key != "dtype"
+        if p.kind is p.KEYWORD_ONLY
     }
     if set(block) != takes:
         wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
@@ -86,10 +87,8 @@ def _normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
 
 def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
     """What victim and stealer have in common: network, views, optimiser, length."""
-    pick(OPTIMISERS, section.optim.name, "optimiser")
     positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
-    positive(f"{name}.optim", {"learning_rate": section.optim.learning_rate})
     blocks = section.encoder_kw
     kw = blocks[section.encoder].to_dict() if section.encoder in blocks else {}
     _sizes(f"encoder {section.encoder}", kw)
@@ -97,19 +96,30 @@ def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
     steps = section.steps or section.epochs * (n // batch_size)
     positive(name, {"epochs (or steps)": steps})
     preset = pick(PRESETS, section.augment, "augmentation preset")
-    optim = section.optim.to_dict()
-    if optim["name"] != "sgd":
-        optim["momentum"] = 0.0  # not theirs: must not name a run
-    for key in ("weight_decay", "momentum", "warmup_steps"):
-        if not 0 <= optim[key] < math.inf:
-            raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
     return {
         "encoder": make_encoder(section.encoder, dtype=precision, **kw).meta,
-        "augment": preset._asdict(),
-        "optim": optim,
+        "augment": [recipe._asdict() for recipe in preset],
+        "optim": _optim(name, section.optim, batch_size),
         "batch_size": batch_size,
         "steps": steps,
     }
+
+
+def _optim(name: str, section: ConfigDict, batch_size: int) -> dict:
+    """The optimiser's part of a recipe, its rate that of the batch."""
+    optim = section.to_dict()
+    taken = pick(OPTIMISERS, optim["name"], "optimiser").takes
+    for key in ("momentum", "trust_coefficient", "decay_vectors"):
+        if key not in taken:
+            del optim[key]  # not its own: must not name a run
+    above = ("learning_rate", "trust_coefficient")
+    positive(f"{name}.optim", {k: v for k, v in optim.items() if k in above})
+    for key in ("weight_decay", "momentum", "warmup_steps"):
+        if not 0 <= optim.get(key, 0) < math.inf:
+            raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
+    if optim.pop("learning_rate_per_256"):
+        optim["learning_rate"] *= batch_size / 256
+    return optim
 
 
 def victim_run(config: ConfigDict, workdir: Path) -> Run:
@@ -135,8 +145,16 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
         **_normalisation(config, info.image_shape[2]),
         "objective": v.objective,
         "numbers": numbers(OBJECTIVES, v.objective, v.objective_kw, "objective"),
+        "classes": info.classes,
         **training,
     }
+    wanted, given = make_objective(recipe).views, len(training["augment"])
+    if given != wanted:
+        raise UserError(
+            f"objective {v.objective!r} takes {wanted} view(s) of an image, but "
+            f"augmentation preset {v.augment!r} makes {given}; choose another preset "
+            "in victim.augment"
+        )
     slug = f"{v.objective}-{v.encoder}-{info.slug}-s{config.seed}"
     return make_run(workdir, "victim", slug, recipe, {})
 
@@ -216,6 +234,8 @@ def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
 def steal_run(config: ConfigDict, steal: ConfigDict, responses: Run) -> Run:
     """The stealer's run on the answers of a responses run."""
     victim = responses.parents["victim"]
+    training = _training(steal, "steal", config.precision, steal.queries)
+    training["augment"] = training["augment"][:1]  # a stealer sees one view
     recipe = {
         "seed": config.seed,
         "loss": steal.loss,
@@ -223,7 +243,7 @@ def steal_run(config: ConfigDict, steal: ConfigDict, responses: Run) -> Run:
         "mean": victim.recipe["mean"],
         "std": victim.recipe["std"],
         "image_shape": victim.recipe["image_shape"],
-        **_training(steal, "steal", config.precision, steal.queries),
+        **training,
     }
     slug = (
         f"{steal.attack}-{steal.loss}-{steal.encoder}-{steal.queries}q-s{config.seed}"

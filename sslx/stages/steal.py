@@ -12,7 +12,7 @@ from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.stages.experiment import Cell, Experiment
 from sslx.stages.query import answered, ask
-from sslx.stages.train import encoder_meta, make_loop, make_training, make_view
+from sslx.stages.train import encoder_meta, make_loop, make_training, make_views
 
 
 def run(experiment: Experiment, config: ConfigDict) -> None:
@@ -35,7 +35,7 @@ def _train(cell: Cell, config: ConfigDict) -> None:
         encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
         objective = ATTACKS[cell.attack].objective(
             encoder,
-            make_view(r),
+            make_views(r),
             partial(LOSSES[r["loss"]], **r["numbers"]),
             answer_dim=answers.shape[1],
             dtype=config.precision,

@@ -3,30 +3,54 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx.data.augment import Recipe, augment_batch
+from sslx.data.augment import augment_batch
+from sslx.data.presets import Recipe
 from sslx.engine.fit import Loop, Training
 from sslx.engine.optim import make_optimiser
 from sslx.engine.rundir import Run
+from sslx.models import make_encoder
+from sslx.objectives import OBJECTIVES
 from sslx.stages.link import normalise
-from sslx.types import Objective
+from sslx.types import Objective, Task
 
 
-def make_view(recipe: dict):
-    """``view(key, images)``: a random view of each uint8 image, normalised."""
+def _recipe(numbers: dict[str, Any]) -> Recipe:
     # JSON has made lists of the tuples.
-    numbers: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in recipe["augment"].items()
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()
     }
-    preset = Recipe(**numbers)
+    return Recipe(**given)
 
-    def view(key: jax.Array, images: jax.Array) -> jax.Array:
-        views = augment_batch(key, images, preset)
-        return normalise(views, recipe["mean"], recipe["std"])
 
-    return view
+def make_views(recipe: dict):
+    """``views(key, images)``: random views (b, v, h, w, c) of uint8 images, normalised.
+
+    As many as the preset has recipes. Batch-major, so that the axis which is split
+    over the devices leads.
+    """
+    preset = [_recipe(numbers) for numbers in recipe["augment"]]
+
+    def views(key: jax.Array, images: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, len(preset))
+        each = [
+            normalise(augment_batch(k, images, r), recipe["mean"], recipe["std"])
+            for k, r in zip(keys, preset, strict=True)
+        ]
+        return jnp.stack(each, axis=1)
+
+    return views
+
+
+def make_objective(recipe: dict) -> Objective:
+    """The training method that a victim's recipe calls for."""
+    encoder = make_encoder(recipe["encoder"]["name"], **recipe["encoder"]["kw"])
+    task = Task(recipe["encoder"]["kw"]["dtype"], recipe["steps"], recipe["classes"])
+    build = OBJECTIVES[recipe["objective"]]
+    return build(encoder, make_views(recipe), task, **recipe["numbers"])
 
 
 def make_training(

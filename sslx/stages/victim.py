@@ -1,4 +1,4 @@
-"""Stage victim: self-supervised training of the encoder that will be sold."""
+"""Stage victim: training of the encoder that will be sold."""
 
 from ml_collections import ConfigDict
 
@@ -6,12 +6,10 @@ from sslx import data
 from sslx.engine import checkpoint
 from sslx.engine.fit import fit
 from sslx.engine.rundir import working_on, write_meta
-from sslx.models import make_encoder
-from sslx.objectives import OBJECTIVES
 from sslx.stages.experiment import Experiment
 from sslx.stages.recipes import reading
 from sslx.stages.splits import divide
-from sslx.stages.train import encoder_meta, make_loop, make_training, make_view
+from sslx.stages.train import encoder_meta, make_loop, make_objective, make_training
 
 
 def run(experiment: Experiment, config: ConfigDict) -> None:
@@ -25,12 +23,10 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
         name, options = config.victim.dataset, reading(config)
         ids = data.ids(name, "train", options)
         rows, _ = divide(ids, r["held_out"], r["split_seed"])
-        encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
-        objective = OBJECTIVES[r["objective"]](
-            encoder, make_view(r), dtype=config.precision, **r["numbers"]
-        )
+        objective = make_objective(r)
         write_meta(victim, finished=False, **encoder_meta(victim, objective.head))
-        images = data.load(name, "train", options).images[rows]
-        training = make_training(victim, objective, {"images": images})
+        split = data.load(name, "train", options)
+        arrays = {entry: getattr(split, entry)[rows] for entry in objective.uses}
+        training = make_training(victim, objective, arrays)
         fit(training, victim.path, make_loop(config))
         write_meta(victim, finished=True, weights=checkpoint.seal(victim.path))

@@ -106,13 +106,22 @@ def _reflect(place, size):
 
 
 def chain(image, draws, taps):
-    """Crop, flip, jitter, greyscale, blur, all of them switched on."""
+    """Crop, flip, jitter, greyscale, blur, solarisation; all of them switched on."""
     image = crop_resize(image, *(int(n) for n in draws.box), image.shape[:2])
     image = flip(image, draws.flip)
     if draws.jitter:
         image = jitter(image, draws.strengths, draws.order)
     image = greyscale(image, draws.grey)
-    return blur(image, float(draws.sigma), taps) if draws.blur else image
+    image = blur(image, float(draws.sigma), taps) if draws.blur else image
+    return solarise(image) if draws.solarise else image
+
+
+def solarise(image):
+    result = np.array(image, np.float64)
+    for place in np.ndindex(result.shape):
+        if result[place] >= 0.5:
+            result[place] = 1 - result[place]
+    return result
 
 
 def random_box(rng, size, area, aspect):

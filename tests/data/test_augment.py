@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import reference_augment as reference
 import scipy.ndimage
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sslx.data import augment as A
 from sslx.data import augment_ops as ops
+from sslx.data.presets import PRESETS
 
 SHAPES = [(9, 9, 3), (12, 8, 3), (8, 13, 1)]
-SIMCLR = A.PRESETS["simclr"]
+SIMCLR = PRESETS["simclr"][0]
 # Everything on, nothing certain, and a kernel of 5 taps at 12 pixels.
-FULL = SIMCLR._replace(blur_p=0.6, blur_span=0.35, grey_p=0.4)
+FULL = SIMCLR._replace(blur_p=0.6, blur_span=0.35, grey_p=0.4, solarise_p=0.3)
 
 
 # Most of these run once: compiling well would take longer than all of them.
@@ -221,12 +222,12 @@ def test_central_crop_when_no_box_fits(size, box):
 def test_switches():
     # Catches probabilities swapped or complemented.
     draws = many(recipe=FULL)
-    names = ("flip", "jitter", "grey", "blur")
+    names = ("flip", "jitter", "grey", "blur", "solarise")
     drawn = np.stack([getattr(draws, name) for name in names])
     chances = np.array([getattr(FULL, name + "_p") for name in names])
     spread = np.sqrt(chances * (1 - chances) / drawn.shape[1])
     assert (np.abs(drawn.mean(1) - chances) < 4 * spread).all()
-    assert many().blur.all() and not many(recipe=A.PRESETS["none"]).jitter.any()
+    assert many().blur.all() and not many(recipe=PRESETS["none"][0]).jitter.any()
 
 
 def test_strengths():
@@ -259,7 +260,8 @@ def test_draws_are_independent():
         [box.height, box.width],
         [(box.top + 0.5) / (33 - box.height)],
         [(box.left + 0.5) / (33 - box.width)],
-        *[[switch] for switch in (draws.flip, draws.jitter, draws.grey, draws.blur)],
+        *[[s] for s in (draws.flip, draws.jitter, draws.grey, draws.blur)],
+        [draws.solarise],
         *[[strength] for strength in draws.strengths.T],
         list(np.argsort(draws.order).T),
         [draws.sigma],
@@ -273,10 +275,72 @@ def test_draws_of_one_operation_leave_the_others_alone():
     # Catches draws that share a key or shift in the stream with the recipe.
     other = FULL._replace(flip_p=0.9, hue=0.0, blur_sigma=(1.0, 3.0))
     ours, theirs = many(recipe=FULL), many(recipe=other)
-    for name in ("box", "jitter", "order", "grey", "blur"):
+    for name in ("box", "jitter", "order", "grey", "blur", "solarise"):
         same = jax.tree.map(np.array_equal, getattr(ours, name), getattr(theirs, name))
         assert jax.tree.all(same), name
     np.testing.assert_array_equal(ours.strengths[:, :3], theirs.strengths[:, :3])
+
+
+# Drawn before there was solarisation: box, flip, jitter, strengths, order, grey, blur,
+# sigma; and the sum of four views with one of their pixels.
+RECORDED = {
+    "simclr": (
+        [5, 8, 11, 10, 0, 0, 1.5095085, 0.68347144, 0.4377428, -0.0186882],
+        [1, 2, 0, 3, 0, 1, 0.53953475],
+        [2486.2861, 0.23868357, 0.276097, 0.24284169],
+    ),
+    "mild": (
+        [1, 2, 15, 14, 0, 0, 1.2547543, 0.84173572, 1.0, 0.0],
+        [1, 2, 0, 3, 0, 0, 1.0],
+        [2490.3735, 0.29738036, 0.31952792, 0.09052938],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_views_are_those_of_old(name):
+    # Catches an operation added in such a way that all old runs' views change.
+    recipe = PRESETS[name][0]
+    draws = A.draw(jax.random.key(7), (20, 20, 3), recipe)._replace(solarise=False)
+    flat = np.concatenate([np.ravel(x) for x in jax.tree.leaves(draws)])[:-1]
+    *drawn, views = RECORDED[name]
+    np.testing.assert_allclose(flat, np.concatenate(drawn), rtol=1e-6)
+    images = np.stack([picture((20, 20, 3), seed) for seed in range(4)])
+    ours = np.asarray(run(jax.random.key(11), images, recipe))
+    found = [ours.sum(dtype=np.float64), *ours[1, 3, 4]]
+    np.testing.assert_allclose(found, views, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_solarise(shape):
+    # Catches a threshold that is left out, and the dark values inverted; Pillow's
+    # threshold of 128 is the same one on bytes.
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    image[0, :2] = [[127], [128]]
+    ours = ops.solarise(jnp.asarray(image / 255.0, jnp.float32), True)
+    for channel in range(shape[-1]):
+        pil = ImageOps.solarize(Image.fromarray(image[..., channel]), 128)
+        close(ours[..., channel] * 255, np.asarray(pil), atol=1e-3)
+    image = picture(shape)
+    close(ops.solarise(jnp.asarray(image), False), image, atol=0)
+
+
+def test_presets():
+    # Catches numbers that drift from the recipes, and a pair whose views are swapped.
+    one, two = PRESETS["barlow_cifar"]
+    assert (one.solarise_p, two.solarise_p, one.blur_p, two.blur_p) == (0, 0.2, 0, 0)
+    assert one == two._replace(solarise_p=0.0) and one.saturation == 0.2
+    one, two = PRESETS["byol_imagenet"]
+    assert (one.blur_p, two.blur_p, one.solarise_p, two.solarise_p) == (1, 0.1, 0, 0.2)
+    weak, strong = PRESETS["simsiam_cifar"][0], PRESETS["simclr_cifar"][0]
+    assert weak[4:8] == (0.4, 0.4, 0.4, 0.1) and strong[4:8] == (0.8, 0.8, 0.8, 0.2)
+    assert (weak.blur_p, strong.blur_p, strong.solarise_p) == (0.5, 0.5, 0)
+    assert PRESETS["vicreg_cifar"][0].crop_area == (0.2, 1.0)
+    assert A.blur_taps(32, strong.blur_span) == 13  # three times sigma 2
+    assert A.blur_taps(224, PRESETS["byol_imagenet"][0].blur_span) == 23
+    views = {name: len(preset) for name, preset in PRESETS.items()}
+    single = {name for name, n in views.items() if n == 1}
+    assert single == {"none", "supervised"} and set(views.values()) == {1, 2}
 
 
 run = quick(A.augment_batch, static_argnums=2)
@@ -313,10 +377,10 @@ def test_bytes_and_floats():
     key = jax.random.key(1)
     floats = images.astype(np.float32) / 255
     for name in ("none", "mild"):
-        ours = run(key, images, A.PRESETS[name])
+        ours = run(key, images, PRESETS[name][0])
         assert ours.dtype == jnp.float32
-        close(ours, run(key, floats, A.PRESETS[name]), atol=1e-6)
-    close(run(key, images, A.PRESETS["none"]), images / 255.0, atol=1e-7)
+        close(ours, run(key, floats, PRESETS[name][0]), atol=1e-6)
+    close(run(key, images, PRESETS["none"][0]), images / 255.0, atol=1e-7)
 
 
 def primitives(recipe, shape):
@@ -333,6 +397,6 @@ def test_what_does_nothing_is_left_out():
     assert primitives(SIMCLR._replace(jitter_p=0.0, flip_p=0.0), (20, 20, 3)) == {
         "crop or blur"
     }
-    assert primitives(A.PRESETS["mild"], (12, 12, 1)) == {"crop or blur"}
+    assert primitives(PRESETS["mild"][0], (12, 12, 1)) == {"crop or blur"}
     assert primitives(SIMCLR._replace(crop_area=(1.0, 1.0)), (12, 12, 1)) == {"flip"}
-    assert primitives(A.PRESETS["none"], (12, 12, 1)) == set()
+    assert primitives(PRESETS["none"][0], (12, 12, 1)) == set()

@@ -1,13 +1,16 @@
 """A training run small enough for tests, on the real engine and the real SimCLR."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from sslx.data.augment import PRESETS, augment_batch
+from sslx.data.augment import augment_batch
+from sslx.data.presets import PRESETS
 from sslx.engine.fit import Loop, Training
 from sslx.engine.optim import make_optimiser
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
+from sslx.types import Task
 
 LOOP = Loop(
     log_every=1, save_every=4, keep=2, steps_per_dispatch=3, data_on_device=True
@@ -20,12 +23,16 @@ def images(n=48, seed=0):
 
 def objective(dtype="float32"):
     encoder = make_encoder("conv3", width=4, dtype=dtype)
+    preset = PRESETS["mild"]
 
-    def view(key, x):
-        return augment_batch(key, x, PRESETS["mild"]).astype(dtype)
+    def views(key, x):
+        keys = jax.random.split(key, len(preset))
+        each = [augment_batch(k, x, r) for k, r in zip(keys, preset, strict=True)]
+        return jnp.stack(each, axis=1).astype(dtype)
 
+    task = Task(dtype, steps=10, classes=0)
     return OBJECTIVES["simclr"](
-        encoder, view, temperature=0.5, hidden=0, projection=8, dtype=dtype
+        encoder, views, task, temperature=0.5, hidden=0, projection=8
     )
 
 
