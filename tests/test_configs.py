@@ -1,4 +1,5 @@
 import importlib
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -7,7 +8,9 @@ import pytest
 
 from configs import default
 from sslx import data
+from sslx.attacks import ATTACKS
 from sslx.engine.step import init_state, make_update
+from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.stages import experiment
@@ -64,13 +67,34 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     assert f"configs/{name}.py" in text
     found = experiment.resolve(config, tmp_path)
     r = found.victim.recipe
-    encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
+    victim = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
     objective = OBJECTIVES[r["objective"]](
-        encoder, make_view(r), dtype=config.precision, **r["numbers"]
+        victim, make_view(r), dtype=config.precision, **r["numbers"]
     )
-    t = make_training(found.victim, objective, {})
-    images = jax.ShapeDtypeStruct((r["batch_size"], *r["image_shape"]), np.uint8)
-    batch = {"images": images}
+    trace(found.victim, objective, {})
+    for cell in found.cells:
+        r = cell.steal.recipe
+        objective = ATTACKS[cell.attack].objective(
+            make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]),
+            make_view(r),
+            partial(LOSSES[r["loss"]], **r["numbers"]),
+            answer_dim=victim.dim,
+            dtype=config.precision,
+        )
+        trace(cell.steal, objective, {"answers": ((victim.dim,), np.float32)})
+
+
+def trace(run, objective, more):
+    """Traces the first step of a run; ``more``: further entries of its batch."""
+    r = run.recipe
+    t = make_training(run, objective, {})
+    batch = {
+        name: jax.ShapeDtypeStruct((r["batch_size"], *shape), dtype)
+        for name, (shape, dtype) in {
+            "images": (tuple(r["image_shape"]), np.uint8),
+            **more,
+        }.items()
+    }
 
     def first_step(batch):
         state = init_state(t.objective, t.optimiser, t.seed, batch)

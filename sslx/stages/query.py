@@ -82,6 +82,6 @@ def answered(cell: Cell, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """The images asked and the stored answers: uint8 (n, h, w, c), float32 (n, d)."""
     bill(cell.responses)
     calls, images = _planned(cell, config)
+    asked = images[np.concatenate([rows for _, rows in calls])]
     ledger = cell.responses.path / LEDGER
-    answers = read_answers(ledger, ACCOUNT, [call for call, _ in calls])
-    return images[np.concatenate([rows for _, rows in calls])], answers
+    return asked, read_answers(ledger, ACCOUNT, [call for call, _ in calls], asked)

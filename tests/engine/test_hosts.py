@@ -250,7 +250,10 @@ def test_the_first_fails_alone(done, tmp_path):
 
 @pytest.mark.parametrize(
     "flag,expected",
-    [("config.seed=1", "was given other settings"), ("workdir=", "does not see")],
+    [
+        ("config.engine.save_every=3", "was given other settings"),
+        ("workdir=", "does not see"),
+    ],
 )
 def test_processes_that_do_not_match(tmp_path, flag, expected):
     # Catches two experiments that wait for each other, and work directories that are
@@ -310,6 +313,7 @@ SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node[1-2]"}
         ({"OMPI_COMM_WORLD_SIZE": "2"}, [(None, None, None)]),
         ({"TPU_ML_PLATFORM": "JAX"}, [(None, None, None)]),
         ({"TPU_ML_PLATFORM": "JAX", "JAX_PLATFORMS": "cpu"}, []),
+        ({"TPU_ML_PLATFORM": "JAX", "JAX_PLATFORMS": ""}, [(None, None, None)]),
         (SLURM | {"JAX_COORDINATOR_ADDRESS": "h:1"}, [("h:1", None, None)]),
     ],
 )
