@@ -143,7 +143,7 @@ def save(path, **changes):
         ({"test_labels": np.full(100, -1)}, "must be 0 or more"),
         ({"train_labels": np.full(200, None)}, "not a readable npz"),
         (
-            {"test_images": data.load("digits", "train").images[150:250]},
+            {"test_images": data.load("digits", "test").images[150:250]},
             r"test_images\[0\] is train_images\[150\] again",
         ),
     ],
