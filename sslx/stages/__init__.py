@@ -5,9 +5,9 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from sslx.engine import hosts
-from sslx.engine.logbook import say
 from sslx.engine.mesh import data_mesh
 from sslx.engine.rundir import read_json
+from sslx.progress import say
 from sslx.stages import probe, report, steal, victim
 from sslx.stages.experiment import resolve
 from sslx.stages.report_text import plain, table

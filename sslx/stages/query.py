@@ -7,9 +7,9 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.attacks import ATTACKS
-from sslx.engine.logbook import progress
 from sslx.engine.rng import host_stream, stream
 from sslx.engine.rundir import Run, read_json, working_on, write_meta
+from sslx.progress import progress
 from sslx.service import DEFENCES, read_answers, read_counters, serve
 from sslx.stages.experiment import Cell
 from sslx.stages.link import open_run

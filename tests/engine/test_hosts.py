@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh
 from sslx import data
 from sslx.engine import checkpoint, hosts, mesh
 from sslx.engine.fit import fit
-from sslx.engine.logbook import say
+from sslx.progress import progress, say
 from sslx.service import read_counters
 from sslx.stages import run
 from sslx.types import UserError
@@ -332,10 +332,12 @@ def test_launchers(bare, monkeypatch, variables, expected):
 
 
 def test_the_others_are_silent(monkeypatch, capsys):
-    # Catches a line that a hundred hosts print a hundred times.
+    # Catches a line, or a bar, that a hundred hosts print a hundred times.
     say("once")
-    monkeypatch.setattr(hosts, "first", lambda: False)
+    assert not progress(10, 0, "queries", "image").disable
+    monkeypatch.setattr(hosts._job, "process_id", 1)
     say("twice")
+    assert progress(10, 0, "queries", "image").disable
     assert capsys.readouterr().err == "once\n"
 
 
