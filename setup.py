@@ -32,6 +32,6 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["beartype", "mypy", "pytest", "ruff", "types-tqdm"],
+        "dev": ["beartype", "mypy", "pytest", "pytest-xdist", "ruff", "types-tqdm"],
     },
 )
