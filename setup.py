@@ -9,7 +9,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["sslx", "sslx.*"]),
     package_data={"sslx.stages": ["*.j2"]},
-    python_requires=">=3.11",
+    python_requires=">=3.11.4",  # filters of tarfile
     install_requires=[
         "absl-py",
         "flax>=0.12",
@@ -22,7 +22,7 @@ setup(
         "numpy",
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11",
-        "pillow",  # for tensorflow-datasets, too
+        "pillow>=10.1",  # for tensorflow-datasets, too
         "safetensors",
         "scikit-learn>=1.5",
         "scipy",
@@ -32,7 +32,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["beartype", "mypy", "pytest", "ruff", "types-tqdm"],
-        "torch": ["torch"],  # to read .pth files
+        "dev": ["beartype", "mypy", "pytest", "pytest-xdist", "ruff", "types-tqdm"],
+        "torch": ["torch"],  # reads .pth files; nothing else needs it
     },
 )

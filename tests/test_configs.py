@@ -8,8 +8,9 @@ import pytest
 from configs import default
 from sslx import data
 from sslx.engine.step import init_state, make_update
+from sslx.models import make_encoder
 from sslx.stages import experiment
-from sslx.stages.train import make_objective, make_training
+from sslx.stages.train import make_objective, make_theft, make_training
 
 FILES = sorted(
     p.stem
@@ -62,12 +63,21 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     assert f"configs/{name}.py" in text
     found = experiment.resolve(config, tmp_path)
     r = found.victim.recipe
-    objective = make_objective(r)
-    t = make_training(found.victim, objective, {})
+    trace(found.victim, make_objective(r))
+    dim = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]).dim
+    for cell in found.cells:
+        trace(cell.steal, make_theft(cell.attack, cell.steal.recipe, dim), dim)
+
+
+def trace(run, objective, dim=0):
+    """Traces the first step of a run; ``dim``: width of the answers."""
+    r = run.recipe
+    t = make_training(run, objective, {})
     b = r["batch_size"]
     entries = {
         "images": jax.ShapeDtypeStruct((b, *r["image_shape"]), np.uint8),
         "labels": jax.ShapeDtypeStruct((b,), np.int32),
+        "answers": jax.ShapeDtypeStruct((b, dim), np.float32),
     }
     batch = {name: entries[name] for name in objective.uses}
 

@@ -154,6 +154,10 @@ def save(path, **changes):
         ({"test_images": np.zeros((100, 8, 8, 1), np.uint8)}, "differ in shape"),
         ({"test_labels": np.full(100, -1)}, "must be 0 or more"),
         ({"train_labels": np.full(200, None)}, "not a readable npz"),
+        (
+            {"test_images": data.load("digits", "test").images[150:250]},
+            r"test_images\[0\] is train_images\[150\] again",
+        ),
     ],
 )
 def test_malformed_npz(tmp_path, changes, expected):

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from sslx.data.waiting import waiting
+from sslx.progress import progress
 from sslx.types import UserError
 
 TIMEOUT = 20.0  # s without an answer
@@ -34,18 +34,23 @@ def fetch(url: str, path: Path, size: int, sha256: str) -> None:
         UserError: No answer within ``TIMEOUT``, or not the file that was expected.
         OSError: The disk is full or cannot be written to.
     """
-    if path.exists() and _sha256(path) == sha256:
+    there = _sha256(path) if path.exists() else None
+    if there == sha256:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}.part")
+    wanted = f"not {sha256[:12]}..."
+    lies = there and f"; what lies there now has the sha256 {there[:12]}..., {wanted}"
     try:
         found = _receive(url, path, fresh, size)
         if found != sha256:
             raise UserError(
-                f"{url} is not the file it should be (sha256 {found[:12]}..., not "
-                f"{sha256[:12]}...); try again later, or put the right one at {path}"
+                f"{url} is not the file it should be (sha256 {found[:12]}..., "
+                f"{wanted}); try again later, or put the right one at {path}"
             )
         fresh.replace(path)
+    except UserError as error:
+        raise UserError(f"{error}{lies or ''}") from None
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -59,7 +64,7 @@ def _receive(url: str, path: Path, fresh: Path, size: int) -> str:
     except (OSError, http.client.HTTPException) as error:
         raise _offline(url, path, error) from None
     received = 0
-    bar = waiting(path.name, size, unit="B", unit_scale=True, unit_divisor=1024)
+    bar = progress(size, 0, path.name, "B", unit_scale=True, unit_divisor=1024)
     with answer, open(fresh, "wb") as file, bar:
         while True:
             try:

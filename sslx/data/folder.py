@@ -9,7 +9,7 @@ import numpy as np
 
 from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Source, Split
-from sslx.data.waiting import waiting
+from sslx.progress import progress
 from sslx.types import UserError
 
 SUFFIXES = {  # in any case
@@ -64,7 +64,9 @@ def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
             images = sorted(
                 p
                 for p in folder.iterdir()
-                if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+                if p.suffix.lower() in SUFFIXES
+                and not p.name.startswith(".")
+                and not p.is_dir()
             )
             if not images:
                 raise UserError(f"class folder {folder} holds no image; {_LAYOUT}")
@@ -92,33 +94,61 @@ def _same(file: Path, shape, first: tuple[Path, form.Shape]) -> None:
     )
 
 
+def _unreadable(file: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{file} cannot be read ({error.strerror or error}); mend it or remove it"
+    )
+
+
+def _apart(files: dict[str, list[tuple[Path, int]]], ids: dict[str, list[int]]) -> None:
+    """Raises a UserError if an image stands in both splits."""
+    train = dict(zip(ids["train"], files["train"], strict=True))
+    for mark, (file, _) in zip(ids["test"], files["test"], strict=True):
+        if mark in train:
+            raise UserError(
+                f"{file} shows the same image as {train[mark][0]}: a test image must "
+                "not be trained on; remove one of them"
+            )
+
+
 @lru_cache(maxsize=2)
 def _read(path: Path, stamp: tuple, options: Options) -> _Read:
     """All of a folder; ``stamp`` tells versions of the files apart."""
     files, sha = _files(path), hashlib.sha256()
-    splits, ids, shapes = {}, {}, set()
+    splits, shapes = {}, set()
+    ids: dict[str, list[int]] = {}
     first: tuple[Path, form.Shape] | None = None
     total = sum(map(len, files.values()))
-    with waiting(f"reading {path.name}", total) as bar:
+    with progress(total, 0, f"reading {path.name}", "image") as bar:
         for split, entries in files.items():
-            images, marks = [], []
+            images, ids[split] = [], []
             for file, _ in entries:
-                content = file.read_bytes()
+                try:
+                    content = file.read_bytes()
+                except OSError as error:
+                    raise _unreadable(file, error) from None
                 sha.update(f"{file.relative_to(path).as_posix()}\0".encode())
                 sha.update(f"{len(content)}\0".encode() + content)
                 raw = _image(file, content)
                 shapes.add(raw.shape)
-                marks.append(form.pixel_id(raw))
+                ids[split].append(form.pixel_id(raw))
                 images.append(form.fit(raw, options))
                 first = first or (file, images[-1].shape)
                 _same(file, images[-1].shape, first)
                 bar.update()
             labels = np.array([label for _, label in entries], np.int32)
             splits[split] = Split(np.stack(images), labels)
-            ids[split] = np.array(marks, np.int64)
-    varying = (d[0] if len(set(d)) == 1 else None for d in zip(*shapes, strict=True))
-    h, w, c = varying
-    return _Read(splits, ids, (h, w, c), sha.hexdigest())
+    _apart(files, ids)
+    numbers = {split: np.array(marks, np.int64) for split, marks in ids.items()}
+    return _Read(splits, numbers, form.common(shapes), sha.hexdigest())
+
+
+def _stamp(file: Path) -> tuple:
+    try:
+        status = file.stat()
+    except OSError as error:  # a link to nothing
+        raise _unreadable(file, error) from None
+    return str(file), status.st_size, status.st_mtime_ns
 
 
 def _open(rest: str, options: Options) -> _Read:
@@ -127,18 +157,15 @@ def _open(rest: str, options: Options) -> _Read:
     path = Path(rest).expanduser()
     if not path.is_dir():
         raise Missing(f"no folder {path}; {_LAYOUT}")
-    stamp = tuple(
-        (str(p), (s := p.stat()).st_size, s.st_mtime_ns)
-        for entries in _files(path).values()
-        for p, _ in entries
-    )
+    stamp = tuple(_stamp(p) for entries in _files(path).values() for p, _ in entries)
     return _read(path, stamp, Options(size=options.size, channels=options.channels))
 
 
 def _describe(rest: str, options: Options) -> Info:
     found = _open(rest, options)
     return Info(
-        identity={"folder": found.digest},
+        # The bytes, and what this machine's decoders made of them.
+        identity={"folder": found.digest, "ids": form.digest(*found.ids.values())},
         slug=Path(rest).resolve().name,
         image_shape=found.shape,
         classes=int(found.splits["train"].labels.max()) + 1,

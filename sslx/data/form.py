@@ -3,6 +3,7 @@
 import hashlib
 import io
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -37,8 +38,9 @@ def decode(content: bytes, channels: int = 0) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; errors still come
             image: Image.Image = Image.open(io.BytesIO(content))
+            deep = _is_deep(image, content)
             image.load()
-            if image.mode.split(";")[0] in _DEEP:
+            if deep:
                 raise ValueError("more than 8 bits a channel; convert it to 8")
             if image.getexif():
                 image = ImageOps.exif_transpose(image)
@@ -55,11 +57,44 @@ def decode(content: bytes, channels: int = 0) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def _is_deep(image: Image.Image, content: bytes) -> bool:
+    """Whether a file that was opened, not loaded, has more than 8 bits a channel.
+
+    Pillow keeps them where it has a mode for them, else it drops the lower ones and
+    does not say so.
+    """
+    if image.mode.split(";")[0] in _DEEP:
+        return True
+    if image.format == "PNG":
+        return content[24] > 8  # of IHDR, which always comes first
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (1,))) > 8  # type: ignore[attr-defined]
+    if image.format == "PPM":
+        # Of the decoder; where it is told the highest value, that comes last.
+        settings = image.tile[0][3]  # type: ignore[attr-defined]
+        return isinstance(settings, tuple) and settings[-1] > 255
+    return False
+
+
+def digest(*ids: np.ndarray) -> str:
+    """16 hexadecimal digits of arrays of ids, in their order: part of an identity."""
+    sha = hashlib.sha256()
+    for array in ids:
+        sha.update(f"{len(array)};".encode() + array.astype("<i8").tobytes())
+    return sha.hexdigest()[:16]
+
+
 def pixel_id(image: np.ndarray) -> int:
     """63 bits that are equal for equal images, whatever file they came in."""
     sha = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     sha.update(np.ascontiguousarray(image).tobytes())
     return int.from_bytes(sha.digest(), "big") >> 1
+
+
+def common(shapes: Iterable[Shape]) -> Shape:
+    """What shapes have in common; None where they differ."""
+    h, w, c = (d[0] if len(set(d)) == 1 else None for d in zip(*shapes, strict=True))
+    return h, w, c
 
 
 def target(shape: Shape, options: Options) -> Shape:

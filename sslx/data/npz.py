@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Source, Split
 from sslx.types import UserError
 
@@ -34,6 +35,17 @@ def _check(path: Path, split: str, images: np.ndarray, labels: np.ndarray) -> Sp
     return Split(images, labels.astype(np.int32))
 
 
+def _apart(path: Path, splits: dict[str, Split]) -> None:
+    """Raises a UserError if an image stands in both splits."""
+    rows = {form.pixel_id(x): i for i, x in enumerate(splits["train"].images)}
+    for i, image in enumerate(splits["test"].images):
+        if (row := rows.get(form.pixel_id(image))) is not None:
+            raise UserError(
+                f"{path}: test_images[{i}] is train_images[{row}] again: a test image "
+                "must not be trained on; remove one of them"
+            )
+
+
 @lru_cache(maxsize=2)
 def _read(path: Path, stamp: int) -> tuple[dict[str, Split], str]:
     """Both splits and the sha256 of their arrays; ``stamp`` tells versions apart."""
@@ -58,6 +70,7 @@ def _read(path: Path, stamp: int) -> tuple[dict[str, Split], str]:
     shapes = {s.images.shape[1:] for s in splits.values()}
     if len(shapes) > 1:
         raise UserError(f"{path}: train and test images differ in shape: {shapes}")
+    _apart(path, splits)
     sha = hashlib.sha256()
     for split in splits.values():
         for array in split:

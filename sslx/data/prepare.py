@@ -6,11 +6,18 @@ python -m sslx.data.prepare cifar10 svhn_cropped
 import argparse
 import contextlib
 import errno
+import fcntl
 import io
 import logging
 import os
+import shlex
+import shutil
+import signal
+import struct
 import sys
+import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -18,8 +25,12 @@ from typing import Any, NamedTuple, NoReturn
 from sslx.data.archives import READERS
 from sslx.data.download import fetch
 from sslx.data.prepared import first_line, locate, open_prepared, place
-from sslx.data.waiting import waiting
+from sslx.progress import progress, say
 from sslx.types import UserError
+
+# What reading a damaged archive leads to; OSError, without a number of the system's,
+# is gzip's and that of the reader of MATLAB files.
+_DAMAGE = (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, struct.error)
 
 
 class _Asked(Exception):
@@ -71,7 +82,7 @@ def _fetch(name: str, data_dir: Path) -> dict[str, Path]:
 
 
 def _counted(what: str, total: int, examples: Iterator) -> Iterator:
-    with waiting(what, total) as bar:
+    with progress(total, 0, what, "image") as bar:
         for example in examples:
             yield example
             bar.update()
@@ -113,6 +124,33 @@ def _write(name: str, files: dict[str, Path], scratch: Path) -> Path:
     return Path(builder.data_dir)
 
 
+def _scratch(name: str) -> str:
+    """What the names of the folders begin with in which a set is being written."""
+    return f".preparing-{name}-"
+
+
+@contextlib.contextmanager
+def _alone(name: str, where: Path) -> Iterator[None]:
+    """Keeps other processes from preparing the same set in the same place.
+
+    Who comes second says so and waits. The lock is the kernel's and goes with its
+    process; what a killed one has left half done is removed.
+    """
+    downloads = where / "downloads" / name
+    downloads.mkdir(parents=True, exist_ok=True)
+    with open(downloads / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process prepares {name} in {where}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        for folder in where.glob(f"{_scratch(name)}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for part in downloads.glob("*.part"):
+            part.unlink(missing_ok=True)
+        yield
+
+
 def prepare(name: str, data_dir: str | None) -> Path:
     """Downloads and prepares one of the sets in ``READERS``.
 
@@ -134,37 +172,48 @@ def prepare(name: str, data_dir: str | None) -> Path:
         raise UserError(
             f"{name!r} is not prepared here (but {', '.join(READERS)} are); where "
             f"TensorFlow is installed, `pip install tensorflow && tfds build {name} "
-            f"--file_format=array_record --data_dir={where}` prepares it"
+            f"--file_format=array_record --data_dir={shlex.quote(str(where))}` "
+            "prepares it"
         )
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        where.mkdir(parents=True, exist_ok=True)
-        files = _fetch(name, where)
-        # Elsewhere first, so that a kill leaves no version folder that looks whole.
-        with tempfile.TemporaryDirectory(prefix=".preparing-", dir=where) as scratch:
-            try:
-                done = _write(name, files, Path(scratch))
-            except Exception as error:  # of tar, gzip, MATLAB files, numpy
-                # Their own OSErrors carry no number of the system's; the record
-                # writer's errors of the system are text alone.
-                if isinstance(error, UserError) or getattr(error, "errno", None):
-                    raise
-                if os.strerror(errno.ENOSPC) in str(error):
-                    raise OSError(os.strerror(errno.ENOSPC)) from None
-                raise _damaged(files, error) from None
-            final = where / done.relative_to(scratch)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            done.replace(final)
+        with _alone(name, where):
+            return locate(name, data_dir) or _prepare(name, where)
     except OSError as error:
         raise UserError(f"cannot prepare {name} in {where}: {error}") from None
-    return final
 
 
-def _damaged(files: dict[str, Path], error: Exception) -> UserError:
+def _prepare(name: str, where: Path) -> Path:
+    """Downloads and writes a set that is not there; its version folder."""
+    files = _fetch(name, where)
+    # Elsewhere first, so that a kill leaves no version folder that looks whole.
+    prefix = _scratch(name)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=where) as scratch:
+        try:
+            done = _write(name, files, Path(scratch))
+        except Exception as error:  # of tar, gzip, MATLAB files, numpy
+            # Their own OSErrors carry no number of the system's; the record
+            # writer's errors of the system are text alone.
+            if isinstance(error, UserError) or getattr(error, "errno", None):
+                raise
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise OSError(os.strerror(errno.ENOSPC)) from None
+            raise _unreadable(files, error) from None
+        final = where / done.relative_to(scratch)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return done.replace(final)
+
+
+def _unreadable(files: dict[str, Path], error: Exception) -> UserError:
     folder = next(iter(files.values())).parent
+    if isinstance(error, _DAMAGE):
+        return UserError(
+            f"an archive in {folder} is damaged ({first_line(error)}); delete it and "
+            "try again"
+        )
+    kind = type(error).__name__
     return UserError(
-        f"an archive in {folder} is damaged ({first_line(error)}); delete it and try "
-        "again"
+        f"the archives in {folder} cannot be read ({kind}: {first_line(error)})"
     )
 
 
@@ -186,9 +235,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _interrupt(number, frame) -> NoReturn:
+    raise KeyboardInterrupt  # as Ctrl-C does, so that half-done work is removed
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     args = _parser().parse_args(argv)
+    before_term = signal.signal(signal.SIGTERM, _interrupt)
     try:
         for name in args.names:
             before = locate(name, args.data_dir)
@@ -203,6 +257,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sslx: interrupted; whole downloads are kept", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before_term)
     return 0
 
 

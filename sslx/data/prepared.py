@@ -5,6 +5,7 @@ They lie in ``DIR/NAME[/CONFIG]/VERSION/``.
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,14 +100,15 @@ def _missing(name: str, data_dir: str | None) -> UserError:
 
     where = place(data_dir)
     bare = name.partition(":")[0]
+    there = f" --data_dir {shlex.quote(data_dir)}" if data_dir else ""
     try:
         tfds.builder_cls(bare.partition("/")[0])
     except Exception:  # its own kind, with a list of all names there are
         return _unknown(name, where)
     return Missing(
         f"data set {name!r} is not in {where}; prepare it with `python -m "
-        f"sslx.data.prepare {bare}{f' --data_dir {data_dir}' if data_dir else ''}`, or "
-        "say where it lies with data.dir or TFDS_DATA_DIR"
+        f"sslx.data.prepare {bare}{there}`, or say where it lies with data.dir or "
+        "TFDS_DATA_DIR"
     )
 
 

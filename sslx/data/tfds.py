@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL.features
 
 from sslx.data import form
 from sslx.data.id_cache import remembered
 from sslx.data.prepared import Prepared, find, first_line, open_prepared
 from sslx.data.source import Info, Options, Source, Split
-from sslx.data.waiting import waiting
+from sslx.progress import progress
 from sslx.types import UserError
 
 _CHUNK = 512  # records read at a time
@@ -38,7 +39,8 @@ def _records(found: Prepared, split: str) -> Iterator[dict]:
     skip = {found.image: tfds.decode.SkipDecoding()}
     try:
         rows = found.builder.as_data_source(found.splits[split], decoders=skip)
-        with waiting(f"reading {found.name} {split}", len(rows)) as bar:
+        what = f"reading {found.name} {split}"
+        with progress(len(rows), 0, what, "image") as bar:
             for start in range(0, len(rows), _CHUNK):
                 chunk = range(start, min(start + _CHUNK, len(rows)))
                 for example in rows.__getitems__(list(chunk)):
@@ -70,6 +72,7 @@ class _Rows(NamedTuple):
 
     split: Split
     pixel_ids: np.ndarray  # int64 (n,), of the images before that
+    shape: form.Shape  # (h, w, c) before that; None where images differ
 
 
 @lru_cache(maxsize=4)
@@ -78,9 +81,11 @@ def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Row
     total = found.builder.info.splits[found.splits[split]].num_examples
     images: np.ndarray | None = None
     labels, ids = np.zeros(total, np.int32), np.zeros(total, np.int64)
+    shapes = set()
     for i, example in enumerate(_records(found, split)):
         raw = _decode(found, i, example[found.image])
         ids[i] = form.pixel_id(raw)
+        shapes.add(raw.shape)
         labels[i] = example[found.label]
         image = form.fit(raw, options)
         if images is None:
@@ -90,7 +95,7 @@ def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Row
     if labels.min() < 0:
         raise UserError(f"{found.name!r} has images without a label in {split}")
     assert images is not None
-    return _Rows(Split(images, labels), ids)
+    return _Rows(Split(images, labels), ids, form.common(shapes))
 
 
 def _same(found: Prepared, first: tuple, second: tuple) -> None:
@@ -117,12 +122,17 @@ def _describe(rest: str, options: Options) -> Info:
     h, w, c = info.features[found.image].shape
     shape = (h, w, 3 if c == 4 else c)
     if None in form.target(shape, options):  # only the images tell
-        both = [_read(found, s, options).split.images.shape[1:] for s in sizes]
-        _same(found, *both)
-        shape = both[0]
-    examples = {"name": found.name, "version": found.folder.name, "examples": sizes}
+        both = [_read(found, s, options) for s in sizes]
+        _same(found, *(r.split.images.shape[1:] for r in both))
+        shape = form.common({r.shape for r in both})
+    content = {
+        "name": found.name,
+        "version": found.folder.name,
+        "examples": sizes,
+        "ids": form.digest(*(_ids_of(found, split, options) for split in sizes)),
+    }
     return Info(
-        identity={"tfds": examples},
+        identity={"tfds": content},
         slug=found.name.replace("/", "-"),
         image_shape=shape,
         classes=info.features[found.label].num_classes,
@@ -134,28 +144,39 @@ def _load(rest: str, split: str, options: Options) -> Split:
     return _read(_open(rest, options), split, options).split
 
 
-def _official(found: Prepared, split: str) -> np.ndarray | None:
-    """The number that each example's ``id`` ends with; None unless all are distinct."""
+@lru_cache(maxsize=4)
+def _official(folder: Path, stamp: tuple, split: str) -> np.ndarray | None:
+    """Each example's ``id``, or the number it ends with; None unless all differ."""
+    found = open_prepared(folder)
     if "id" not in found.builder.info.features:
         return None
     numbers = []
     for example in _records(found, split):
-        match = re.search(rb"(\d{1,18})$", example["id"])
-        if not match:
+        value = example["id"]
+        if isinstance(value, bytes):
+            match = re.search(rb"(\d{1,18})$", value)
+            value = int(match[1]) if match else None
+        if not isinstance(value, int | np.integer) or abs(int(value)) >= 2**63:
             return None
-        numbers.append(int(match[1]))
+        numbers.append(int(value))
     ids = np.array(numbers, np.int64)
     return ids if len(np.unique(ids)) == len(ids) else None
 
 
-def _ids(rest: str, split: str, options: Options) -> np.ndarray:
-    found = _open(rest, options)
+def _ids_of(found: Prepared, split: str, options: Options) -> np.ndarray:
+    """Ids of a split: official ones, else of its pixels as they are decoded here."""
+    stamp = _stamp(found, split)
 
     def compute() -> np.ndarray:
-        official = _official(found, split)
+        official = _official(found.folder, stamp, split)
         return _read(found, split, options).pixel_ids if official is None else official
 
-    return remembered(_stamp(found, split), compute)
+    decoders = (PIL.__version__, PIL.features.version("jpg"))
+    return remembered([*stamp, *decoders], compute)
+
+
+def _ids(rest: str, split: str, options: Options) -> np.ndarray:
+    return _ids_of(_open(rest, options), split, options)
 
 
 TFDS = Source(_describe, _load, _ids)

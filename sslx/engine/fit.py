@@ -10,7 +10,7 @@ import optax
 
 from sslx.engine import checkpoint, hosts
 from sslx.engine.interrupt import Stopped, asked_to_stop
-from sslx.engine.logbook import Logbook, open_logbook, progress, say
+from sslx.engine.logbook import Logbook, open_logbook
 from sslx.engine.mesh import (
     data_mesh,
     my_rows,
@@ -21,6 +21,7 @@ from sslx.engine.mesh import (
 )
 from sslx.engine.rng import rows_at
 from sslx.engine.step import State, init_state, make_dispatch, make_step, make_update
+from sslx.progress import progress, say
 from sslx.types import Objective, UserError
 
 

@@ -77,11 +77,17 @@ def _cluster() -> bool:
 def _on_tpu() -> bool:
     # Set by JAX on import where there are TPU chips and their library.
     here = os.environ.get("TPU_ML_PLATFORM") == "JAX"
-    return here and "tpu" in os.environ.get("JAX_PLATFORMS", "tpu")
+    return here and "tpu" in (os.environ.get("JAX_PLATFORMS") or "tpu")
 
 
-def _check(address: str, processes: int, process: int) -> None:
-    """Raises a UserError unless the three settings go together."""
+def _check(coordinator: str, processes: int, process: int) -> str:
+    """The address of process 0, "" for none; raises a UserError unless all go together.
+
+    The variable that JAX reads stands in for an empty ``coordinator``.
+    """
+    variable = "JAX_COORDINATOR_ADDRESS"
+    address = coordinator or os.environ.get(variable, "")
+    name = "engine.coordinator" if coordinator else variable
     told = processes > 0 or process >= 0
     keys = "engine.processes and engine.process"
     if told and not address:
@@ -91,18 +97,19 @@ def _check(address: str, processes: int, process: int) -> None:
         )
     host, _, port = address.rpartition(":")
     if address and not (host and port.isdigit() and 0 < int(port) < 2**16):
-        raise UserError(f"engine.coordinator must be HOST:PORT, not {address!r}")
+        raise UserError(f"{name} must be HOST:PORT, not {address!r}")
     both = processes > 0 and process >= 0
     if not both and (told or (address and not _cluster())):
         raise UserError(
-            f"engine.coordinator needs {keys} beside it: how many there are, and "
-            "which this one is, from 0"
+            f"{name} needs {keys} beside it: how many there are, and which this one "
+            "is, from 0"
         )
     if both and process >= processes:
         raise UserError(
             f"engine.process counts from 0 and must be below engine.processes, "
             f"{processes}; it is {process}"
         )
+    return address
 
 
 def _reach(address: str, patience: int) -> None:
@@ -138,10 +145,9 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
     Raises:
         UserError: The settings contradict each other, or there is no coordinator.
     """
-    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
     if processes == 1 and process < 1:
         return
-    _check(address, processes, process)
+    address = _check(coordinator, processes, process)
     if not address and not _cluster():
         return
     if address and process > 0:
@@ -254,10 +260,12 @@ def meet(plan: str, folder: Path) -> None:
         problem += "file system that all machines share"
     met = f"sslx/met/{next(_told)}"
     _job.client.key_value_set(f"{met}/{index()}", json.dumps(problem))  # type: ignore[union-attr]
-    problems = [(i, _wait_for(f"{met}/{i}")) for i in range(count())]
-    if first():
-        with suppress(OSError):
-            token.unlink()
+    try:
+        problems = [(i, _wait_for(f"{met}/{i}")) for i in range(count())]
+    finally:
+        if first():
+            with suppress(OSError):
+                token.unlink()
     for number, text in problems:
         if text:
             raise UserError(f"process {number} {text}")

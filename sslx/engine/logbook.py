@@ -1,39 +1,16 @@
-"""What a run tells: lines for people, rows and events for machines."""
+"""What a run tells machines: rows and events."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
 from sslx.engine import hosts
 
 ROWS = "metrics.jsonl"
-
-
-def say(text: str) -> None:
-    """One line on standard error, above any progress bar; of the first process only."""
-    if hosts.first():
-        tqdm.write(text, file=sys.stderr)
-
-
-def progress(total: int, initial: int, what: str, unit: str) -> tqdm:
-    """A progress bar with rate and time left; rare lines where no terminal shows it."""
-    return tqdm(
-        total=total,
-        initial=initial,
-        desc=what,
-        unit=unit,
-        file=sys.stderr,
-        dynamic_ncols=True,
-        mininterval=0.2 if sys.stderr.isatty() else 15.0,
-        leave=False,
-        disable=not hosts.first(),
-    )
 
 
 class Logbook(NamedTuple):

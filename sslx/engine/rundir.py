@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx.engine import hosts
-from sslx.engine.logbook import say
+from sslx.progress import say
 from sslx.types import UserError
 
 

@@ -122,7 +122,7 @@ def serve(
 
 
 def read_answers(
-    path: str | os.PathLike, account: str, calls: Sequence[str]
+    path: str | os.PathLike, account: str, calls: Sequence[str], images: np.ndarray
 ) -> Float32[np.ndarray, "n d"]:
     """The answers to calls made before, without a victim; nothing is counted.
 
@@ -130,12 +130,14 @@ def read_answers(
         path: The service's file. It is only read, and not made if it is missing.
         account: Who asked.
         calls: Ids of calls, in the order in which the answers are wanted.
+        images: What they asked, call after call, uint8 (n, h, w, c).
 
     Returns:
         One row per image sent, call after call, as they were given.
 
     Raises:
-        UserError: No such file, no such call, or a damaged file.
+        UserError: No such file, no such call, calls that asked other images, or a
+            damaged file.
     """
     with ledgers.reading(path) as ledger:
         hashes: list[bytes] = []
@@ -144,6 +146,11 @@ def read_answers(
             if asked is None:
                 raise UserError(f"{path} holds no call {call!r} of account {account!r}")
             hashes += asked
+        if hashes != [_hash(image) for image in images]:
+            raise UserError(
+                f"{path} holds answers to other images than these: the data set has "
+                "changed, or its order has; delete the run directory to ask again"
+            )
         return _stored(ledger, account, hashes)
 
 

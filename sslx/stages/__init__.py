@@ -5,12 +5,13 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from sslx.engine import hosts
-from sslx.engine.logbook import say
 from sslx.engine.mesh import data_mesh
 from sslx.engine.rundir import read_json
+from sslx.progress import say
 from sslx.stages import probe, report, steal, victim
 from sslx.stages.experiment import resolve
 from sslx.stages.report_text import plain, table
+from sslx.stages.train import make_loop
 from sslx.types import UserError
 
 STAGES = {
@@ -46,7 +47,9 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
             data_mesh(training.recipe["batch_size"])
         except UserError as error:
             raise UserError(f"{training.stage}/{training.name}: {error}") from None
-    hosts.meet(f"{config.stages} {experiment.report.name}", Path(workdir))
+    # How a run is carried out is in no name, but decides when processes synchronise.
+    plan = f"{config.stages} {make_loop(config)} {experiment.report.name}"
+    hosts.meet(plan, Path(workdir))
     for stage in STAGES:
         if stage in config.stages:
             STAGES[stage](experiment, config)

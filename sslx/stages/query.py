@@ -7,9 +7,9 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.attacks import ATTACKS
-from sslx.engine.logbook import progress
 from sslx.engine.rng import host_stream, stream
 from sslx.engine.rundir import Run, read_json, working_on, write_meta
+from sslx.progress import progress
 from sslx.service import DEFENCES, read_answers, read_counters, serve
 from sslx.stages.experiment import Cell
 from sslx.stages.link import open_run
@@ -82,6 +82,6 @@ def answered(cell: Cell, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """The images asked and the stored answers: uint8 (n, h, w, c), float32 (n, d)."""
     bill(cell.responses)
     calls, images = _planned(cell, config)
+    asked = images[np.concatenate([rows for _, rows in calls])]
     ledger = cell.responses.path / LEDGER
-    answers = read_answers(ledger, ACCOUNT, [call for call, _ in calls])
-    return images[np.concatenate([rows for _, rows in calls])], answers
+    return asked, read_answers(ledger, ACCOUNT, [call for call, _ in calls], asked)

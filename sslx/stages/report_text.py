@@ -71,7 +71,8 @@ def plain(lines: list[list[str]]) -> str:
 
 def _pipes(lines: list[list[str]]) -> str:
     rule = ["---"] * len(lines[0])
-    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+    safe = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [safe[0], rule, *safe[1:]])
 
 
 def bill_table(found: dict) -> list[list[str]]:

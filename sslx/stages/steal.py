@@ -1,18 +1,13 @@
 """Stage steal: ask within the budget, then train the stealer on the stored answers."""
 
-from functools import partial
-
 from ml_collections import ConfigDict
 
-from sslx.attacks import ATTACKS
 from sslx.engine import checkpoint
 from sslx.engine.fit import fit
 from sslx.engine.rundir import working_on, write_meta
-from sslx.losses import LOSSES
-from sslx.models import make_encoder
 from sslx.stages.experiment import Cell, Experiment
 from sslx.stages.query import answered, ask
-from sslx.stages.train import encoder_meta, make_loop, make_training, make_views
+from sslx.stages.train import encoder_meta, make_loop, make_theft, make_training
 
 
 def run(experiment: Experiment, config: ConfigDict) -> None:
@@ -32,14 +27,7 @@ def _train(cell: Cell, config: ConfigDict) -> None:
         if not needed:
             return
         images, answers = answered(cell, config)
-        encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
-        objective = ATTACKS[cell.attack].objective(
-            encoder,
-            make_views(r),
-            partial(LOSSES[r["loss"]], **r["numbers"]),
-            answer_dim=answers.shape[1],
-            dtype=config.precision,
-        )
+        objective = make_theft(cell.attack, r, answers.shape[1])
         write_meta(cell.steal, finished=False, **encoder_meta(cell.steal, None))
         arrays = {"images": images, "answers": answers}
         fit(

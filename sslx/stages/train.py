@@ -1,5 +1,6 @@
 """What the training stages share: from a recipe to the engine."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from sslx.attacks import ATTACKS
 from sslx.data.augment import augment_batch
 from sslx.data.presets import Recipe
 from sslx.engine.fit import Loop, Training
 from sslx.engine.optim import make_optimiser
 from sslx.engine.rundir import Run
+from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.stages.link import normalise
@@ -51,6 +54,18 @@ def make_objective(recipe: dict) -> Objective:
     task = Task(recipe["encoder"]["kw"]["dtype"], recipe["steps"], recipe["classes"])
     build = OBJECTIVES[recipe["objective"]]
     return build(encoder, make_views(recipe), task, **recipe["numbers"])
+
+
+def make_theft(attack: str, recipe: dict, answer_dim: int) -> Objective:
+    """What an attack trains on answers (n, answer_dim), from a stealer's recipe."""
+    kw = recipe["encoder"]["kw"]
+    return ATTACKS[attack].objective(
+        make_encoder(recipe["encoder"]["name"], **kw),
+        make_views(recipe),
+        partial(LOSSES[recipe["loss"]], **recipe["numbers"]),
+        answer_dim=answer_dim,
+        dtype=kw["dtype"],
+    )
 
 
 def make_training(

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from sslx import data
+from sslx.data import form
 from sslx.types import UserError
 
 CLASSES = ("ant", "bee")
@@ -76,6 +77,45 @@ def test_mixed_images(root):
     # A form changes no id: who sees which image does not depend on the size read.
     both = data.Options(size=3, channels=3)
     np.testing.assert_array_equal(ids, data.ids(name(root), "train", both))
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_image_in_both_splits(root, size):
+    # Catches an image trained on, or sold, and then counted.
+    image = Image.open(root / "train/ant/1.png")
+    image.save(root / "test/bee/copy.bmp")  # the same pixels in another file
+    with pytest.raises(UserError, match=r"bee/copy\.bmp shows .*ant/1\.png") as error:
+        data.describe(name(root), data.Options(size=size))
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file(root, monkeypatch):
+    # Catches a traceback at a folder with an image's name, a broken link, a bad disk.
+    (root / "train/ant/x.png").mkdir()
+    before = data.describe(name(root)).sizes
+    assert before == {"train": 6, "test": 4}
+    link = root / "test" / "bee" / "y.png"
+    link.symlink_to(root / "nowhere.png")
+    with pytest.raises(UserError, match=r"y\.png cannot be read \(No such file.*mend"):
+        data.describe(name(root))
+    link.unlink()
+    save(link, 77)
+
+    def fail(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", fail)
+    with pytest.raises(UserError, match=r"cannot be read \(Input/output error\)"):
+        data.describe(name(root))
+
+
+def test_other_pixels_are_another_set(root, tmp_path, monkeypatch):
+    # Catches a victim shared by machines whose decoders give other pixels.
+    moved = shutil.copytree(root, tmp_path / "moved")
+    before = data.describe(name(root)).identity
+    decode = form.decode
+    monkeypatch.setattr(form, "decode", lambda *a: decode(*a) ^ 1)
+    assert data.describe(name(moved)).identity != before
 
 
 def truncate(path):

@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -52,6 +54,49 @@ def test_deep_images_are_refused():
     deep = Image.fromarray(np.full((3, 3), 700, np.uint16))
     with pytest.raises(ValueError, match="8 bits"):
         form.decode(file(deep))
+
+
+def deep_png(colour, channels):
+    def chunk(kind, content):
+        sealed = kind + content
+        return struct.pack(">I", len(content)) + sealed + zlib.crc32(sealed).to_bytes(4)
+
+    head = struct.pack(">IIBBBBB", 2, 2, 16, colour, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(2 * 2 * channels)) * 2)
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
+
+
+def deep_tiff():
+    tags = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 122), (259, 3, 1, 1)]
+    tags += [(262, 3, 1, 2), (273, 4, 1, 128), (277, 3, 1, 3), (278, 3, 1, 2)]
+    tags += [(279, 4, 1, 24)]
+    table = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + table + bytes(4)
+    return head.ljust(122, b"\0") + struct.pack("<3H", 16, 16, 16) + bytes(24)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [deep_png(0, 1), deep_png(2, 3), deep_png(4, 2), deep_png(6, 4), deep_tiff()]
+    + [b"P5\n2 2\n65535\n" + bytes(8), b"P6\n2 2\n65535\n" + bytes(24)],
+)
+def test_deep_colours_are_refused(content):
+    # Catches Pillow dropping the lower byte without a word.
+    Image.open(io.BytesIO(content)).load()  # it does read them
+    with pytest.raises(ValueError, match="8 bits"):
+        form.decode(content)
+
+
+def test_shallow_files_of_the_same_kinds():
+    # Catches a check that refuses what is fine.
+    rgb = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    for kind in ("png", "tiff", "ppm", "bmp"):
+        np.testing.assert_array_equal(form.decode(file(rgb, kind)), np.asarray(rgb))
+    grey = rgb.convert("L")
+    for kind in ("png", "tiff", "ppm"):
+        assert form.decode(file(grey, kind)).shape == (4, 4, 1)
+    assert form.decode(b"P6\n1 1\n15\n" + bytes(3)).shape == (1, 1, 3)
 
 
 def test_fit():

@@ -1,7 +1,10 @@
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -42,7 +45,9 @@ def run(tmp_path, *names):
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_prepared_set_is_what_was_published(name, tmp_path, publish, capsys):
     # Catches rows for columns, planes for pixels, labels off by one or of the wrong
-    # column, ids that do not count in the official order, a split left out.
+    # column, ids that do not count in the official order, a split left out. And a
+    # version of our own, lost class names, coarse labels, ids of another form, a set
+    # that TFDS's own reader does not take.
     publish(name)
     assert run(tmp_path, name) == 0
     out = capsys.readouterr().out
@@ -63,6 +68,7 @@ def test_prepared_set_is_what_was_published(name, tmp_path, publish, capsys):
         assert list(ids) != sorted(ids)  # TFDS has shuffled
         np.testing.assert_array_equal(images, want[ids])
         np.testing.assert_array_equal(found, digits[ids])
+    as_tfds_itself_would(name, tmp_path)
 
 
 def builder_of(name, tmp_path):
@@ -76,32 +82,25 @@ def features(name, tmp_path):
     return builder_of(name, tmp_path).info.features
 
 
-def test_as_tfds_itself_would(tmp_path, publish):
-    # Catches a version of our own, lost class names, coarse labels, ids of another
-    # form, and a set that TFDS's own reader does not take.
+def as_tfds_itself_would(name, tmp_path):
     import tensorflow_datasets as tfds
 
-    for name in ("cifar100", "stl10"):
-        publish(name)
-        assert run(tmp_path, name) == 0
-        official, ours = tfds.builder(name), builder_of(name, tmp_path)
-        assert str(ours.version) == str(official.version)
-        assert set(ours.info.features) == set(official.info.features)
-    rows = builder_of("cifar100", tmp_path).as_data_source("train")
-    by = {row["id"].decode(): row for row in rows}
-    assert "train_00007" in by and len(by) == 30
-    for i, label in enumerate(labels("cifar100", "train")):
-        row = by[f"train_{i:05d}"]
-        assert (row["label"], row["coarse_label"]) == (label, (label + 5) % 20)
-    names = builder_of("cifar100", tmp_path).info.features
-    assert names["coarse_label"].names[3] == "c3" and names["label"].names[99] == "f99"
-    stl10 = builder_of("stl10", tmp_path)
-    assert {s: i.num_examples for s, i in stl10.info.splits.items()} == {
-        "train": 30,
-        "test": 20,
-        "unlabelled": 10,
-    }
-    assert {row["label"] for row in stl10.as_data_source("unlabelled")} == {-1}
+    official, ours = tfds.builder(name), builder_of(name, tmp_path)
+    assert str(ours.version) == str(official.version)
+    assert set(ours.info.features) == set(official.info.features)
+    if name == "cifar100":
+        by = {row["id"].decode(): row for row in ours.as_data_source("train")}
+        assert "train_00007" in by and len(by) == 30
+        for i, label in enumerate(labels("cifar100", "train")):
+            row = by[f"train_{i:05d}"]
+            assert (row["label"], row["coarse_label"]) == (label, (label + 5) % 20)
+        names = ours.info.features
+        assert names["coarse_label"].names[3] == "c3"
+        assert names["label"].names[99] == "f99"
+    if name == "stl10":
+        sizes = {s: i.num_examples for s, i in ours.info.splits.items()}
+        assert sizes == {"train": 30, "test": 20, "unlabelled": 10}
+        assert {row["label"] for row in ours.as_data_source("unlabelled")} == {-1}
 
 
 def test_addresses_are_those_of_tfds():
@@ -153,8 +152,18 @@ def test_wrong_checksum(tmp_path, publish, capsys):
     # Catches another file of that name being believed.
     table, _ = publish("cifar10")
     table[""] = table[""]._replace(sha256="0" * 64)
-    assert "is not the file it should be" in failing(tmp_path, capsys, "cifar10")
+    line = failing(tmp_path, capsys, "cifar10")
+    assert "is not the file it should be" in line and "what lies there" not in line
     assert not list((tmp_path / "sets").rglob("*.bin"))
+    put_by_hand(tmp_path, table[""].filename)
+    line = failing(tmp_path, capsys, "cifar10")
+    assert "what lies there now has the sha256 2d711642b726" in line
+
+
+def put_by_hand(tmp_path, filename):
+    folder = tmp_path / "sets" / "downloads" / "cifar10"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / filename).write_text("x")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "mnist", "svhn_cropped"])
@@ -175,6 +184,7 @@ def test_damaged_archive(name, tmp_path, publish, monkeypatch, capsys):
     "error,expected",
     [
         (ValueError("cut short"), r"an archive in .* is damaged \(cut short\)"),
+        (TypeError("x"), r"archives in .*cifar10 cannot be read \(TypeError: x\)$"),
         (RuntimeError("x: write() failed: No space left on device; 3"), "cannot prep"),
         (
             OSError(28, "No space left on device"),
@@ -184,7 +194,7 @@ def test_damaged_archive(name, tmp_path, publish, monkeypatch, capsys):
 )
 def test_failing_halfway(tmp_path, publish, monkeypatch, capsys, error, expected):
     # Catches a failure in the middle of writing that leaves the first split behind, and
-    # a full disk put down to the archive.
+    # a full disk, or a mistake of ours, put down to the archive.
     publish("cifar10")
     reader = READERS["cifar10"]
 
@@ -202,17 +212,64 @@ def test_failing_halfway(tmp_path, publish, monkeypatch, capsys, error, expected
     assert re.search(expected, failing(tmp_path, capsys, "cifar10"))
 
 
-def test_interrupted(tmp_path, publish, monkeypatch, capsys):
-    # Catches a traceback at Ctrl-C, and a half set that looks whole.
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(tmp_path, publish, monkeypatch, capsys, number):
+    # Catches a traceback at Ctrl-C, a half set that looks whole, and what is half done
+    # left behind by a batch system's SIGTERM.
     publish("mnist")
+    idx = READERS["mnist"]
 
-    def idx(*_):
-        raise KeyboardInterrupt
+    def interrupted(*args):
+        os.kill(os.getpid(), number)
+        return idx(*args)
 
-    monkeypatch.setitem(READERS, "mnist", idx)
-    assert run(tmp_path, "mnist") == 130
+    def outer(*_):
+        pass
+
+    monkeypatch.setitem(READERS, "mnist", interrupted)
+    before = signal.signal(signal.SIGTERM, outer)
+    try:
+        assert run(tmp_path, "mnist") == 130
+        assert signal.getsignal(signal.SIGTERM) is outer
+    finally:
+        signal.signal(signal.SIGTERM, before)
     (line,) = capsys.readouterr().err.splitlines()
     assert "interrupted" in line and nothing_half(tmp_path)
+
+
+def test_two_at_once(tmp_path, publish, monkeypatch):
+    # Catches the second dying at the end, the work done twice, and what a killed
+    # process has left lying about for ever.
+    _, asked = publish("mnist")
+    sets = tmp_path / "sets"
+    stale = [sets / ".preparing-mnist-x", sets / "downloads" / "mnist" / "a.1.part"]
+    others = sets / ".preparing-fashion_mnist-x"
+    for path in (*stale, others):
+        path.mkdir(parents=True)
+    stale[1].rmdir()
+    stale[1].write_text("")
+    inside, told, lines = threading.Event(), threading.Event(), []
+    idx = READERS["mnist"]
+
+    def slow(*args):
+        inside.set()
+        told.wait(10)
+        return idx(*args)
+
+    def say(text):
+        lines.append(text)
+        told.set()
+
+    monkeypatch.setitem(READERS, "mnist", slow)
+    monkeypatch.setattr(prepare, "say", say)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(prepare.prepare, "mnist", str(sets))
+        assert inside.wait(10)
+        second = prepare.prepare("mnist", str(sets))
+        assert first.result() == second
+    (line,) = lines
+    assert "another process prepares mnist" in line and len(asked) == 4
+    assert not any(path.exists() for path in stale) and others.exists()
 
 
 def test_no_network(tmp_path, publish, capsys):
@@ -221,7 +278,10 @@ def test_no_network(tmp_path, publish, capsys):
     url = "http://127.0.0.1:9/cifar.tar.gz"  # nobody listens
     table[""] = table[""]._replace(url=url)
     line = failing(tmp_path, capsys, "cifar10")
-    assert url in line and "another machine" in line
+    assert url in line and "another machine" in line and "lies there" not in line
+    put_by_hand(tmp_path, table[""].filename)
+    line = failing(tmp_path, capsys, "cifar10")
+    assert url in line and "what lies there now has the sha256 2d711642b726" in line
 
 
 def test_disk(tmp_path, publish, capsys):
@@ -239,6 +299,8 @@ def test_other_sets(tmp_path, capsys):
     line = failing(tmp_path, capsys, "imagenette")
     command = "tfds build imagenette --file_format=array_record --data_dir="
     assert command in line and str(tmp_path / "sets") in line
+    with pytest.raises(UserError, match="--data_dir='my sets'`"):
+        prepare.prepare("imagenette", "my sets")
 
 
 def test_download_asked_for(tmp_path, publish):

@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh
 from sslx import data
 from sslx.engine import checkpoint, hosts, mesh
 from sslx.engine.fit import fit
-from sslx.engine.logbook import say
+from sslx.progress import progress, say
 from sslx.service import read_counters
 from sslx.stages import run
 from sslx.types import UserError
@@ -250,7 +250,10 @@ def test_the_first_fails_alone(done, tmp_path):
 
 @pytest.mark.parametrize(
     "flag,expected",
-    [("config.seed=1", "was given other settings"), ("workdir=", "does not see")],
+    [
+        ("config.engine.save_every=3", "was given other settings"),
+        ("workdir=", "does not see"),
+    ],
 )
 def test_processes_that_do_not_match(tmp_path, flag, expected):
     # Catches two experiments that wait for each other, and work directories that are
@@ -310,6 +313,7 @@ SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node[1-2]"}
         ({"OMPI_COMM_WORLD_SIZE": "2"}, [(None, None, None)]),
         ({"TPU_ML_PLATFORM": "JAX"}, [(None, None, None)]),
         ({"TPU_ML_PLATFORM": "JAX", "JAX_PLATFORMS": "cpu"}, []),
+        ({"TPU_ML_PLATFORM": "JAX", "JAX_PLATFORMS": ""}, [(None, None, None)]),
         (SLURM | {"JAX_COORDINATOR_ADDRESS": "h:1"}, [("h:1", None, None)]),
     ],
 )
@@ -328,10 +332,12 @@ def test_launchers(bare, monkeypatch, variables, expected):
 
 
 def test_the_others_are_silent(monkeypatch, capsys):
-    # Catches a line that a hundred hosts print a hundred times.
+    # Catches a line, or a bar, that a hundred hosts print a hundred times.
     say("once")
-    monkeypatch.setattr(hosts, "first", lambda: False)
+    assert not progress(10, 0, "queries", "image").disable
+    monkeypatch.setattr(hosts._job, "process_id", 1)
     say("twice")
+    assert progress(10, 0, "queries", "image").disable
     assert capsys.readouterr().err == "once\n"
 
 

@@ -85,8 +85,19 @@ def test_answers_are_the_victims_in_the_order_asked(box):
     assert got.dtype == np.float32 and got.shape == (4, DIM)
     np.testing.assert_array_equal(got, embedded(x)[[4, 0, 4, 2]])
     np.testing.assert_array_equal(service.query("a", x, "2"), embedded(x))
-    stored = read_answers(path, "a", ["2", "1"])
-    np.testing.assert_array_equal(stored, embedded(x)[[0, 1, 2, 3, 4, 5, 4, 0, 4, 2]])
+    asked = np.concatenate([x, mixed])
+    stored = read_answers(path, "a", ["2", "1"], asked)
+    np.testing.assert_array_equal(stored, embedded(asked))
+
+
+def test_answers_go_with_the_images_they_were_given_for(box):
+    # A data set whose rows have changed places: answers paired with other images.
+    make, path, _ = box
+    x = pictures(4)
+    make().query("a", x, "1")
+    for others in (x[::-1], x[:3], np.concatenate([x, x[:1]])):
+        with pytest.raises(UserError, match="answers to other images than these"):
+            read_answers(path, "a", ["1"], others)
 
 
 def test_over_the_limit_is_refused_whole(box):
@@ -162,7 +173,7 @@ def test_accounts_are_separate(box):
     assert service.counters("b") == Counters(4, 4, 1, 16, 6)
     assert [len(batch) for batch in given] == [5, 4]
     with pytest.raises(UserError, match="no call '2' of account 'b'"):
-        read_answers(path, "b", ["1", "2"])
+        read_answers(path, "b", ["1", "2"], x)
 
 
 def _numbered(state, images, answers, key):
@@ -298,7 +309,11 @@ def test_a_file_made_for_another_service_is_refused(box, change, message):
 def test_reading_makes_no_file(tmp_path):
     # An empty ledger left behind by a stealer that was pointed to the wrong folder.
     path = tmp_path / "none.sqlite"
-    for read in (lambda: read_answers(path, "a", []), lambda: read_counters(path, "a")):
+    none = pictures(1)[:0]
+    for read in (
+        lambda: read_answers(path, "a", [], none),
+        lambda: read_counters(path, "a"),
+    ):
         with pytest.raises(UserError, match=f"no answers at {path}"):
             read()
     path.touch()  # made, and killed before its tables
@@ -321,8 +336,9 @@ def written(path):
 
 
 def everything(path):
-    a = read_answers(path, "a", [str(i) for i in range(4)])
-    b = read_answers(path, "b", ["0"])
+    asked = np.concatenate([pictures(6, seed=i) for i in range(4)])
+    a = read_answers(path, "a", [str(i) for i in range(4)], asked)
+    b = read_answers(path, "b", ["0"], pictures(3, seed=9))
     bills = read_counters(path, "a"), read_counters(path, "b")
     return a.tobytes() + b.tobytes(), bills
 
@@ -518,7 +534,8 @@ def test_killed_and_taken_up_equals_undisturbed(tmp_path):
     ids = [str(i) for i in range(30)]
     assert read_counters(cut, "a") == read_counters(whole, "a")
     assert read_counters(whole, "a") == Counters(225, 435, 30, 1740, 1000)
-    cut_answers, answers = (read_answers(p, "a", ids) for p in (cut, whole))
+    asked = np.concatenate([pictures(20, i // 2)[: 10 + i % 10] for i in range(30)])
+    cut_answers, answers = (read_answers(p, "a", ids, asked) for p in (cut, whole))
     np.testing.assert_array_equal(cut_answers, answers)
 
 
