@@ -60,6 +60,12 @@ def get_config() -> ConfigDict:
     c.data.split_seed = 0
 
     c.victim = ConfigDict()
+    # A victim that is not trained here: PyTorch weights of victim.encoder, a file
+    # (docs/pytorch.md); or an API, "npz:FILE" or "python:MODULE:FUNCTION"
+    # (docs/audit.md). The data set below then gives only image shape and attacker's
+    # images, all else but encoder and encoder_kw is unused.
+    c.victim.weights = ""
+    c.victim.source = ""
     c.victim.dataset = "digits"
     c.victim.objective = "simclr"
     c.victim.objective_kw = {
@@ -118,6 +124,7 @@ def get_config() -> ConfigDict:
     c.steal.attack = "direct"
     # The attacker's images: "held_out" (the training images the victim never saw),
     # "test" (a part of the test split; figures are then on the other part), or a set.
+    # "answered": those of victim.source="npz:FILE", but for the probes' test images.
     c.steal.pool = "held_out"
     c.steal.test_kept = 0.1  # share of the test split that pool="test" leaves to test
     c.steal.queries = 9000  # images sent

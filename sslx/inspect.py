@@ -20,6 +20,7 @@ from sslx.engine import checkpoint
 from sslx.engine.logbook import ROWS, read_rows
 from sslx.inspect_text import as_text
 from sslx.service import read_counters
+from sslx.stages.api import KINDS
 from sslx.stages.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
 from sslx.stages.query import ACCOUNT, LEDGER
 from sslx.types import UserError
@@ -83,9 +84,12 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
             for generation, n in chain
         ],
     }
-    if node.stage in TRAINING or (node.path / checkpoint.FOLDER).exists():
+    origin = node.recipe.get("origin")  # of a victim that was not trained here
+    saves = node.stage in TRAINING or (node.path / checkpoint.FOLDER).exists()
+    if saves and origin not in KINDS:
         facts["weights"] = _weights(node, depth, norms)
-        facts["metrics"] = _piece(node.path, _last_row, node)
+        if origin is None:
+            facts["metrics"] = _piece(node.path, _last_row, node)
     if node.stage == "responses":
         facts["ledger"] = _piece(node.path, _ledger, node)
     if node.stage == "probe":
@@ -120,6 +124,7 @@ def _what(chain: list[tuple[int, Node]]) -> dict[str, Any]:
     slugs = [slug for slug in map(data_slug, nodes) if slug]
     what = {
         "objective": own.get("objective"),
+        **{key: own.get(key) for key in ("origin", "function", "images", "dim")},
         "attack": attacks[0] if attacks and nodes[0].stage != "probe" else None,
         "loss": own.get("loss"),
         "encoder": encoder.get("name"),

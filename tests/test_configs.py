@@ -61,6 +61,8 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     for word in ("Command: python launch.py", "Time:", "Expected:"):
         assert word in text
     assert f"configs/{name}.py" in text
+    if config.victim.weights:  # nothing is trained; tests/test_import.py has it
+        return
     found = experiment.resolve(config, tmp_path)
     r = found.victim.recipe
     trace(found.victim, make_objective(r))

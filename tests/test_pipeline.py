@@ -15,8 +15,9 @@ from sslx.stages import gallery, page, pictures, run
 from sslx.stages import probe as probe_stage
 from sslx.stages import victim as victim_stage
 from sslx.stages.experiment import resolve
+from sslx.stages.pools import pool_of
 from sslx.stages.query import answered
-from sslx.stages.recipes import pool_of, reading
+from sslx.stages.recipes import reading
 from sslx.types import UserError
 from tests import tiny
 

@@ -42,7 +42,11 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     if experiment.skipped and "probe" in config.stages:
         names = ", ".join(experiment.skipped)
         say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
+    for name, n in experiment.unanswered.items():
+        say(f"[probe] victim on {name}: left out, {n} images were not asked of it")
     for training in (experiment.victim, *(cell.steal for cell in experiment.cells)):
+        if "batch_size" not in training.recipe:  # a victim from elsewhere
+            continue
         try:
             data_mesh(training.recipe["batch_size"])
         except UserError as error:

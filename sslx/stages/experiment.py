@@ -14,10 +14,11 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.engine.rundir import Run, make_run
+from sslx.stages.foreign import foreign_run, is_foreign, unanswered
+from sslx.stages.pools import responses_run
 from sslx.stages.recipes import (
     positive,
     reading,
-    responses_run,
     share,
     steal_run,
     victim_run,
@@ -69,7 +70,9 @@ class Probe(NamedTuple):
 class Experiment(NamedTuple):
     """All runs of a config; ``cells[0]`` is the headline.
 
-    ``skipped`` are the probe sets that are not at hand and may be left out.
+    ``skipped`` are the probe sets that are not at hand and may be left out;
+    ``unanswered`` those without a probe of the victim, and how many of their images
+    nobody asked it.
     """
 
     victim: Run
@@ -77,6 +80,7 @@ class Experiment(NamedTuple):
     probes: list[Probe]
     report: Run
     skipped: list[str]
+    unanswered: dict[str, int]
 
 
 def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
@@ -148,7 +152,11 @@ def _at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
 
 
 def _probes(
-    config: ConfigDict, victim: Run, cells: list[Cell], at_hand: dict[str, data.Info]
+    config: ConfigDict,
+    victim: Run,
+    cells: list[Cell],
+    at_hand: dict[str, data.Info],
+    unknown: dict[str, int],
 ) -> list[Probe]:
     p = config.probe
     seed, split_seed = f"s{config.seed}", config.data.split_seed
@@ -163,9 +171,12 @@ def _probes(
     positive("probe", {f"l2_grid[{i}]": l2 for i, l2 in enumerate(p.l2_grid)})
     shape = victim.recipe["image_shape"]
     # No figure may rest on an image that any cell could have asked.
-    asked = {cell.steal.parents["responses"].recipe["test_kept"] for cell in cells}
-    asked.discard(None)
+    sold = [cell.responses.recipe for cell in cells if cell.pool == "test"]
     which = ("datasets", "skip_missing")
+    stealer = cells[0].steal.recipe
+    untrained = {key: stealer[key] for key in ("mean", "std", "seed")}
+    # An API does not say what it is.
+    untrained["encoder"] = victim.recipe.get("encoder", stealer["encoder"])
     probes = []
     for name, info in at_hand.items():
         if list(info.image_shape) != shape:
@@ -179,8 +190,9 @@ def _probes(
                 f"probe.knn_k is {p.knn_k}, but {name!r} has only "
                 f"{info.sizes['train']} training images"
             )
-        same = info.identity == victim.recipe["data"]
-        kept = min(asked) if asked and same else None
+        kept = min(
+            (r["test_kept"] for r in sold if r["pool"] == info.identity), default=None
+        )
         if kept is not None:
             _, rows_kept = divide(
                 data.ids(name, "test", reading(config)), kept, split_seed
@@ -193,9 +205,6 @@ def _probes(
             "image_shape": shape,
             **{k: v for k, v in p.to_dict().items() if k not in which},
         }
-        untrained = {
-            key: victim.recipe[key] for key in ("encoder", "mean", "std", "seed")
-        }
         rows: list[tuple[str, int | None, str, dict, dict]] = [
             ("victim", None, seed, {}, {"encoder": victim}),
             *(
@@ -205,6 +214,8 @@ def _probes(
             ("random", None, seed, {"untrained": untrained}, {}),
             ("pixels", None, "", {}, {}),
         ]
+        if name in unknown:
+            del rows[0]
         for word, cell, more, extra, parents in rows:
             slug = "-".join(filter(None, (word, info.slug, more)))
             run = make_run(victim.workdir, "probe", slug, recipe | extra, parents)
@@ -253,10 +264,12 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
             raise UserError(f"{key} must be 0 or more and below 2**32, not {value}")
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
-    victim = victim_run(config, workdir)
+    make_victim = foreign_run if is_foreign(config) else victim_run
+    victim = make_victim(config, workdir)
     cells = [_cell(config, change, victim) for change in ("", *config.steal.also)]
     at_hand, skipped = _at_hand(config)
-    probes = _probes(config, victim, cells, at_hand)
+    unknown = unanswered(config, list(at_hand))
+    probes = _probes(config, victim, cells, at_hand, unknown)
     recipe = {
         "format": 2,  # 1 had no report.html; a report of then is made anew
         "seed": config.seed,
@@ -264,6 +277,7 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         "probes": [[p.encoder, p.cell, p.dataset] for p in probes],
         "skipped": skipped,
         "confidence": config.probe.confidence,
+        **({"unanswered": unknown} if unknown else {}),
     }
     parents = {
         "victim": victim,
@@ -271,8 +285,8 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         **{f"steal{i}": c.steal for i, c in enumerate(cells)},
         **{f"probe{i}": p.run for i, p in enumerate(probes)},
     }
-    slug = victim.name.rpartition("-")[0].replace(
-        config.victim.objective, f"{cells[0].attack}-{cells[0].loss}", 1
-    )
+    # The victim's, with what is done to it in place of how it came to be.
+    rest = victim.name.rpartition("-")[0].partition("-")[2]
+    slug = f"{cells[0].attack}-{cells[0].loss}-{rest}"
     report = make_run(workdir, "report", slug, recipe, parents)
-    return Experiment(victim, cells, probes, report, skipped)
+    return Experiment(victim, cells, probes, report, skipped, unknown)

@@ -53,11 +53,15 @@ class Gallery(NamedTuple):
     maps: dict[str, np.ndarray]
 
 
-def _shown(experiment: Experiment) -> Probe:
-    """The victim's probe on its own data; on the first set where it has none there."""
+def _shown(experiment: Experiment) -> Probe | None:
+    """The victim's probe on its own data; on the first set where it has none there.
+
+    None where it has no probe at all.
+    """
     probes = [p for p in experiment.probes if p.encoder == "victim"]
-    own = experiment.victim.recipe["data"]
-    return next((p for p in probes if p.run.recipe["data"] == own), probes[0])
+    own = experiment.victim.recipe.get("data")  # not known of one from elsewhere
+    same = (p for p in probes if p.run.recipe["data"] == own)
+    return next(same, probes[0] if probes else None)
 
 
 def _sample(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -80,8 +84,13 @@ def _compare(
 
 
 def make(experiment: Experiment, config: ConfigDict) -> Gallery | None:
-    """Embeds test images with both encoders; None where there are hardly any images."""
+    """Embeds test images with both encoders.
+
+    None where there are hardly any images, or none that the victim can be asked.
+    """
     probe = _shown(experiment)
+    if probe is None:
+        return None
     name, options, r = probe.dataset, reading(config), probe.run.recipe
     seed = experiment.report.recipe["seed"]
     test, ids = data.load(name, "test", options), data.ids(name, "test", options)

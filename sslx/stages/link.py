@@ -17,6 +17,7 @@ from sslx.engine.rundir import read_json
 from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
 from sslx.models.linen import STATS_DECAY
+from sslx.stages import api
 from sslx.types import Encoder, Params, UserError
 
 # Rows of one forward pass; fewer are padded, so that there is one program to compile.
@@ -137,7 +138,8 @@ def _load_variables(path: Path, meta: dict, encoder: Encoder, head_init) -> Para
 
 def _encoder_of(path: Path, meta: dict[str, Any]) -> Encoder:
     if "encoder" not in meta:
-        raise UserError(f"{path} holds no encoder (a {meta['stage']} run)")
+        kind = "an API's" if "origin" in meta else f"a {meta['stage']}"
+        raise UserError(f"{path} holds no encoder ({kind} run)")
     return make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
 
 
@@ -151,7 +153,21 @@ def _variables_of(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
     return jax.device_get(variables)
 
 
+def _answering(path: Path, meta: dict[str, Any], output: str):
+    if output != "representation":
+        raise UserError(f"{path} is an API's, which has no {output!r} to answer with")
+    answer, shape = api.opened(path, meta), tuple(meta["image_shape"])
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        check_images(images, shape)
+        return answer(images)
+
+    return embed
+
+
 def _embed_of(path: Path, meta: dict[str, Any], output: str):
+    if meta.get("origin") in api.KINDS:
+        return _answering(path, meta, output)
     encoder = _encoder_of(path, meta)
     head_init = head_apply = None
     if output == "projection":

@@ -12,7 +12,7 @@ from PIL import Image
 from sslx.stages.experiment import Experiment
 from sslx.stages.gallery import Gallery
 from sslx.stages.pictures import COLOURS, Picture, series, svg
-from sslx.stages.report_text import bill_table, doubts, label, short, table
+from sslx.stages.report_text import bill_table, doubts, label, short, table, told
 
 THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
 
@@ -31,11 +31,12 @@ def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
     """Of each data set: its name, lines of the table, headline figures and pictures."""
     head, *lines = table(found)
     # In the order of the table's lines.
-    colours = [COLOURS["victim"], *series(found), COLOURS["random"], COLOURS["pixels"]]
+    stolen = [*series(found), COLOURS["random"], COLOURS["pixels"]]
     out = []
     for name, group in groupby(lines, key=lambda line: line[0]):
         own = [line[1:] for line in group]
         rows = [r for r in found["accuracies"] if r["dataset"] == name]
+        first = [COLOURS[e] for e in ("victim",) if own[0][0] == e]
         pictures = [p for p in drawn if p.dataset == name and "map-" not in p.file]
         out.append(
             {
@@ -43,10 +44,10 @@ def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
                 "short": short(name),
                 "n_test": rows[0]["n_test"],
                 "head": head[1:],
-                "lines": list(zip(colours, own, strict=True)),
-                # The linear rows of victim, stolen, random and pixels.
+                "lines": list(zip(first + stolen, own, strict=True)),
+                # The linear rows of victim (where probed), stolen, random and pixels.
                 "linear": {r["encoder"]: r for r in rows if r["evaluator"] == "linear"},
-                "share": own[1][-1],
+                "share": own[len(first)][-1],
                 "pictures": [(p, svg(p)) for p in pictures],
             }
         )
@@ -88,6 +89,10 @@ def _flat(recipe: dict, path: str = "") -> dict[str, str]:
     for key, value in recipe.items():
         if isinstance(value, dict):
             out |= _flat(value, f"{path}{key}.")
+        elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
+            # A recipe of views, one an image.
+            for i, entry in enumerate(value):
+                out |= _flat(entry, f"{path}{key}.{i}.")
         elif isinstance(value, list):
             out[path + key] = ", ".join(f"{v:.6g}" for v in value)
         elif isinstance(value, float):
@@ -148,7 +153,7 @@ def html(
     )
     template = environment.from_string(source)
     rest = {p.file: (p, svg(p)) for p in drawn if not p.dataset or "map-" in p.file}
-    report = experiment.report
+    report, victim = experiment.report, told(experiment)
     return template.render(
         bill=bill_table(found),
         cell=found["sweep"][0],
@@ -159,7 +164,7 @@ def html(
         maps=list(rest.values()),
         name=report.name,
         neighbours=_neighbours(shown) if shown is not None else [],
-        notes=_notes(found),
+        notes=victim.notes + _notes(found),
         probes=_probes(found),
         queries=found["queries"],
         runs=[(role, f"{r.stage}/{r.name}") for role, r in report.parents.items()],
@@ -170,6 +175,7 @@ def html(
         several=len(found["sweep"]) > 1,
         shown=shown,
         steal=experiment.cells[0].steal.recipe,
+        unanswered=bool(experiment.unanswered),
         version=__version__,
-        victim=experiment.victim.recipe,
+        victim=victim,
     )

@@ -100,13 +100,13 @@ def _error(row: dict) -> tuple[float, float]:
 
 
 def _bars(found: dict, dataset: str, file: str) -> Picture:
-    victim, _, *rest = _linear(found["accuracies"], dataset)
-    bars = [("victim", COLOURS["victim"], victim)]
+    others = {r["encoder"]: r for r in _linear(found["accuracies"], dataset)}
+    bars = [(e, COLOURS[e], others[e]) for e in ("victim",) if e in others]
     for cell, colour in zip(found["sweep"], series(found), strict=True):
         (row,) = _linear(cell["accuracies"], dataset)
         name = textwrap.fill(f"stolen, {label(cell)}", 26)
         bars.append((f"{name}\n{cell['budget']:,} queries", colour, row))
-    bars += [(r["encoder"], COLOURS[r["encoder"]], r) for r in rest]
+    bars += [(e, COLOURS[e], others[e]) for e in ("random", "pixels")]
     # Lines of text are the unit, so that a long name does not meet its neighbour.
     size = np.array([1.65 + name.count("\n") for name, _, _ in bars])
     places = np.cumsum(size) - size / 2
@@ -162,11 +162,14 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
         drawn = axes.errorbar(x, y, yerr=errors, color=colour, marker="o", capsize=2.5)
         drawn.set_label(textwrap.fill(name, 36))
     levels = {r["encoder"]: r for r in _linear(found["accuracies"], dataset)}
-    for name, colour in COLOURS.items():
-        level = 100 * levels[name]["accuracy"]
+    for name, row in levels.items():
+        if name == "stolen":
+            continue
+        level, colour = 100 * row["accuracy"], COLOURS[name]
         axes.axhline(level, color=colour, linestyle="--", linewidth=1.2, label=name)
-    low, high = levels["victim"]["interval"]
-    axes.axhspan(100 * low, 100 * high, color=COLOURS["victim"], alpha=0.12, lw=0)
+    if "victim" in levels:
+        low, high = levels["victim"]["interval"]
+        axes.axhspan(100 * low, 100 * high, color=COLOURS["victim"], alpha=0.12, lw=0)
     axes.set(xscale="log", xlabel="queries")
     axes.set_ylabel("linear probe, % of test images")
     figure.suptitle(_title(dataset))
@@ -188,7 +191,7 @@ def _curves(found: dict, curves: list[tuple[str, list[dict]]], file: str) -> Pic
     deep = -(-len(curves) // 2)
     figure = Figure((WIDTH, 1.75 * deep))
     grid = figure.subplots(deep, 2, squeeze=False).ravel()
-    colours = [COLOURS["victim"], *series(found)]
+    colours = [COLOURS["victim"], *series(found)][-len(curves) :]
     for axes, colour, (name, rows) in zip(grid, colours, curves, strict=False):
         axes.plot([r["step"] for r in rows], [r["loss"] for r in rows], color=colour)
         axes.set_title(textwrap.fill(name, 36), fontsize=9)

@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx import data
 from sslx.attacks import ATTACKS
 from sslx.engine.rng import host_stream, stream
 from sslx.engine.rundir import Run, read_json, working_on, write_meta
@@ -13,7 +12,7 @@ from sslx.progress import progress
 from sslx.service import DEFENCES, read_answers, read_counters, serve
 from sslx.stages.experiment import Cell
 from sslx.stages.link import open_run
-from sslx.stages.recipes import pool_of, reading
+from sslx.stages.pools import open_pool
 from sslx.types import UserError
 
 ACCOUNT = "attacker"
@@ -21,13 +20,12 @@ LEDGER = "ledger.sqlite"
 
 
 def _planned(cell: Cell, config: ConfigDict):
-    """The calls of a cell's plan, [(id, rows of the split)], and where the rows are."""
+    """The calls of a cell's plan, [(id, rows of the pool)], and the pool's images."""
     r = cell.responses.recipe
-    dataset, split, pool = pool_of(config, cell.pool, r["test_kept"])
+    pool = open_pool(config, cell.pool, r["test_kept"])
     random = host_stream(r["seed"], "plan")
-    plan = ATTACKS[cell.attack].plan(random, len(pool), r["queries"])
-    calls = [(call, pool[rows]) for call, rows in plan.calls(r["call_size"])]
-    return calls, data.load(dataset, split, reading(config)).images
+    plan = ATTACKS[cell.attack].plan(random, pool.size, r["queries"])
+    return plan.calls(r["call_size"]), pool.load()
 
 
 def ask(cell: Cell, config: ConfigDict) -> None:
@@ -41,7 +39,9 @@ def ask(cell: Cell, config: ConfigDict) -> None:
         calls, images = _planned(cell, config)
         embed = partial(victim.embed, output=r["output"])
         defence = DEFENCES[r["defence"]]
-        dim = embed(np.zeros((1, *victim.meta["image_shape"]), np.uint8)).shape[1]
+        dim = victim.meta.get("dim")  # of an API: not asked just for that
+        if dim is None:
+            dim = embed(np.zeros((1, *victim.meta["image_shape"]), np.uint8)).shape[1]
         service = serve(
             run.path / LEDGER,
             embed,

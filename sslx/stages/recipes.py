@@ -9,11 +9,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import data
-from sslx.attacks import ATTACKS
 from sslx.data.presets import PRESETS
 from sslx.engine.optim import OPTIMISERS
 from sslx.engine.rundir import Run, make_run
@@ -21,10 +19,9 @@ from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.registry import pick
-from sslx.service import DEFENCES
 from sslx.stages.splits import divide
 from sslx.stages.train import make_objective
-from sslx.types import UserError
+from sslx.types import Encoder, UserError
 
 
 def reading(config: ConfigDict) -> data.Options:
@@ -72,7 +69,8 @@ def share(name: str, value: float) -> None:
         raise UserError(f"{name} must lie between 0 and 1, not {value}")
 
 
-def _normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
+def normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
+    """Mean and standard deviation of images, for encoders that run here."""
     out = {}
     for key in ("mean", "std"):
         values = config.data[key]
@@ -85,19 +83,25 @@ def _normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
     return out
 
 
+def encoder_of(section: ConfigDict, precision: str) -> Encoder:
+    """The encoder that the victim's or the stealer's section names."""
+    blocks = section.encoder_kw
+    kw = blocks[section.encoder].to_dict() if section.encoder in blocks else {}
+    _sizes(f"encoder {section.encoder}", kw)
+    return make_encoder(section.encoder, dtype=precision, **kw)
+
+
 def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
     """What victim and stealer have in common: network, views, optimiser, length."""
     positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
-    blocks = section.encoder_kw
-    kw = blocks[section.encoder].to_dict() if section.encoder in blocks else {}
-    _sizes(f"encoder {section.encoder}", kw)
+    encoder = encoder_of(section, precision)
     batch_size = min(section.batch_size, n)
     steps = section.steps or section.epochs * (n // batch_size)
     positive(name, {"epochs (or steps)": steps})
     preset = pick(PRESETS, section.augment, "augmentation preset")
     return {
-        "encoder": make_encoder(section.encoder, dtype=precision, **kw).meta,
+        "encoder": encoder.meta,
         "augment": [recipe._asdict() for recipe in preset],
         "optim": _optim(name, section.optim, batch_size),
         "batch_size": batch_size,
@@ -142,7 +146,7 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
         "held_out": config.data.held_out,
         "split_seed": config.data.split_seed,
         "image_shape": info.image_shape,
-        **_normalisation(config, info.image_shape[2]),
+        **normalisation(config, info.image_shape[2]),
         "objective": v.objective,
         "numbers": numbers(OBJECTIVES, v.objective, v.objective_kw, "objective"),
         "classes": info.classes,
@@ -159,78 +163,6 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
     return make_run(workdir, "victim", slug, recipe, {})
 
 
-def pool_of(
-    config: ConfigDict, pool: str, test_kept: float | None
-) -> tuple[str, str, np.ndarray]:
-    """The attacker's images: (data set, split, rows of the split)."""
-    options, victims = reading(config), config.victim.dataset
-    if pool == "held_out":
-        ids = data.ids(victims, "train", options)
-        _, rows = divide(ids, config.data.held_out, config.data.split_seed)
-        return victims, "train", rows
-    if pool == "test" and test_kept is not None:
-        share("steal.test_kept", test_kept)
-        ids = data.ids(victims, "test", options)
-        rows, _ = divide(ids, test_kept, config.data.split_seed)
-        return victims, "test", rows
-    info = data.describe(pool, options)
-    if info.identity == data.describe(victims, options).identity:
-        raise UserError(
-            f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
-            "test for the images it did not see"
-        )
-    return pool, "train", np.arange(info.sizes["train"])
-
-
-def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
-    """The run that asks the victim what the steal section plans."""
-    service = config.service
-    dataset, split, rows = pool_of(config, steal.pool, steal.test_kept)
-    info = data.describe(dataset, reading(config))
-    if list(info.image_shape) != victim.recipe["image_shape"]:
-        raise UserError(
-            f"steal.pool {steal.pool!r} has images of shape {info.image_shape}, the "
-            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
-            "data.channels bring sets together"
-        )
-    positive("steal", {"queries": steal.queries})
-    positive("service", {"call_size": service.call_size})
-    if steal.queries > len(rows):
-        raise UserError(
-            f"steal.queries is {steal.queries}, but the pool {steal.pool!r} has only "
-            f"{len(rows)} images"
-        )
-    limit = service.image_limit
-    limit = steal.queries if limit is None else limit
-    if limit < steal.queries:
-        raise UserError(
-            f"service.image_limit is {limit}, but steal.queries is {steal.queries}"
-        )
-    if service.output not in ("representation", "projection"):
-        raise UserError(
-            f"unknown service.output {service.output!r}; known: projection, "
-            "representation"
-        )
-    pick(ATTACKS, steal.attack, "attack")
-    pick(DEFENCES, service.defence, "defence")
-    recipe = {
-        "seed": config.seed,
-        "attack": steal.attack,
-        "pool": info.identity,
-        "split": split,
-        "held_out": config.data.held_out if steal.pool == "held_out" else None,
-        "test_kept": steal.test_kept if steal.pool == "test" else None,
-        "split_seed": config.data.split_seed,
-        "queries": steal.queries,
-        "output": service.output,
-        "image_limit": limit,
-        "call_size": service.call_size,
-        "defence": service.defence,
-    }
-    slug = f"{steal.attack}-{info.slug}-{steal.queries}q-s{config.seed}"
-    return make_run(victim.workdir, "responses", slug, recipe, {"victim": victim})
-
-
 def steal_run(config: ConfigDict, steal: ConfigDict, responses: Run) -> Run:
     """The stealer's run on the answers of a responses run."""
     victim = responses.parents["victim"]
@@ -240,8 +172,7 @@ def steal_run(config: ConfigDict, steal: ConfigDict, responses: Run) -> Run:
         "seed": config.seed,
         "loss": steal.loss,
         "numbers": numbers(LOSSES, steal.loss, steal.loss_kw, "loss"),
-        "mean": victim.recipe["mean"],
-        "std": victim.recipe["std"],
+        **normalisation(config, victim.recipe["image_shape"][2]),
         "image_shape": victim.recipe["image_shape"],
         **training,
     }

@@ -56,7 +56,8 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
         from sslx.stages import page, pictures  # matplotlib takes a second to import
 
         found = results(experiment)
-        curves = [("victim", read_rows(experiment.victim.path))]
+        rows = read_rows(experiment.victim.path)
+        curves = [("victim", rows)] if rows else []  # none of a victim from elsewhere
         for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
             title = f"stealer, {label(entry)}, {cell.queries:,} queries"
             curves.append((title, read_rows(cell.steal.path)))

@@ -1,6 +1,57 @@
 """The report as text: the result table and report.md."""
 
+from typing import NamedTuple
+
 from sslx.stages.experiment import Experiment
+
+
+class Told(NamedTuple):
+    """A victim in words.
+
+    Attributes:
+        title: "a ... encoder".
+        lead: How it came to be, in a sentence's place for its subject.
+        untrained: Whose architecture the row "random" is of.
+        notes: What must be known of it, a sentence each.
+    """
+
+    title: str
+    lead: str
+    untrained: str
+    notes: list[str]
+
+
+def told(experiment: Experiment) -> Told:
+    """The victim in words."""
+    r = experiment.victim.recipe
+    if "objective" in r:
+        return Told(
+            f"a {r['objective']} encoder",
+            f"A {r['encoder']['name']} encoder, trained with {r['objective']} for "
+            f"{r['steps']:,} steps of {r['batch_size']} images",
+            "the victim's architecture",
+            [],
+        )
+    unknown = (
+        "What the victim was trained on is not known here: it may have seen the "
+        "attacker's images, and those of the probes."
+    )
+    if r["origin"] == "weights":
+        lead = f"A {r['encoder']['name']} encoder, made of PyTorch weights"
+        return Told("an imported encoder", lead, "the victim's architecture", [unknown])
+    left_out = [
+        f"The victim is not probed on {short(name)}: {n} of its images were not asked "
+        "of it."
+        for name, n in experiment.unanswered.items()
+    ]
+    answers = f"{r['dim']} numbers an image"
+    lead = (
+        f"An API whose answers to {r['images']:,} images were recorded ({answers})"
+        if r["origin"] == "npz"
+        else f"The function {r['function']} ({answers})"
+    )
+    untrained = "the headline stealer's architecture (the victim's is not known)"
+    return Told("an encoder API", lead, untrained, [unknown, *left_out])
 
 
 def _percent(row: dict) -> str:
@@ -51,7 +102,10 @@ def table(found: dict) -> list[list[str]]:
                 else [r for r in found["accuracies"] if r["encoder"] == encoder]
             )
             by = {r["evaluator"]: r for r in rows if r["dataset"] == dataset}
-            victim = victim or by["linear"]["accuracy"]
+            if not by:  # a victim that cannot be asked for all these images
+                continue
+            if encoder == "victim":
+                victim = by["linear"]["accuracy"]
             share = f"{100 * by['linear']['accuracy'] / victim:.1f} %" if victim else ""
             lines.append(
                 [dataset, encoder, loss, queries]
@@ -102,21 +156,21 @@ def doubts(found: dict) -> list[tuple[str, str, str]]:
 def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> str:
     """report.md; ``pictures`` maps a title to the file beside the report."""
     queries = found["queries"]
-    cell, victim = found["sweep"][0], experiment.victim.recipe
+    cell, victim = found["sweep"][0], told(experiment)
     tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
     parts = [
-        f"# {cell['attack']} extraction of a {victim['objective']} encoder",
-        f"Victim: {victim['objective']}, {victim['encoder']['name']}, "
-        f"{victim['steps']} steps of {victim['batch_size']} images. Stolen with "
+        f"# {cell['attack']} extraction of {victim.title}",
+        f"Victim: {victim.lead}. Stolen with "
         f"{queries['images']} queries of a limit of {queries['limit']} "
         f"({queries['unique_images']} different images, pool `{cell['pool']}`).",
         "Accuracies in per cent on "
         + ", ".join(f"{n} test images of {name}" for name, n in tests.items())
         + f", with Wilson intervals at {experiment.report.recipe['confidence']:.0%} "
         f"(one run, seed {experiment.report.recipe['seed']}: the interval covers the "
-        "choice of test images, not that of seeds). `random`: the victim's "
-        "architecture untrained; `pixels`: no encoder.",
+        f"choice of test images, not that of seeds). `random`: {victim.untrained}, "
+        "untrained; `pixels`: no encoder.",
         _pipes(table(found)),
+        *(f"Note: {note}" for note in victim.notes),
         *(f"Note: {who} on {name}: {why}." for who, name, why in doubts(found)),
         *(
             f"Note: {name} was not at hand and is left out."

@@ -1,4 +1,4 @@
-"""Stage victim: training of the encoder that will be sold."""
+"""Stage victim: the encoder that will be sold, trained or brought along."""
 
 from ml_collections import ConfigDict
 
@@ -6,6 +6,7 @@ from sslx import data
 from sslx.engine import checkpoint
 from sslx.engine.fit import fit
 from sslx.engine.rundir import working_on, write_meta
+from sslx.stages import foreign
 from sslx.stages.experiment import Experiment
 from sslx.stages.recipes import reading
 from sslx.stages.splits import divide
@@ -15,6 +16,9 @@ from sslx.stages.train import encoder_meta, make_loop, make_objective, make_trai
 def run(experiment: Experiment, config: ConfigDict) -> None:
     """Trains the victim on the training images that are not held out."""
     victim = experiment.victim
+    if foreign.is_foreign(config):
+        foreign.make(victim, config)
+        return
     r = victim.recipe
     what = f"{r['objective']}, {r['steps']} steps of {r['batch_size']} images"
     with working_on(victim, what, together=True) as needed:

@@ -1,0 +1,147 @@
+"""The attacker's images, and the run that asks the victim for them."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.attacks import ATTACKS
+from sslx.engine.rundir import Run, make_run
+from sslx.registry import pick
+from sslx.service import DEFENCES
+from sslx.stages import api
+from sslx.stages.recipes import positive, reading, share
+from sslx.stages.splits import divide
+from sslx.types import UserError
+
+
+def pool_of(
+    config: ConfigDict, pool: str, test_kept: float | None
+) -> tuple[str, str, np.ndarray]:
+    """The attacker's images: (data set, split, rows of the split)."""
+    options, victims = reading(config), config.victim.dataset
+    if pool == "held_out":
+        ids = data.ids(victims, "train", options)
+        _, rows = divide(ids, config.data.held_out, config.data.split_seed)
+        return victims, "train", rows
+    if pool == "test" and test_kept is not None:
+        share("steal.test_kept", test_kept)
+        ids = data.ids(victims, "test", options)
+        rows, _ = divide(ids, test_kept, config.data.split_seed)
+        return victims, "test", rows
+    info = data.describe(pool, options)
+    trained = not (config.victim.weights or config.victim.source)
+    if trained and info.identity == data.describe(victims, options).identity:
+        raise UserError(
+            f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
+            "test for the images it did not see"
+        )
+    return pool, "train", np.arange(info.sizes["train"])
+
+
+class Pool(NamedTuple):
+    """The attacker's images.
+
+    Attributes:
+        identity: Of their data set, as in ``data.Info``.
+        slug: Likewise.
+        image_shape: (h, w, c).
+        split: Of the data set.
+        size: How many they are.
+        load: Gives them, uint8 (size, h, w, c).
+    """
+
+    identity: dict[str, Any]
+    slug: str
+    image_shape: tuple[int, ...]
+    split: str
+    size: int
+    load: Callable[[], np.ndarray]
+
+
+def _answered(config: ConfigDict) -> Pool:
+    """The images that an API was asked elsewhere, but for the probes' test images."""
+    names, options = [], reading(config)
+    for name in config.probe.datasets:
+        try:
+            data.describe(name, options)
+            names.append(name)
+        except data.Missing:
+            if not config.probe.skip_missing:
+                raise
+    images = api.askable(config.victim.source.partition(":")[2], names, options)
+    digest = hashlib.sha256(api.content(images).tobytes()).hexdigest()
+    identity, shape = {"answered": digest}, images.shape[1:]
+    return Pool(identity, "answered", shape, "all", len(images), lambda: images)
+
+
+def open_pool(config: ConfigDict, pool: str, test_kept: float | None) -> Pool:
+    """The attacker's images, as ``steal.pool`` names them."""
+    recorded = config.victim.source.startswith("npz:")
+    if recorded and pool != "answered":
+        raise UserError(
+            f"victim.source={config.victim.source!r} answers only the images in that "
+            f"file; write steal.pool='answered', not {pool!r}"
+        )
+    if pool == "answered":
+        if not recorded:
+            raise UserError("steal.pool='answered' needs victim.source='npz:FILE'")
+        return _answered(config)
+    name, split, rows = pool_of(config, pool, test_kept)
+    options = reading(config)
+    info = data.describe(name, options)
+    return Pool(
+        *(info.identity, info.slug, info.image_shape, split, len(rows)),
+        lambda: data.load(name, split, options).images[rows],
+    )
+
+
+def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
+    """The run that asks the victim what the steal section plans."""
+    service = config.service
+    pool = open_pool(config, steal.pool, steal.test_kept)
+    if list(pool.image_shape) != victim.recipe["image_shape"]:
+        raise UserError(
+            f"steal.pool {steal.pool!r} has images of shape {pool.image_shape}, the "
+            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
+            "data.channels bring sets together"
+        )
+    positive("steal", {"queries": steal.queries})
+    positive("service", {"call_size": service.call_size})
+    if steal.queries > pool.size:
+        raise UserError(
+            f"steal.queries is {steal.queries}, but the pool {steal.pool!r} has only "
+            f"{pool.size} images"
+        )
+    limit = service.image_limit
+    limit = steal.queries if limit is None else limit
+    if limit < steal.queries:
+        raise UserError(
+            f"service.image_limit is {limit}, but steal.queries is {steal.queries}"
+        )
+    if service.output not in ("representation", "projection"):
+        raise UserError(
+            f"unknown service.output {service.output!r}; known: projection, "
+            "representation"
+        )
+    pick(ATTACKS, steal.attack, "attack")
+    pick(DEFENCES, service.defence, "defence")
+    recipe = {
+        "seed": config.seed,
+        "attack": steal.attack,
+        "pool": pool.identity,
+        "split": pool.split,
+        "held_out": config.data.held_out if steal.pool == "held_out" else None,
+        "test_kept": steal.test_kept if steal.pool == "test" else None,
+        "split_seed": config.data.split_seed,
+        "queries": steal.queries,
+        "output": service.output,
+        "image_limit": limit,
+        "call_size": service.call_size,
+        "defence": service.defence,
+    }
+    slug = f"{steal.attack}-{pool.slug}-{steal.queries}q-s{config.seed}"
+    return make_run(victim.workdir, "responses", slug, recipe, {"victim": victim})

@@ -1,0 +1,313 @@
+"""APIs as victims, docs/audit.md: victim.source."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sslx
+from sslx import data
+from sslx.stages import api, run
+from sslx.stages.experiment import resolve
+from sslx.stages.query import answered
+from sslx.types import UserError
+from tests import tiny
+
+DOC = tiny.ROOT / "docs" / "audit.md"
+QUICK = {
+    k: v
+    for k, v in tiny.SETTINGS.items()
+    if k.split(".")[-1] not in ("queries", "also")
+}
+
+
+def blocks(kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```", DOC.read_text(), re.DOTALL | re.M)
+
+
+def start(line, folder):
+    """Runs a command of the document in a folder with its files, at a tiny size."""
+    flags = [f"--config.{key}={value}" for key, value in QUICK.items()]
+    words = shlex.split(line)
+    assert words[:2] == ["python", "launch.py"]
+    done = subprocess.run(
+        [sys.executable, *words[1:3], *flags, *words[3:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = re.findall(r"report: (.*)/report.md", done.stdout)
+    return folder / path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A working directory as the document has it; every call of the API is noted."""
+    folder = tmp_path_factory.mktemp("place")
+    for name in ("launch.py", "configs"):
+        (folder / name).symlink_to(tiny.ROOT / name)
+    note = "\n    open('sent', 'a').write(f'{len(images)}\\n')\n    spectrum ="
+    function = blocks("python")[0]
+    assert function.count("\n    spectrum =") == 1
+    (folder / "myapi.py").write_text(function.replace("\n    spectrum =", note))
+    return folder
+
+
+def test_the_document(place, monkeypatch):
+    # Catches commands that have fallen behind the code; queries, or images sent to the
+    # API, that are not those the document promises.
+    function, recording = blocks("python")
+    by_function, by_file = blocks("sh")
+    report = start(by_function, place)
+    found = json.loads((report / "results.json").read_text())
+    bills = [cell["queries"] for cell in found["sweep"]]
+    assert [b["images"] for b in bills] == [450, 90]
+    assert [b["limit"] for b in bills] == [450, 90]
+    assert bills[0]["values"] == 450 * 84
+    rows = [r["encoder"] for r in found["accuracies"] if r["evaluator"] == "linear"]
+    assert rows == ["victim", "stolen", "random", "pixels"]
+    sent = [int(n) for n in (place / "sent").read_text().split()]
+    unique = sum(b["unique_images"] for b in bills)
+    assert sum(sent) == 2 * 8 + unique + 4050 + 1341 + 500 and max(sent) == 256
+    (place / "sent").unlink()
+    assert start(by_function, place) == report  # again: nothing but who it is
+    assert (place / "sent").read_text() == "8\n8\n"
+
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(place)
+    exec(compile(recording, str(DOC), "exec"), {})
+    report = start(by_file, place)
+    found = json.loads((report / "results.json").read_text())
+    assert found["queries"]["images"] == found["queries"]["limit"] == 450
+    (victim,) = (p for p in (place / "checkpoints/victim").glob("npz-84d-*"))
+    images = data.load("digits", "test").images[:300]
+    own = {}
+    exec(function, own)
+    want = own["embed"](images)
+    for path in (victim, *(place / "checkpoints/victim").glob("python-*")):
+        np.testing.assert_allclose(sslx.open_run(path).embed(images), want, atol=1e-6)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The working directory, empty; what is imported from it is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    api._function.cache_clear()
+    api.identify.cache_clear()
+
+
+def recorded(path, images, d=6, change=None):
+    """Writes answers that an image alone decides."""
+    flat = images.reshape(len(images), -1)
+    weights = np.random.default_rng(0).normal(size=(flat.shape[1], d))
+    arrays = {"images": images, "embeddings": flat / 255 @ weights}
+    np.savez(path, **(arrays | (change or {})))
+    return f"npz:{path}"
+
+
+def config(source, **changes):
+    own = {"victim__source": source, "steal__queries": 64}
+    if source.startswith("npz:"):
+        own["steal__pool"] = "answered"
+    return tiny.config(**(own | changes))
+
+
+def test_a_recording_that_lacks_a_probes_images(tmp_path):
+    # Catches test images for sale, a victim probed on a part of a set, a report that is
+    # silent about it or does without the other rows, an image answered for another.
+    train, test = (data.load("digits", split).images for split in ("train", "test"))
+    source = recorded(tmp_path / "a.npz", np.concatenate([test[:100], train[:70]]))
+    pool = len({image.tobytes() for image in train[:70]})
+    c = config(source, steal__queries=pool)
+    report = run(c, tmp_path / "runs")
+    experiment = resolve(c, tmp_path / "runs")
+    images, answers = answered(experiment.cells[0], c)
+    sent = {image.tobytes() for image in images}
+    assert sent == {image.tobytes() for image in train[:70]}
+    victim = sslx.open_run(experiment.victim.path)
+    assert np.array_equal(victim.embed(images), answers)
+    flat = images.reshape(len(images), -1) / 255
+    weights = np.random.default_rng(0).normal(size=(144, 6))
+    np.testing.assert_allclose(answers, flat @ weights, rtol=1e-5, atol=1e-5)
+    found = json.loads((report / "results.json").read_text())
+    rows = [r["encoder"] for r in found["accuracies"] if r["evaluator"] == "linear"]
+    assert rows == ["stolen", "random", "pixels"]
+    known = {image.tobytes() for image in [*test[:100], *train[:70]]}
+    lacks = len({image.tobytes() for image in [*train, *test]} - known)
+    for name in ("report.md", "report.html"):
+        text = " ".join((report / name).read_text().split())
+        assert f"not probed on digits: {lacks} of its images" in text
+        assert "headline stealer's architecture" in text.replace("&#39;", "'")
+    with pytest.raises(UserError, match=f"only {pool} images"):
+        resolve(config(source, steal__queries=pool + 1), tmp_path)
+    with pytest.raises(UserError, match="2 of 3 images are not among the 170"):
+        victim.embed(np.concatenate([test[:1], 255 - test[:2]]))
+    with pytest.raises(UserError, match="holds no encoder"):
+        victim.variables()
+    with pytest.raises(UserError, match="has no 'projection'"):
+        victim.embed(images, output="projection")
+
+
+def test_a_recording_is_its_content(tmp_path):
+    # Catches a victim named after a file, and changed answers under an old name.
+    images = data.load("digits", "train").images[:80]
+    base = resolve(config(recorded(tmp_path / "a.npz", images)), tmp_path).victim
+    same = config(recorded(tmp_path / "b.npz", images), seed=1, data__mean=(0.5,))
+    assert resolve(same, tmp_path).victim == base
+    twice = np.concatenate([images, images[:9]])
+    again = config(recorded(tmp_path / "c.npz", twice))
+    assert resolve(again, tmp_path).victim == base
+    other = recorded(
+        tmp_path / "d.npz", images, change={"embeddings": np.ones((80, 6))}
+    )
+    assert resolve(config(other), tmp_path).victim != base
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (80, 12, 12, 1), np.uint8)
+GOOD = np.ones((80, 6))
+
+
+@pytest.mark.parametrize(
+    "change,expected",
+    [
+        ({"images": IMAGES.astype("f")}, "images must be uint8.*not float32"),
+        ({"images": IMAGES[..., 0]}, r"images must be uint8.*\(80, 12, 12\)"),
+        ({"images": IMAGES[:0]}, "images must be uint8.*n at least 1"),
+        ({"embeddings": GOOD[:79]}, r"must be .* \(80, d\), not of shape \(79, 6\)"),
+        ({"embeddings": GOOD[0]}, "not of shape"),
+        ({"embeddings": GOOD.astype(int)}, "must be floating-point.*not int64"),
+        ({"embeddings": GOOD * np.inf}, "80 of 80 hold NaN or infinite"),
+        ({"embeddings": GOOD * 1e300}, "80 of 80 hold NaN or infinite"),
+        ({"embeddings": np.array([{}] * 80)}, "is not a readable npz file"),
+        (
+            {"images": np.repeat(IMAGES[:40], 2, 0), "embeddings": np.eye(80)},
+            "40 images a second time with another embedding",
+        ),
+    ],
+)
+def test_bad_recordings(tmp_path, change, expected):
+    # Catches a file that fails in the middle of the attack, or answers wrongly.
+    source = recorded(tmp_path / "a.npz", IMAGES, change=change)
+    with pytest.raises(UserError, match=expected) as error:
+        resolve(config(source), tmp_path / "runs")
+    assert "\n" not in str(error.value)
+
+
+def test_bad_sources(here):
+    # Catches an unclear word on what was written, and a pool that nobody can answer.
+    (here / "cut.npz").write_bytes(b"PK\3\4 and no more")
+    np.savez(here / "half.npz", images=IMAGES)
+    good = recorded(here / "a.npz", IMAGES)
+    for source, changes, expected in (
+        ("npz:nowhere.npz", {}, "no file nowhere.npz"),
+        ("npz:", {}, "path after 'npz:'"),
+        ("npz:cut.npz", {}, "cut.npz is not a readable npz file"),
+        ("npz:half.npz", {}, "half.npz lacks embeddings"),
+        (
+            good,
+            {"steal__pool": "held_out"},
+            "write steal.pool='answered', not 'held_out'",
+        ),
+        (good, {"steal__also": ("pool=test",)}, "'pool=test'.*write steal.pool="),
+        (good, {"data__size": 16}, "probe.datasets: 'digits' has images of shape"),
+        ("http://x", {}, "unknown victim.source 'http://x'; write npz:FILE or python:"),
+        ("python:", {}, "not of the form python:MODULE:FUNCTION"),
+        ("python:nowhere:f", {}, "no module 'nowhere'.*working directory"),
+        ("python:json:nothing", {}, "'json' has no function 'nothing'"),
+    ):
+        with pytest.raises(UserError, match=expected) as error:
+            resolve(config(source, **changes), here / "runs")
+        assert "\n" not in str(error.value)
+
+
+FUNCTION = """
+import numpy as np
+def flat(x): return x.reshape(len(x), -1) / 255
+def good(x): return flat(x)[:, :5]
+def changed(x): return flat(x)[:, 1:6]
+def int_(x): return x.reshape(len(x), -1)
+def narrow(x): return flat(x)[:, 0]
+def fewer(x): return flat(x)[1:]
+def nan(x): return flat(x) * np.nan
+def none(x): return None
+def fails(x): raise ConnectionError("no\\nroute")
+def noisy(x): return np.random.normal(size=(len(x), 3))
+def later(x):
+    return flat(x)[:, :5] if len(x) == 8 else flat(x)[:, :4]
+"""
+
+
+def test_bad_functions(here):
+    # Catches a traceback, an answer of a wrong form that is taken, noise that makes
+    # another victim at each start.
+    (here / "their_api.py").write_text(FUNCTION)
+    (here / "broken_api.py").write_text("import their_api\n1 / 0\n")
+    (here / "needy_api.py").write_text("import not_installed_anywhere\n")
+    for spec, expected in (
+        ("their_api:int_", "floating-point of shape .8, d., not uint8 .8, 144."),
+        ("their_api:narrow", r"not of shape \(8,\)"),
+        ("their_api:fewer", r"not of shape \(7, 144\)"),
+        ("their_api:nan", "8 of 8 hold NaN"),
+        ("their_api:none", "not object"),
+        (
+            "their_api:fails",
+            r"failed: ConnectionError: no route \(their_api.py, line 11\)",
+        ),
+        ("their_api:noisy", "answers the same images differently, by .*npz:FILE"),
+        ("their_api:np", "has no function 'np'"),
+        ("broken_api:f", r"importing broken_api failed: ZeroDivisionError.*line 2\)"),
+        ("needy_api:f", "importing needy_api failed.*No module named 'not_installed"),
+    ):
+        with pytest.raises(UserError, match=expected) as error:
+            resolve(config(f"python:{spec}"), here / "runs")
+        assert "\n" not in str(error.value)
+    # What only later answers wrongly is refused then, and not counted.
+    c = config("python:their_api:later", stages=("victim", "steal"))
+    with pytest.raises(UserError, match=r"\(64, 5\), not of shape \(64, 4\)"):
+        run(c, here / "runs")
+
+
+def test_a_function_that_changes(here):
+    # Catches an old victim's answers taken for a new one's, and two functions of one
+    # module taken for one.
+    file = here / "moving_api.py"
+    file.write_text(FUNCTION)
+    victim = resolve(config("python:moving_api:good"), here).victim
+    assert resolve(config("python:moving_api:good", seed=1), here).victim == victim
+    assert resolve(config("python:moving_api:changed"), here).victim != victim
+    run(config("python:moving_api:good", stages=("victim",)), here)
+    images = np.zeros((3, 12, 12, 1), np.uint8) + 51
+    answers = sslx.open_run(victim.path).embed(images)
+    assert np.array_equal(answers, np.full((3, 5), 0.2, np.float32))
+    with pytest.raises(UserError, match="uint8 array of shape"):
+        sslx.open_run(victim.path).embed(images[:, :5])
+    file.write_text(FUNCTION.replace(":5]", ":5] + 1"))
+    del sys.modules["moving_api"]
+    api._function.cache_clear()
+    api.identify.cache_clear()
+    with pytest.raises(UserError, match="answers otherwise than when"):
+        sslx.open_run(victim.path).embed(images)
+    assert resolve(config("python:moving_api:good"), here).victim != victim
+
+
+def test_one_line_at_the_end(tmp_path):
+    # Catches a traceback of the user's function on the command line.
+    (tmp_path / "x.npz").write_bytes(b"")
+    flags = {"victim.source": f"npz:{tmp_path / 'x.npz'}", "steal.pool": "answered"}
+    done = tiny.launch(tmp_path / "runs", settings=tiny.SETTINGS | flags)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith("sslx: ")
+    assert "not a readable npz file" in line and not Path(tmp_path / "runs").exists()
