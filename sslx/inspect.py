@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict
 
 from sslx.command import command
 from sslx.engine import checkpoint
-from sslx.engine.logbook import ROWS, read_rows
+from sslx.engine.logbook import ROWS, WATCHED, read_rows
 from sslx.inspect_text import as_text
 from sslx.service import read_counters
 from sslx.stages.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
@@ -85,7 +85,9 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
     }
     if node.stage in TRAINING or (node.path / checkpoint.FOLDER).exists():
         facts["weights"] = _weights(node, depth, norms)
-        facts["metrics"] = _piece(node.path, _last_row, node)
+        facts["metrics"] = _piece(node.path, _last_row, node, ROWS)
+        if (node.path / WATCHED).exists():
+            facts["watch"] = _piece(node.path, _last_row, node, WATCHED)
     if node.stage == "responses":
         facts["ledger"] = _piece(node.path, _ledger, node)
     if node.stage == "probe":
@@ -190,12 +192,12 @@ def _rows(shapes: dict, squares: dict | None, depth: int | None) -> list[dict]:
     return rows
 
 
-def _last_row(node: Node) -> dict | None:
-    if not (node.path / ROWS).exists():
+def _last_row(node: Node, name: str) -> dict | None:
+    if not (node.path / name).exists():
         return None
-    rows = read_rows(node.path)
+    rows = read_rows(node.path, name)
     if not rows:
-        raise UserError(f"no row of {ROWS} can be read")
+        raise UserError(f"no row of {name} can be read")
     return dict(rows[-1])
 
 

@@ -67,7 +67,7 @@ class Probe(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """All runs of a config; ``cells[0]`` is the headline.
+    """All runs of a config; ``cells[0]`` is the headline, without a theft there is none.
 
     ``skipped`` are the probe sets that are not at hand and may be left out.
     """
@@ -125,6 +125,17 @@ def changed(steal: ConfigDict, change: str) -> ConfigDict:
             ) from None
         section[last] = value
     return steal
+
+
+def _thefts(config: ConfigDict) -> tuple[str, ...]:
+    """The changes of the steal section that make a cell each, "" the headline's.
+
+    None at all where the stages begin with the victim and leave stealing out: that is an
+    experiment without a theft. Without the victim's, they go on with what is there.
+    """
+    if "victim" in config.stages and "steal" not in config.stages:
+        return ()
+    return ("", *config.steal.also)
 
 
 def _at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
@@ -254,7 +265,7 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
     victim = victim_run(config, workdir)
-    cells = [_cell(config, change, victim) for change in ("", *config.steal.also)]
+    cells = [_cell(config, change, victim) for change in _thefts(config)]
     at_hand, skipped = _at_hand(config)
     probes = _probes(config, victim, cells, at_hand)
     recipe = {
@@ -271,8 +282,9 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         **{f"steal{i}": c.steal for i, c in enumerate(cells)},
         **{f"probe{i}": p.run for i, p in enumerate(probes)},
     }
-    slug = victim.name.rpartition("-")[0].replace(
-        config.victim.objective, f"{cells[0].attack}-{cells[0].loss}", 1
-    )
+    slug = victim.name.rpartition("-")[0]
+    if cells:
+        how = f"{cells[0].attack}-{cells[0].loss}"
+        slug = slug.replace(config.victim.objective, how, 1)
     report = make_run(workdir, "report", slug, recipe, parents)
     return Experiment(victim, cells, probes, report, skipped)

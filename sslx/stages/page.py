@@ -12,7 +12,7 @@ from PIL import Image
 from sslx.stages.experiment import Experiment
 from sslx.stages.gallery import Gallery
 from sslx.stages.pictures import COLOURS, Picture, series, svg
-from sslx.stages.report_text import bill_table, doubts, label, short, table
+from sslx.stages.report_text import bill_table, doubts, label, short, table, title
 
 THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
 
@@ -46,7 +46,7 @@ def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
                 "lines": list(zip(colours, own, strict=True)),
                 # The linear rows of victim, stolen, random and pixels.
                 "linear": {r["encoder"]: r for r in rows if r["evaluator"] == "linear"},
-                "share": own[1][-1],
+                "share": own[1][-1],  # of the headline's stolen encoder, if any
                 "pictures": [(p, svg(p)) for p in pictures],
             }
         )
@@ -68,15 +68,14 @@ def _notes(found: dict) -> list[str]:
 def _probes(found: dict) -> list[list[str]]:
     """How each linear probe was solved: a header, then a line for each."""
     lines = [["data set", "encoder", "L2 strength", "converged", "at the grid's end"]]
-    first, *others = found["sweep"]
-    rows = [(r, first) for r in found["accuracies"]]
-    rows += [(r, cell) for cell in others for r in cell["accuracies"]]
+    rows = [(r, found["sweep"][:1]) for r in found["accuracies"]]
+    rows += [(r, [cell]) for cell in found["sweep"][1:] for r in cell["accuracies"]]
     for row, cell in rows:
         if row["evaluator"] != "linear":
             continue
         who = row["encoder"]
         if who == "stolen":
-            who += f", {label(cell)}, {cell['budget']:,} queries"
+            who += f", {label(cell[0])}, {cell[0]['budget']:,} queries"
         words = ["yes" if row[key] else "no" for key in ("converged", "l2_at_edge")]
         lines.append([short(row["dataset"]), who, f"{row['l2']:g}", *words])
     return lines
@@ -86,6 +85,8 @@ def _flat(recipe: dict, path: str = "") -> dict[str, str]:
     """A recipe as ``dotted.key -> value``."""
     out: dict[str, str] = {}
     for key, value in recipe.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = {str(i + 1): item for i, item in enumerate(value)}  # views
         if isinstance(value, dict):
             out |= _flat(value, f"{path}{key}.")
         elif isinstance(value, list):
@@ -99,13 +100,12 @@ def _flat(recipe: dict, path: str = "") -> dict[str, str]:
 
 def _settings(experiment: Experiment) -> list[list[str]]:
     """What determined victim and headline: a header, then a line for each key."""
-    cell = experiment.cells[0]
-    columns = [
-        _flat(run.recipe) for run in (experiment.victim, cell.responses, cell.steal)
-    ]
+    thefts = [(cell.responses, cell.steal) for cell in experiment.cells[:1]]
+    runs = [experiment.victim, *sum(thefts, ())]
+    columns = [_flat(run.recipe) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
     lines = [[key, *(c.get(key, "") for c in columns)] for key in keys]
-    return [["setting", "victim", "queries", "stealer"], *lines]
+    return [["setting", "victim", "queries", "stealer"][: len(runs) + 1], *lines]
 
 
 def _neighbours(shown: Gallery) -> list[dict]:
@@ -130,7 +130,11 @@ def _neighbours(shown: Gallery) -> list[dict]:
 
 
 def html(
-    experiment: Experiment, found: dict, drawn: list[Picture], shown: Gallery | None
+    experiment: Experiment,
+    found: dict,
+    drawn: list[Picture],
+    watched: list[dict],
+    shown: Gallery | None,
 ) -> str:
     """The page.
 
@@ -138,6 +142,7 @@ def html(
         experiment: Whose names and settings it tells.
         found: results.json.
         drawn: Of ``pictures.draw``.
+        watched: Rows of the victim's watch.
         shown: The gallery, None where there is none.
     """
     from sslx import __version__  # sslx/__init__ imports this file
@@ -151,11 +156,11 @@ def html(
     report = experiment.report
     return template.render(
         bill=bill_table(found),
-        cell=found["sweep"][0],
-        colours=COLOURS | {"stolen": series(found)[0]},
+        cell=found["sweep"][0] if found["sweep"] else None,
+        colours=COLOURS | {"stolen": colour for colour in series(found)[:1]},
         confidence=f"{report.recipe['confidence']:.0%}".replace("%", " %"),
         curves=rest.pop("curves.png"),
-        label=label(found["sweep"][0]),
+        label=label(found["sweep"][0]) if found["sweep"] else "",
         maps=list(rest.values()),
         name=report.name,
         neighbours=_neighbours(shown) if shown is not None else [],
@@ -169,7 +174,9 @@ def html(
         skipped=found["skipped"],  # probe sets that were not at hand
         several=len(found["sweep"]) > 1,
         shown=shown,
-        steal=experiment.cells[0].steal.recipe,
+        steal=experiment.cells[0].steal.recipe if experiment.cells else None,
+        title=title(experiment),
         version=__version__,
         victim=experiment.victim.recipe,
+        watched=bool(watched),
     )

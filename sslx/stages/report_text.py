@@ -26,9 +26,8 @@ def short(dataset: str) -> str:
 
 def _cells(found: dict) -> list[tuple[str, str, str]]:
     """(encoder, loss, queries) of each line of the table, headline first."""
-    first = found["sweep"][0]
-    lines = [("victim", "", ""), ("stolen", label(first), str(first["budget"]))]
-    lines += [("stolen", label(c), str(c["budget"])) for c in found["sweep"][1:]]
+    lines = [("victim", "", "")]
+    lines += [("stolen", label(c), str(c["budget"])) for c in found["sweep"]]
     return [*lines, ("random", "", ""), ("pixels", "", "")]
 
 
@@ -76,7 +75,7 @@ def _pipes(lines: list[list[str]]) -> str:
 
 def bill_table(found: dict) -> list[list[str]]:
     """What each cell has asked, as counted: a header, then a line for each cell."""
-    return [["attack", "loss", *found["queries"]]] + [
+    return [["attack", "loss", *(found["queries"] or ())]] + [
         [c["attack"], label(c), *map(str, c["queries"].values())]
         for c in found["sweep"]
     ]
@@ -98,17 +97,35 @@ def doubts(found: dict) -> list[tuple[str, str, str]]:
     )
 
 
+def title(experiment: Experiment) -> str:
+    """The heading of a report."""
+    victim = f"{experiment.victim.recipe['objective']} encoder"
+    if not experiment.cells:
+        return f"Evaluation of a {victim}"
+    return f"{experiment.cells[0].attack.capitalize()} extraction of a {victim}"
+
+
 def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> str:
     """report.md; ``pictures`` maps a title to the file beside the report."""
-    queries = found["queries"]
-    cell, victim = found["sweep"][0], experiment.victim.recipe
+    victim = experiment.victim.recipe
     tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
-    parts = [
-        f"# {cell['attack']} extraction of a {victim['objective']} encoder",
+    lead = (
         f"Victim: {victim['objective']}, {victim['encoder']['name']}, "
-        f"{victim['steps']} steps of {victim['batch_size']} images. Stolen with "
-        f"{queries['images']} queries of a limit of {queries['limit']} "
-        f"({queries['unique_images']} different images, pool `{cell['pool']}`).",
+        f"{victim['steps']} steps of {victim['batch_size']} images."
+    )
+    if queries := found["queries"]:
+        lead += (
+            f" Stolen with {queries['images']} queries of a limit of "
+            f"{queries['limit']} ({queries['unique_images']} different images, pool "
+            f"`{found['sweep'][0]['pool']}`)."
+        )
+    bill = (
+        "## Bill\n\nCells that ask the same share one bill.\n\n"
+        + _pipes(bill_table(found)),
+    )
+    parts = [
+        f"# {title(experiment)}",
+        lead,
         "Accuracies in per cent on "
         + ", ".join(f"{n} test images of {name}" for name, n in tests.items())
         + f", with Wilson intervals at {experiment.report.recipe['confidence']:.0%} "
@@ -121,9 +138,8 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
             f"Note: {name} was not at hand and is left out."
             for name in found["skipped"]
         ),
-        *(f"## {title}\n\n![{title}]({file})" for title, file in pictures.items()),
-        "## Bill\n\nCells that ask the same share one bill.\n\n"
-        + _pipes(bill_table(found)),
+        *(f"## {name}\n\n![{name}]({file})" for name, file in pictures.items()),
+        *(bill if found["sweep"] else ()),
         "## Runs\n\n"
         + "\n".join(
             f"- {role}: `{run.stage}/{run.name}`"
