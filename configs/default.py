@@ -107,8 +107,8 @@ def get_config() -> ConfigDict:
     c.victim.batch_size = 256  # images; twice as many views
     c.victim.epochs = 200
     c.victim.steps = 0  # above 0: so many steps, whatever epochs says
-    # Epochs between two looks at the encoder, of which the end always gets one (kNN on
-    # held-out images, collapse, alignment; docs/victims.md). 0: none. Not in the recipe.
+    # Epochs between two looks at the encoder (kNN on held-out images, collapse,
+    # alignment: docs/victims.md); the end gets one too. 0: none. In no recipe.
     c.victim.watch_every = 10
 
     c.service = ConfigDict()

@@ -1,10 +1,11 @@
-"""SimCLR on CIFAR-10 by solo-learn's recipe: a victim, trained and probed, not stolen.
+"""SimCLR on CIFAR-10 by solo-learn's recipe: trained and probed, not stolen.
 
 Command: python launch.py --config=configs/victim_simclr_cifar.py
 Time: not measured
-Published: solo-learn 90.74 % (its Acc@1 after 1,000 epochs, batch 256, ResNet-18; online
-or offline classifier not stated). lightly's kNN, another recipe: 84.7 after 200 epochs
-of batch 128, 87.9 after 800 of batch 512 (k=200, best epoch on the test images).
+Published: solo-learn 90.74 % (its Acc@1 after 1,000 epochs, batch 256, ResNet-18;
+online or offline classifier not stated).
+lightly's kNN, another recipe: 84.7 after 200 epochs of batch 128, 87.9 after 800 of
+batch 512 (k=200, best epoch on the test images).
 Expected: not measured
 
 The set, once (170 MB): python -m sslx.data.prepare cifar10

@@ -2,15 +2,14 @@
 
 Command: python launch.py --config=configs/victim_simclr_imagenet.py
 Time: not measured
-Published: Chen et al. 2020: 69.3 % top-1 of a linear classifier (ResNet-50, 1,000 epochs,
-batch 4,096).
+Published: Chen et al. 2020: 69.3 % top-1 of a linear classifier (ResNet-50, 1,000
+epochs, batch 4,096).
 Expected: not measured; the config builds and its step traces, and no more was tried.
 
-Today a data set is held in the memory of each process, at 224 pixels 193 GB of train and
-8 GB of validation images (read as the test split), and with engine.data_on_device on
-each accelerator as well, which is why it is off here; the linear probe holds another
-10 GB of features. The set must be prepared by TFDS itself from the files of ImageNet:
-docs/data.md. Otherwise than the authors' code: no BatchNorm in the projector.
+Today a data set must fit into the memory of each process: at 224 pixels 193 GB of
+training and 8 GB of validation images (the test split here). With data_on_device each
+accelerator would hold it too, so that is off. The linear probe holds 10 GB of features.
+TFDS itself prepares the set, from ImageNet's files, as array_record. Otherwise than the authors' code: no BatchNorm in the projector.
 """
 
 from configs import default

@@ -1,4 +1,4 @@
-"""VICReg on CIFAR-10 by solo-learn's recipe: a victim, trained and probed, not stolen.
+"""VICReg on CIFAR-10 by solo-learn's recipe: trained and probed, not stolen.
 
 Command: python launch.py --config=configs/victim_vicreg_cifar.py
 Time: not measured

@@ -417,3 +417,25 @@ def test_another_set_as_pool(workdir, tmp_path):
     assert {i.tobytes() for i in images} == {
         i.tobytes() for i in 255 - train.images[:100]
     }
+
+
+def test_a_victim_without_a_theft(workdir, tmp_path):
+    # Catches an evaluation that needs a theft, or that runs one.
+    c = tiny.config(stages=("victim", "probe", "report"))
+    folder = run(c, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"victim", "probe", "report"}
+    found = read(folder)
+    assert [r["encoder"] for r in found["accuracies"][::2]] == [
+        "victim",
+        "random",
+        "pixels",
+    ]
+    assert (found["queries"], found["sweep"]) == (None, [])
+    text = (folder / "report.md").read_text()
+    assert "Evaluation of a simclr encoder" in text
+    page = (folder / "report.html").read_text()
+    for words in ("Stolen", "<h2>Bill</h2>", "stolen encoder"):
+        assert words not in text + page
+    assert not (folder / "map-stolen.png").exists()
+    # Probes of what a theft has been made of are still those of the theft.
+    assert resolve(tiny.config(stages=("probe", "report")), workdir).cells

@@ -67,7 +67,7 @@ class Probe(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """All runs of a config; ``cells[0]`` is the headline, without a theft there is none.
+    """All runs of a config; ``cells[0]`` is the headline; none without a theft.
 
     ``skipped`` are the probe sets that are not at hand and may be left out.
     """
@@ -130,8 +130,8 @@ def changed(steal: ConfigDict, change: str) -> ConfigDict:
 def _thefts(config: ConfigDict) -> tuple[str, ...]:
     """The changes of the steal section that make a cell each, "" the headline's.
 
-    None at all where the stages begin with the victim and leave stealing out: that is an
-    experiment without a theft. Without the victim's, they go on with what is there.
+    None at all where the stages begin with the victim and leave stealing out: that is
+    an experiment without a theft. Stages that begin later go on with what is there.
     """
     if "victim" in config.stages and "steal" not in config.stages:
         return ()

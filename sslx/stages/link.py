@@ -67,7 +67,7 @@ def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def make_forward(encoder: Encoder, head, mean, std):
-    """Jits ``(variables, uint8 images of a batch) -> features``, as ``embedder`` has it.
+    """Jits ``(variables, uint8 images of a batch) -> features``; see ``embedder``.
 
     ``head`` is the ``apply`` of a projection head to put on top, or None.
     """

@@ -157,7 +157,7 @@ def html(
     return template.render(
         bill=bill_table(found),
         cell=found["sweep"][0] if found["sweep"] else None,
-        colours=COLOURS | {"stolen": colour for colour in series(found)[:1]},
+        colours=COLOURS | dict(zip(["stolen"], series(found), strict=False)),
         confidence=f"{report.recipe['confidence']:.0%}".replace("%", " %"),
         curves=rest.pop("curves.png"),
         label=label(found["sweep"][0]) if found["sweep"] else "",

@@ -267,6 +267,6 @@ def draw(
                 pictures.append(_budgets(found, dataset, f"queries{i}.png"))
         pictures.append(_curves(found, curves, watched, "curves.png"))
         titles = {"victim": "victim", "stolen": "stolen encoder"}
-        for encoder in shown.maps if shown is not None else ():
-            pictures.append(_map(shown, encoder, titles[encoder]))
+        if shown is not None:
+            pictures += [_map(shown, e, titles[e]) for e in shown.maps]
     return pictures

@@ -62,9 +62,7 @@ def choose(split: Split, ids: np.ndarray, r: dict) -> Images:
         rows = np.sort(host_stream(r["seed"], name).permutation(rows)[:most])
         return Split(split.images[rows], split.labels[rows])
 
-    return Images(
-        some("watch bank", own, BANK), some("watch queries", held, QUERIES)
-    )
+    return Images(some("watch bank", own, BANK), some("watch queries", held, QUERIES))
 
 
 def _embedders(r: dict):
@@ -87,9 +85,7 @@ def _embedders(r: dict):
         return features.reshape(len(images), 2, -1)
 
     rows = split_rows(mesh)
-    pair = jax.jit(
-        forward, in_shardings=(replicated(mesh), rows), out_shardings=rows
-    )
+    pair = jax.jit(forward, in_shardings=(replicated(mesh), rows), out_shardings=rows)
     return (
         lambda variables, images: in_batches(partial(plain, variables), images),
         lambda variables, images: in_batches(partial(pair, variables), images),
