@@ -9,7 +9,8 @@ Expected: not measured; the config builds and its step traces, and no more was t
 Today a data set must fit into the memory of each process: at 224 pixels 193 GB of
 training and 8 GB of validation images (the test split here). With data_on_device each
 accelerator would hold it too, so that is off. The linear probe holds 10 GB of features.
-TFDS itself prepares the set, from ImageNet's files, as array_record. Otherwise than the authors' code: no BatchNorm in the projector.
+TFDS itself prepares the set, from ImageNet's files, as array_record. Otherwise than the
+authors' code: no BatchNorm in the projector.
 """
 
 from configs import default
