@@ -79,7 +79,7 @@ def main() -> None:
     ways |= {n: _views(n, large, 224) for n in big}
     seconds = _seconds(ways, args.rounds)
 
-    print(f"JAX {jax.__version__}, {DEVICES} emulated devices, batch {args.batch}; ")
+    print(f"JAX {jax.__version__}, {DEVICES} emulated devices, batch {args.batch};")
     print(", ".join(f"{e} step {1e3 * seconds[e]:.0f} ms" for e in ENCODERS))
     print(f"\n| {SIZE} pixels | views | ms | of a conv3 step | of a resnet18 step |")
     print("|---|---|---|---|---|")
