@@ -17,10 +17,17 @@ import time
 
 import jax
 
+from benchmarks.steps import SIZE
+
 ROUNDS = 3
 STEPS = 6  # timed, after one that compiles
-SIZE = 32  # pixels, RGB
-BASE = {"devices": 1, "batch": 128, "dtype": "float32", "augment": "simclr"}
+BASE = {
+    "devices": 1,
+    "batch": 128,
+    "dtype": "float32",
+    "augment": "simclr",
+    "width": 0,
+}
 # What the table calls a way, and what it changes of the base.
 WAYS = [
     ("one device", {}),
@@ -28,58 +35,28 @@ WAYS = [
     ("4 emulated devices", {"devices": 4}),
     ("8 emulated devices", {"devices": 8}),
     ("8 devices, batch 256", {"devices": 8, "batch": 256}),
-    ("8 devices, no augmentation", {"devices": 8, "augment": "none"}),
+    ("8 devices, no augmentation", {"devices": 8, "augment": "twice"}),
     ("8 devices, bfloat16", {"devices": 8, "dtype": "bfloat16"}),
 ]
 
 
-def child(encoder_name: str, settings: dict) -> None:
+def child(encoder: str, settings: dict) -> None:
     """Prints the seconds of each timed step as JSON."""
     jax.config.update("jax_num_cpu_devices", settings["devices"])
-    import numpy as np
 
-    from sslx.data.augment import PRESETS, augment_batch
-    from sslx.engine.mesh import data_mesh, replicated
-    from sslx.engine.optim import make_optimiser
-    from sslx.engine.step import init_state, make_step, make_update
-    from sslx.models import make_encoder
-    from sslx.objectives import OBJECTIVES
+    from benchmarks.steps import make_stepper
 
-    encoder = make_encoder(encoder_name, dtype=settings["dtype"])
-
-    def view(key, images):
-        return augment_batch(key, images, PRESETS[settings["augment"]])
-
-    objective = OBJECTIVES["simclr"](
+    step = make_stepper(
         encoder,
-        view,
-        temperature=0.5,
-        hidden=0,
-        projection=128,
-        dtype=settings["dtype"],
+        batch_size=settings["batch"],
+        augment=settings["augment"],
+        precision=settings["dtype"],
+        width=settings["width"],
     )
-    optimiser, schedule = make_optimiser(
-        "adam",
-        learning_rate=1e-3,
-        weight_decay=1e-4,
-        momentum=0.0,
-        warmup_steps=0,
-        steps=1000,
-    )
-    mesh = data_mesh(settings["batch"])
-    shape = (settings["batch"], SIZE, SIZE, 3)
-    batch = {"images": np.random.RandomState(0).randint(0, 256, shape, np.uint8)}
-
-    def init(batch):
-        return init_state(objective, optimiser, 0, batch)
-
-    state = jax.jit(init, out_shardings=replicated(mesh))(batch)
-    step = make_step(make_update(objective, optimiser, schedule, 0), mesh)
     seconds = []
     for _ in range(STEPS + 1):
         began = time.perf_counter()
-        state, _ = step(state, batch)
-        jax.block_until_ready(state)
+        step()
         seconds.append(time.perf_counter() - began)
     print(json.dumps(seconds[1:]))
 
@@ -96,6 +73,7 @@ def main() -> None:
     """Runs all ways and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("encoder", choices=["conv3", "resnet18"])
+    parser.add_argument("--width", type=int, default=0, help="for a trial: narrower")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -103,7 +81,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name, _ in WAYS}
     for turn in range(ROUNDS):
         for name, changes in WAYS:
-            settings = BASE | changes
+            settings = BASE | changes | {"width": args.width}
             print(f"round {turn + 1}: {name}", file=sys.stderr, flush=True)
             seconds = _timed(args.encoder, settings)
             rates[name] += [settings["batch"] / s for s in seconds]

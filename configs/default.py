@@ -113,6 +113,9 @@ def get_config() -> ConfigDict:
     c.victim.batch_size = 256  # images; twice as many views
     c.victim.epochs = 200
     c.victim.steps = 0  # above 0: so many steps, whatever epochs says
+    # Epochs between two looks at the encoder (kNN on held-out images, collapse,
+    # alignment: docs/victims.md); the end gets one too. 0: none. In no recipe.
+    c.victim.watch_every = 10
 
     c.service = ConfigDict()
     c.service.output = "representation"  # or "projection" (after the head)

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict
 
 from sslx.command import command
 from sslx.engine import checkpoint
-from sslx.engine.logbook import ROWS, read_rows
+from sslx.engine.logbook import ROWS, WATCHED, read_rows
 from sslx.inspect_text import as_text
 from sslx.service import read_counters
 from sslx.stages.api import KINDS
@@ -89,7 +89,9 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
     if saves and origin not in KINDS:
         facts["weights"] = _weights(node, depth, norms)
         if origin is None:
-            facts["metrics"] = _piece(node.path, _last_row, node)
+            facts["metrics"] = _piece(node.path, _last_row, node, ROWS)
+        if (node.path / WATCHED).exists():
+            facts["watch"] = _piece(node.path, _last_row, node, WATCHED)
     if node.stage == "responses":
         facts["ledger"] = _piece(node.path, _ledger, node)
     if node.stage == "probe":
@@ -195,12 +197,12 @@ def _rows(shapes: dict, squares: dict | None, depth: int | None) -> list[dict]:
     return rows
 
 
-def _last_row(node: Node) -> dict | None:
-    if not (node.path / ROWS).exists():
+def _last_row(node: Node, name: str) -> dict | None:
+    if not (node.path / name).exists():
         return None
-    rows = read_rows(node.path)
+    rows = read_rows(node.path, name)
     if not rows:
-        raise UserError(f"no row of {ROWS} can be read")
+        raise UserError(f"no row of {name} can be read")
     return dict(rows[-1])
 
 

@@ -86,6 +86,7 @@ def _run(facts: dict) -> list[str]:
         lines += ["", *_part(part, piece)]
     for title, show in (
         ("metrics", _pairs),
+        ("watch", _pairs),
         ("ledger", _ledger),
         ("results", _results),
         ("report", None),
@@ -93,7 +94,7 @@ def _run(facts: dict) -> list[str]:
         if title not in facts:
             continue
         piece = facts[title]
-        lines += ["", title + (" (last row)" if title == "metrics" else "")]
+        lines += ["", title + (" (last row)" if show is _pairs else "")]
         if _problem(piece):
             lines += _wrapped(f"! {piece['problem']}")
         if not piece:

@@ -151,6 +151,9 @@ def test_a_recording_that_lacks_a_probes_images(tmp_path):
         text = " ".join((report / name).read_text().split())
         assert f"not probed on digits: {lacks} of its images" in text
         assert "headline stealer's architecture" in text.replace("&#39;", "'")
+    page = (report / "report.html").read_text()
+    (bold,) = re.findall(r'class="headline">.*?</tr>', page, re.DOTALL)
+    assert "stolen" in bold
     with pytest.raises(UserError, match=f"only {pool} images"):
         resolve(config(source, steal__queries=pool + 1), tmp_path)
     with pytest.raises(UserError, match="2 of 3 images are not among the 170"):
@@ -159,6 +162,25 @@ def test_a_recording_that_lacks_a_probes_images(tmp_path):
         victim.variables()
     with pytest.raises(UserError, match="has no 'projection'"):
         victim.embed(images, output="projection")
+
+
+def test_evaluated_alone(here):
+    # Catches an untrained network where nobody has named one, and a page that cannot do
+    # without: for an API that is probed, and for one that lacks the images.
+    (here / "their_api.py").write_text(FUNCTION)
+    some = data.load("digits", "train").images[:70]
+    for source, who in (
+        ("python:their_api:good", ["victim", "pixels"]),
+        (recorded(here / "a.npz", some), ["pixels"]),
+    ):
+        folder = run(config(source, stages=("victim", "probe", "report")), here)
+        found = json.loads((folder / "results.json").read_text())
+        assert [row["encoder"] for row in found["accuracies"][::2]] == who
+        for name in ("report.md", "report.html"):
+            text = (folder / name).read_text()
+            assert "Evaluation of an encoder API" in text
+            assert "untrained" not in text and "stealer" not in text
+            assert ("not probed on" in text) == ("victim" not in who)
 
 
 def test_a_recording_is_its_content(tmp_path):

@@ -9,6 +9,7 @@ from configs import default
 from sslx import data
 from sslx.engine.step import init_state, make_update
 from sslx.models import make_encoder
+from sslx.objectives import OBJECTIVES
 from sslx.stages import experiment
 from sslx.stages.train import make_objective, make_theft, make_training
 
@@ -32,7 +33,8 @@ def any_set(monkeypatch):
         if name in data.SOURCES:
             return known(name)
         sizes = {"train": 50_000, "test": 10_000}
-        return data.Info({"fake": name}, name, (32, 32, 3), 10, sizes)
+        side = (options.size if options else 0) or 32
+        return data.Info({"fake": name}, name, (side, side, 3), 10, sizes)
 
     def ids(name, split, options=None):
         return np.arange(describe(name).sizes[split])
@@ -60,6 +62,8 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     text = module.__doc__
     for word in ("Command: python launch.py", "Time:", "Expected:"):
         assert word in text
+    if name.startswith("victim_"):
+        assert "Published:" in text
     assert f"configs/{name}.py" in text
     if config.victim.weights:  # nothing is trained; tests/test_import.py has it
         return
@@ -116,6 +120,44 @@ def test_the_studys_numbers():
         "stl10",
         "svhn_cropped",
     }
+
+
+# solo-learn's README and recipes: optimiser, rate, decay, projector, Acc@1.
+SOLO_LEARN = {
+    "simclr": ("larc", 0.4, 1e-4, 2048, 256, "90.74"),
+    "simsiam": ("sgd", 0.5, 1e-5, 2048, 2048, "90.51"),
+    "barlow": ("larc", 0.3, 1e-4, 2048, 2048, "92.10"),
+    "byol": ("larc", 1.0, 1e-5, 4096, 256, "92.58"),
+    "vicreg": ("larc", 0.3, 1e-4, 2048, 2048, "92.07"),
+    "moco": ("sgd", 0.3, 1e-4, 2048, 256, "92.94"),
+}
+
+
+@pytest.mark.parametrize("method", SOLO_LEARN)
+def test_solo_learns_numbers(method):
+    # Catches a recipe that drifts from the published one that its figure belongs to.
+    name, rate, decay, hidden, projection, figure = SOLO_LEARN[method]
+    module = load(f"victim_{method}_cifar")
+    assert f"solo-learn {figure} %" in module.__doc__
+    v = module.get_config().victim
+    assert (v.optim.name, v.optim.learning_rate) == (name, rate)
+    assert (v.optim.weight_decay, v.optim.learning_rate_per_256) == (decay, True)
+    assert (v.objective, v.augment) == (method, f"{method}_cifar")
+    kw = v.objective_kw[method]
+    assert (kw.hidden, kw.projection) == (hidden, projection)
+    assert (v.encoder, v.encoder_kw.resnet18.stem) == ("resnet18", "cifar")
+    assert (v.epochs, v.batch_size, v.optim.warmup_steps) == (1000, 256, 1950)
+    assert module.get_config().data.held_out == 0
+
+
+def test_every_method_on_two_cores(any_set, tmp_path):
+    # Catches a method that the comparison lacks, or numbers that do not fit one.
+    module = load("victim_cpu")
+    assert set(module.METHODS) == set(OBJECTIVES)
+    for method in module.METHODS:
+        found = experiment.resolve(module.get_config(method), tmp_path)
+        assert found.victim.recipe["objective"] == method
+        assert (found.victim.recipe["steps"], found.cells) == (500, [])
 
 
 def test_misspelt_keys_are_refused():

@@ -106,6 +106,27 @@ def test_served_stolen_and_probed(report, weights, workdir):
         assert "What the victim was trained on is not known here" in text
 
 
+def test_evaluated_alone(weights, workdir, report, tmp_path):
+    # Catches an evaluation that needs a theft, another untrained network than the
+    # victim's own, curves of a training that there was none of.
+    folder = run(config(weights, stages=("victim", "probe", "report")), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"victim", "probe", "report"}
+    assert folder.name.startswith("weights-resnet18-")
+    found, stolen = (
+        json.loads((path / "results.json").read_text()) for path in (folder, report)
+    )
+    assert (found["queries"], found["sweep"]) == (None, [])
+    rest = [row for row in stolen["accuracies"] if row["encoder"] != "stolen"]
+    assert found["accuracies"] == rest
+    assert not (folder / "curves.png").exists()
+    for name in ("report.md", "report.html"):
+        text = " ".join((folder / name).read_text().split()).lower()
+        assert "evaluation of an imported encoder" in text
+        assert "made of pytorch weights" in text and "may have seen images of" in text
+        for word in ("stealer", "extraction of", "attacker's", ">training<", ">bill<"):
+            assert word not in text
+
+
 def test_inspected_and_exported(report, weights, workdir, tmp_path):
     # Catches a run that only its own stage can read.
     path = resolve(config(weights), workdir).victim.path

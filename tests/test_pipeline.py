@@ -179,14 +179,15 @@ def test_names_are_text(report, workdir):
     odd = "x=\"'<b>"
     found["sweep"][0]["change"] = odd
     shown = gallery.make(experiment, c)._replace(dataset=name)
-    curves = [("victim", []), *(("stealer", []) for _ in found["sweep"])]
-    drawn = pictures.draw(found, curves, shown)
-    source = page.html(experiment, found | {"skipped": ["<i>"]}, drawn, shown)
+    rows = [{"step": 1, "loss": 0.5}]
+    curves = [("victim", []), *(("stealer", rows) for _ in found["sweep"])]
+    drawn = pictures.draw(found, curves, [], shown)
+    source = page.html(experiment, found | {"skipped": ["<i>"]}, drawn, [], shown)
     assert "<script" not in source and "<i>" not in source
     read_back = Page(source)
     assert read_back.text.count(name) == 3 and "<i> was not at hand" in read_back.text
     assert sum(odd in image["alt"] for image in read_back.images) >= 1
-    page_without = page.html(experiment, found, drawn[:3], None)
+    page_without = page.html(experiment, found, drawn[:3], [], None)
     assert "Not shown: there are too few test images" in page_without
 
 
@@ -424,3 +425,25 @@ def test_another_set_as_pool(workdir, tmp_path):
     assert {i.tobytes() for i in images} == {
         i.tobytes() for i in 255 - train.images[:100]
     }
+
+
+def test_a_victim_without_a_theft(workdir, tmp_path):
+    # Catches an evaluation that needs a theft, or that runs one.
+    c = tiny.config(stages=("victim", "probe", "report"))
+    folder = run(c, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"victim", "probe", "report"}
+    found = read(folder)
+    assert [r["encoder"] for r in found["accuracies"][::2]] == [
+        "victim",
+        "random",
+        "pixels",
+    ]
+    assert (found["queries"], found["sweep"]) == (None, [])
+    text = (folder / "report.md").read_text()
+    assert "Evaluation of a simclr encoder" in text
+    page = (folder / "report.html").read_text()
+    for words in ("Stolen", "<h2>Bill</h2>", "stolen encoder"):
+        assert words not in text + page
+    assert not (folder / "map-stolen.png").exists()
+    # Probes of what a theft has been made of are still those of the theft.
+    assert resolve(tiny.config(stages=("probe", "report")), workdir).cells

@@ -1,6 +1,7 @@
 """The training loop: resume, step, log, save, stop."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +66,19 @@ class Training(NamedTuple):
     seed: int
     steps: int
     batch_size: int
+
+
+class Watch(NamedTuple):
+    """What to look at while a run trains; it changes nothing of the outcome.
+
+    Attributes:
+        every: Steps between two looks; the last step always gets one.
+        look: ``state -> metrics``, floats; called in the first process alone, on
+            arrays that it has whole. None at all are not written.
+    """
+
+    every: int
+    look: Callable[[State], dict[str, float]]
 
 
 def _items(state: State) -> dict[str, Any]:
@@ -144,7 +158,21 @@ def _note(book: Logbook, steps: range, metrics: Any, t: Training, loop: Loop) ->
             book.write(done, row)
 
 
-def fit(t: Training, run: Path, loop: Loop) -> State:
+def _boundary(step: int, t: Training, loop: Loop, watch: Watch | None) -> int:
+    """The next step after which something is saved or looked at."""
+    periods = [loop.save_every] + ([watch.every] if watch else [])
+    return min(t.steps, *((step // period + 1) * period for period in periods))
+
+
+def _watch(book: Logbook, step: int, t: Training, state: State, watch: Watch | None):
+    """Looks at a state if it is time; the other processes wait for the first."""
+    if watch and (step == t.steps or step % watch.every == 0):
+        row = hosts.share(lambda: watch.look(state))
+        if row:
+            book.watched(step, row)
+
+
+def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State:
     """Trains to the last step, from the latest checkpoint if there is one.
 
     Batches and keys are functions of the step, so a run that was killed and taken up
@@ -152,8 +180,10 @@ def fit(t: Training, run: Path, loop: Loop) -> State:
 
     Args:
         t: What determines the outcome.
-        run: The run directory; gets ``ckpt/``, ``metrics.jsonl``, ``tensorboard/``.
+        run: The run directory; gets ``ckpt/``, ``metrics.jsonl``, ``tensorboard/``
+            and, with a watch, ``watch.jsonl``.
         loop: How to carry it out.
+        watch: What to look at meanwhile; None for nothing.
 
     Returns:
         The state after the last step, which is also saved.
@@ -179,7 +209,7 @@ def fit(t: Training, run: Path, loop: Loop) -> State:
     ):
         pending = None  # logged one dispatch late, so that the device never waits
         while step < t.steps:
-            boundary = min(t.steps, (step // loop.save_every + 1) * loop.save_every)
+            boundary = _boundary(step, t, loop, watch)
             ahead = range(step, min(step + most, boundary))
             state, metrics = advance(state, ahead)
             if pending:
@@ -196,6 +226,9 @@ def fit(t: Training, run: Path, loop: Loop) -> State:
                 # A state is saved only when its steps are known to be sound.
                 _note(book, *pending, t, loop)
                 pending = None
+                # Before it is saved: a kill in between must not lose the row.
+                _watch(book, step, t, state, watch)
+            if stop or step == t.steps or step % loop.save_every == 0:
                 store.save(step, _items(state))
             if stop:
                 break

@@ -11,24 +11,37 @@ from tensorboardX import SummaryWriter
 from sslx.engine import hosts
 
 ROWS = "metrics.jsonl"
+WATCHED = "watch.jsonl"
 
 
 class Logbook(NamedTuple):
-    """``write(step, metrics)`` adds a row; metrics are floats."""
+    """Both take ``(step, metrics)``, metrics as floats, and add a row.
+
+    ``write`` to ``metrics.jsonl``; ``watched`` to ``watch.jsonl``, which is there only
+    if it was called, and in TensorBoard under ``watch/``.
+    """
 
     write: Callable[[int, dict[str, float]], None]
+    watched: Callable[[int, dict[str, float]], None]
 
 
-def read_rows(folder: Path) -> list[dict]:
+def read_rows(folder: Path, name: str = ROWS) -> list[dict]:
     """The rows logged so far; a line that a kill cut short is left out."""
     rows = []
-    path = folder / ROWS
+    path = folder / name
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
             continue
     return rows
+
+
+def _drop_after(folder: Path, name: str, step: int) -> None:
+    kept = [row for row in read_rows(folder, name) if row["step"] <= step]
+    fresh = folder / (name + ".tmp")
+    fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    fresh.replace(folder / name)
 
 
 @contextmanager
@@ -40,12 +53,11 @@ def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
     run alone. Of several processes the first alone writes.
     """
     if not hosts.first():
-        yield Logbook(lambda step, metrics: None)
+        yield Logbook(lambda step, metrics: None, lambda step, metrics: None)
         return
-    kept = [row for row in read_rows(folder) if row["step"] <= step]
-    fresh = folder / (ROWS + ".tmp")
-    fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    fresh.replace(folder / ROWS)
+    _drop_after(folder, ROWS, step)
+    if (folder / WATCHED).exists():
+        _drop_after(folder, WATCHED, step)
     # Line-buffered, or a kill loses all rows since the last flush.
     with (
         open(folder / ROWS, "a", buffering=1) as file,
@@ -57,4 +69,10 @@ def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
             for name, value in metrics.items():
                 board.add_scalar(name, value, step)
 
-        yield Logbook(write)
+        def watched(step: int, metrics: dict[str, float]) -> None:
+            with open(folder / WATCHED, "a") as rows:
+                rows.write(json.dumps({"step": step, **metrics}) + "\n")
+            for name, value in metrics.items():
+                board.add_scalar(f"watch/{name}", value, step)
+
+        yield Logbook(write, watched)

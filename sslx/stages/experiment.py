@@ -17,6 +17,7 @@ from sslx.engine.rundir import Run, make_run
 from sslx.stages.foreign import foreign_run, is_foreign, unanswered
 from sslx.stages.pools import responses_run
 from sslx.stages.recipes import (
+    normalisation,
     positive,
     reading,
     share,
@@ -68,7 +69,7 @@ class Probe(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """All runs of a config; ``cells[0]`` is the headline.
+    """All runs of a config; ``cells[0]`` is the headline; none without a theft.
 
     ``skipped`` are the probe sets that are not at hand and may be left out;
     ``unanswered`` those without a probe of the victim, and how many of their images
@@ -131,6 +132,17 @@ def changed(steal: ConfigDict, change: str) -> ConfigDict:
     return steal
 
 
+def _thefts(config: ConfigDict) -> tuple[str, ...]:
+    """The changes of the steal section that make a cell each, "" the headline's.
+
+    None at all where the stages begin with the victim and leave stealing out: that is
+    an experiment without a theft. Stages that begin later go on with what is there.
+    """
+    if "victim" in config.stages and "steal" not in config.stages:
+        return ()
+    return ("", *config.steal.also)
+
+
 def _at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
     """The probe sets that are there, and the names of those that are left out."""
     found, skipped = {}, []
@@ -149,6 +161,18 @@ def _at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
             "with `python -m sslx.data.prepare NAME`, or name another"
         )
     return found, skipped
+
+
+def _untrained(config: ConfigDict, victim: Run, cells: list[Cell]) -> dict | None:
+    """The network of the row "random": the victim's, or for an API the headline's.
+
+    None where there is neither; an API does not say what it is.
+    """
+    for run in (victim, *(cell.steal for cell in cells)):
+        if "encoder" in run.recipe:
+            numbers = normalisation(config, victim.recipe["image_shape"][2])
+            return {"encoder": run.recipe["encoder"], "seed": config.seed, **numbers}
+    return None
 
 
 def _probes(
@@ -173,10 +197,7 @@ def _probes(
     # No figure may rest on an image that any cell could have asked.
     sold = [cell.responses.recipe for cell in cells if cell.pool == "test"]
     which = ("datasets", "skip_missing")
-    stealer = cells[0].steal.recipe
-    untrained = {key: stealer[key] for key in ("mean", "std", "seed")}
-    # An API does not say what it is.
-    untrained["encoder"] = victim.recipe.get("encoder", stealer["encoder"])
+    untrained = _untrained(config, victim, cells)
     probes = []
     for name, info in at_hand.items():
         if list(info.image_shape) != shape:
@@ -214,8 +235,8 @@ def _probes(
             ("random", None, seed, {"untrained": untrained}, {}),
             ("pixels", None, "", {}, {}),
         ]
-        if name in unknown:
-            del rows[0]
+        absent = {"victim": name in unknown, "random": untrained is None}
+        rows = [row for row in rows if not absent.get(row[0])]
         for word, cell, more, extra, parents in rows:
             slug = "-".join(filter(None, (word, info.slug, more)))
             run = make_run(victim.workdir, "probe", slug, recipe | extra, parents)
@@ -266,7 +287,7 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         positive("engine", {key: config.engine[key]})
     make_victim = foreign_run if is_foreign(config) else victim_run
     victim = make_victim(config, workdir)
-    cells = [_cell(config, change, victim) for change in ("", *config.steal.also)]
+    cells = [_cell(config, change, victim) for change in _thefts(config)]
     at_hand, skipped = _at_hand(config)
     unknown = unanswered(config, list(at_hand))
     probes = _probes(config, victim, cells, at_hand, unknown)
@@ -285,8 +306,8 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         **{f"steal{i}": c.steal for i, c in enumerate(cells)},
         **{f"probe{i}": p.run for i, p in enumerate(probes)},
     }
-    # The victim's, with what is done to it in place of how it came to be.
-    rest = victim.name.rpartition("-")[0].partition("-")[2]
-    slug = f"{cells[0].attack}-{cells[0].loss}-{rest}"
+    slug = victim.name.rpartition("-")[0]
+    if cells:  # what is done to it in place of how it came to be
+        slug = f"{cells[0].attack}-{cells[0].loss}-{slug.partition('-')[2]}"
     report = make_run(workdir, "report", slug, recipe, parents)
     return Experiment(victim, cells, probes, report, skipped, unknown)

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.engine import checkpoint, hosts
-from sslx.engine.logbook import say
 from sslx.engine.rundir import Run, make_run, working_on, write_meta
 from sslx.models import from_torch, read_weights
 from sslx.models.torch_names import NAMED
+from sslx.progress import say
 from sslx.registry import pick
 from sslx.stages import api
 from sslx.stages.recipes import encoder_of, normalisation, reading, share

@@ -1,7 +1,7 @@
 """What the report shows of two feature spaces: nearest neighbours and a map.
 
-Victim and headline stolen encoder look at the same test images. Images that any cell
-could have asked are not among them.
+Victim and headline stolen encoder look at the same test images; without a theft the
+victim alone. Images that any cell could have asked are not among them.
 """
 
 from typing import NamedTuple
@@ -37,7 +37,8 @@ class Gallery(NamedTuple):
         queries: (m,) rows of ``images``.
         near: Encoder (victim, stolen) -> (n, k) rows of ``images``, nearest first.
         agree: Encoder -> share of all n * k neighbours that are of the image's class.
-        shared: Share of the victim's neighbours that are the stolen encoder's as well.
+        shared: Share of the victim's neighbours that are the stolen encoder's as well;
+            1 without a theft.
         maps: Encoder -> (n, 2) points; the stolen encoder's turned onto the victim's.
     """
 
@@ -76,9 +77,11 @@ def _compare(
 ) -> dict:
     """The part of a gallery that features decide."""
     near = {e: neighbours(f, k=NEIGHBOURS, groups=ids) for e, f in features.items()}
-    both = (near["victim"][:, :, None] == near["stolen"][:, None, :]).any(2)
+    *_, other = near.values()  # the victim's own without a theft
+    both = (near["victim"][:, :, None] == other[:, None, :]).any(2)
     maps = {e: plane(f, seed=seed) for e, f in features.items()}
-    maps["stolen"] = turn_onto(maps["stolen"], maps["victim"])
+    if "stolen" in maps:
+        maps["stolen"] = turn_onto(maps["stolen"], maps["victim"])
     agree = {e: float((labels[n] == labels[:, None]).mean()) for e, n in near.items()}
     return {"near": near, "agree": agree, "shared": float(both.mean()), "maps": maps}
 
@@ -101,10 +104,10 @@ def make(experiment: Experiment, config: ConfigDict) -> Gallery | None:
     images, labels, ids = test.images[rows], test.labels[rows], ids[rows]
     if len(np.unique(ids)) < FEWEST:
         return None
-    features = {
-        "victim": open_run(experiment.victim.path).embed(images),
-        "stolen": open_run(experiment.cells[0].steal.path).embed(images),
-    }
+    runs = {"victim": experiment.victim}
+    if experiment.cells:
+        runs["stolen"] = experiment.cells[0].steal
+    features = {e: open_run(run.path).embed(images) for e, run in runs.items()}
     # Sorted by class; the first image of each, in an order that is random.
     _, first = np.unique(labels, return_index=True)
     return Gallery(

@@ -67,7 +67,11 @@ def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
         )
 
 
-def _forward(encoder: Encoder, head, mean, std):
+def make_forward(encoder: Encoder, head, mean, std):
+    """Jits ``(variables, uint8 images of a batch) -> features``; see ``embedder``.
+
+    ``head`` is the ``apply`` of a projection head to put on top, or None.
+    """
     mesh = local_mesh(EMBED_BATCH)
 
     def forward(variables, images):
@@ -86,6 +90,17 @@ def _forward(encoder: Encoder, head, mean, std):
     )
 
 
+def in_batches(forward: Callable[[np.ndarray], jax.Array], images: np.ndarray):
+    """``forward`` of uint8 images (n, h, w, c), ``EMBED_BATCH`` at a time: float32."""
+    parts = []
+    for start in range(0, len(images), EMBED_BATCH):
+        chunk = images[start : start + EMBED_BATCH]
+        short = EMBED_BATCH - len(chunk)
+        padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
+        parts.append(np.asarray(forward(padded))[: len(chunk)])
+    return np.concatenate(parts).astype(np.float32)
+
+
 def embedder(
     encoder: Encoder, variables: Params, *, image_shape, mean, std, head=None
 ) -> Callable[[np.ndarray], np.ndarray]:
@@ -99,17 +114,11 @@ def embedder(
         std: Likewise.
         head: ``apply`` of a projection head to put on top.
     """
-    forward = _forward(encoder, head, mean, std)
+    forward = partial(make_forward(encoder, head, mean, std), variables)
 
     def embed(images: np.ndarray) -> np.ndarray:
         check_images(images, image_shape)
-        parts = []
-        for start in range(0, len(images), EMBED_BATCH):
-            chunk = images[start : start + EMBED_BATCH]
-            short = EMBED_BATCH - len(chunk)
-            padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
-            parts.append(np.asarray(forward(variables, padded))[: len(chunk)])
-        return np.concatenate(parts).astype(np.float32)
+        return in_batches(forward, images)
 
     return embed
 

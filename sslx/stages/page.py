@@ -30,13 +30,13 @@ def thumbnail(image: np.ndarray) -> str:
 def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
     """Of each data set: its name, lines of the table, headline figures and pictures."""
     head, *lines = table(found)
-    # In the order of the table's lines.
-    stolen = [*series(found), COLOURS["random"], COLOURS["pixels"]]
     out = []
     for name, group in groupby(lines, key=lambda line: line[0]):
         own = [line[1:] for line in group]
         rows = [r for r in found["accuracies"] if r["dataset"] == name]
-        first = [COLOURS[e] for e in ("victim",) if own[0][0] == e]
+        who, stolen = [line[0] for line in own], iter(series(found))
+        colours = [next(stolen) if e == "stolen" else COLOURS[e] for e in who]
+        headline = who.index("stolen") if "stolen" in who else None
         pictures = [p for p in drawn if p.dataset == name and "map-" not in p.file]
         out.append(
             {
@@ -44,10 +44,11 @@ def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
                 "short": short(name),
                 "n_test": rows[0]["n_test"],
                 "head": head[1:],
-                "lines": list(zip(first + stolen, own, strict=True)),
-                # The linear rows of victim (where probed), stolen, random and pixels.
+                "lines": list(zip(colours, own, strict=True)),
+                # The linear rows of those that are probed here.
                 "linear": {r["encoder"]: r for r in rows if r["evaluator"] == "linear"},
-                "share": own[len(first)][-1],
+                "headline": headline,  # its line
+                "share": own[headline][-1] if headline is not None else "",
                 "pictures": [(p, svg(p)) for p in pictures],
             }
         )
@@ -69,15 +70,14 @@ def _notes(found: dict) -> list[str]:
 def _probes(found: dict) -> list[list[str]]:
     """How each linear probe was solved: a header, then a line for each."""
     lines = [["data set", "encoder", "L2 strength", "converged", "at the grid's end"]]
-    first, *others = found["sweep"]
-    rows = [(r, first) for r in found["accuracies"]]
-    rows += [(r, cell) for cell in others for r in cell["accuracies"]]
+    rows = [(r, found["sweep"][:1]) for r in found["accuracies"]]
+    rows += [(r, [cell]) for cell in found["sweep"][1:] for r in cell["accuracies"]]
     for row, cell in rows:
         if row["evaluator"] != "linear":
             continue
         who = row["encoder"]
         if who == "stolen":
-            who += f", {label(cell)}, {cell['budget']:,} queries"
+            who += f", {label(cell[0])}, {cell[0]['budget']:,} queries"
         words = ["yes" if row[key] else "no" for key in ("converged", "l2_at_edge")]
         lines.append([short(row["dataset"]), who, f"{row['l2']:g}", *words])
     return lines
@@ -87,12 +87,10 @@ def _flat(recipe: dict, path: str = "") -> dict[str, str]:
     """A recipe as ``dotted.key -> value``."""
     out: dict[str, str] = {}
     for key, value in recipe.items():
+        if isinstance(value, list) and any(isinstance(v, dict) for v in value):
+            value = dict(enumerate(value))  # a recipe of views, one an image
         if isinstance(value, dict):
             out |= _flat(value, f"{path}{key}.")
-        elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
-            # A recipe of views, one an image.
-            for i, entry in enumerate(value):
-                out |= _flat(entry, f"{path}{key}.{i}.")
         elif isinstance(value, list):
             out[path + key] = ", ".join(f"{v:.6g}" for v in value)
         elif isinstance(value, float):
@@ -104,13 +102,12 @@ def _flat(recipe: dict, path: str = "") -> dict[str, str]:
 
 def _settings(experiment: Experiment) -> list[list[str]]:
     """What determined victim and headline: a header, then a line for each key."""
-    cell = experiment.cells[0]
-    columns = [
-        _flat(run.recipe) for run in (experiment.victim, cell.responses, cell.steal)
-    ]
+    thefts = [(cell.responses, cell.steal) for cell in experiment.cells[:1]]
+    runs = [experiment.victim, *sum(thefts, ())]
+    columns = [_flat(run.recipe) for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
     lines = [[key, *(c.get(key, "") for c in columns)] for key in keys]
-    return [["setting", "victim", "queries", "stealer"], *lines]
+    return [["setting", "victim", "queries", "stealer"][: len(runs) + 1], *lines]
 
 
 def _neighbours(shown: Gallery) -> list[dict]:
@@ -135,7 +132,11 @@ def _neighbours(shown: Gallery) -> list[dict]:
 
 
 def html(
-    experiment: Experiment, found: dict, drawn: list[Picture], shown: Gallery | None
+    experiment: Experiment,
+    found: dict,
+    drawn: list[Picture],
+    watched: list[dict],
+    shown: Gallery | None,
 ) -> str:
     """The page.
 
@@ -143,6 +144,7 @@ def html(
         experiment: Whose names and settings it tells.
         found: results.json.
         drawn: Of ``pictures.draw``.
+        watched: Rows of the victim's watch.
         shown: The gallery, None where there is none.
     """
     from sslx import __version__  # sslx/__init__ imports this file
@@ -156,11 +158,11 @@ def html(
     report, victim = experiment.report, told(experiment)
     return template.render(
         bill=bill_table(found),
-        cell=found["sweep"][0],
-        colours=COLOURS | {"stolen": series(found)[0]},
+        cell=found["sweep"][0] if found["sweep"] else None,
+        colours=COLOURS | dict(zip(["stolen"], series(found), strict=False)),
         confidence=f"{report.recipe['confidence']:.0%}".replace("%", " %"),
-        curves=rest.pop("curves.png"),
-        label=label(found["sweep"][0]),
+        curves=rest.pop("curves.png", None),
+        label=label(found["sweep"][0]) if found["sweep"] else "",
         maps=list(rest.values()),
         name=report.name,
         neighbours=_neighbours(shown) if shown is not None else [],
@@ -174,8 +176,9 @@ def html(
         skipped=found["skipped"],  # probe sets that were not at hand
         several=len(found["sweep"]) > 1,
         shown=shown,
-        steal=experiment.cells[0].steal.recipe,
+        steal=experiment.cells[0].steal.recipe if experiment.cells else None,
         unanswered=bool(experiment.unanswered),
         version=__version__,
         victim=victim,
+        watched=bool(watched),
     )

@@ -101,12 +101,13 @@ def _error(row: dict) -> tuple[float, float]:
 
 def _bars(found: dict, dataset: str, file: str) -> Picture:
     others = {r["encoder"]: r for r in _linear(found["accuracies"], dataset)}
-    bars = [(e, COLOURS[e], others[e]) for e in ("victim",) if e in others]
+    own = [(e, COLOURS[e], row) for e, row in others.items() if e != "stolen"]
+    bars = [bar for bar in own if bar[0] == "victim"]
     for cell, colour in zip(found["sweep"], series(found), strict=True):
         (row,) = _linear(cell["accuracies"], dataset)
         name = textwrap.fill(f"stolen, {label(cell)}", 26)
         bars.append((f"{name}\n{cell['budget']:,} queries", colour, row))
-    bars += [(e, COLOURS[e], others[e]) for e in ("random", "pixels")]
+    bars += [bar for bar in own if bar[0] != "victim"]
     # Lines of text are the unit, so that a long name does not meet its neighbour.
     size = np.array([1.65 + name.count("\n") for name, _, _ in bars])
     places = np.cumsum(size) - size / 2
@@ -187,20 +188,31 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
     return Picture(file, dataset, title, f"Lines: {alt}", figure)
 
 
-def _curves(found: dict, curves: list[tuple[str, list[dict]]], file: str) -> Picture:
-    deep = -(-len(curves) // 2)
+def _curves(
+    found: dict, curves: list[tuple[str, list[dict]]], watched: list[dict], file: str
+) -> Picture:
+    colours = [COLOURS["victim"], *series(found)]
+    panels = [
+        (name, "loss", [(r["step"], r["loss"]) for r in rows], colour)
+        for colour, (name, rows) in zip(colours, curves, strict=True)
+        if rows
+    ]
+    if watched:
+        points = [(r["step"], 100 * r["knn"]) for r in watched]
+        panels[1:1] = [("victim, watched", "kNN, %", points, COLOURS["victim"])]
+    deep = -(-len(panels) // 2)
     figure = Figure((WIDTH, 1.75 * deep))
     grid = figure.subplots(deep, 2, squeeze=False).ravel()
-    colours = [COLOURS["victim"], *series(found)][-len(curves) :]
-    for axes, colour, (name, rows) in zip(grid, colours, curves, strict=False):
-        axes.plot([r["step"] for r in rows], [r["loss"] for r in rows], color=colour)
+    for axes, (name, what, points, colour) in zip(grid, panels, strict=False):
+        mark = "o" if len(points) < 3 else ""
+        axes.plot(*zip(*points, strict=True), color=colour, marker=mark)
         axes.set_title(textwrap.fill(name, 36), fontsize=9)
         axes.locator_params(axis="x", nbins=4, integer=True)
-        axes.set(xlabel="step", ylabel="loss")
-    for axes in grid[len(curves) :]:
+        axes.set(xlabel="step", ylabel=what)
+    for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    ends = (f"{name} ends at {rows[-1]['loss']:.3g}" for name, rows in curves if rows)
-    alt = f"Loss against step: {'; '.join(ends)}"
+    ends = (f"{name} ends at {p[-1][1]:.3g} ({what})" for name, what, p, _ in panels)
+    alt = f"Training against step: {'; '.join(ends)}"
     return Picture(file, "", "Training curves", alt, figure)
 
 
@@ -236,13 +248,18 @@ def _map(shown: Gallery, encoder: str, title: str) -> Picture:
 
 
 def draw(
-    found: dict, curves: list[tuple[str, list[dict]]], shown: Gallery | None
+    found: dict,
+    curves: list[tuple[str, list[dict]]],
+    watched: list[dict],
+    shown: Gallery | None,
 ) -> list[Picture]:
     """Draws the pictures of a report, in the order in which they are shown.
 
     Args:
         found: results.json.
-        curves: (title of a training run, its logged rows), the victim's first.
+        curves: (title of a training run, its logged rows), the victim's first; without
+            rows, as of a victim from elsewhere, it is not drawn.
+        watched: Rows of the victim's watch; none where it was not watched.
         shown: The gallery, None where there is none.
     """
     datasets = dict.fromkeys(r["dataset"] for r in found["accuracies"])
@@ -253,8 +270,9 @@ def draw(
             pictures.append(_bars(found, dataset, f"accuracy{i}.png"))
             if several:
                 pictures.append(_budgets(found, dataset, f"queries{i}.png"))
-        pictures.append(_curves(found, curves, "curves.png"))
+        if any(rows for _, rows in curves):
+            pictures.append(_curves(found, curves, watched, "curves.png"))
+        titles = {"victim": "victim", "stolen": "stolen encoder"}
         if shown is not None:
-            pictures.append(_map(shown, "victim", "victim"))
-            pictures.append(_map(shown, "stolen", "stolen encoder"))
+            pictures += [_map(shown, e, titles[e]) for e in shown.maps]
     return pictures

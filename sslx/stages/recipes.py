@@ -140,6 +140,8 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
     training = _training(v, "victim", config.precision, len(rows))
     if training["batch_size"] < 2:
         raise UserError("victim.batch_size must be at least 2")
+    if v.watch_every < 0:
+        raise UserError(f"victim.watch_every must be 0 or more, not {v.watch_every}")
     recipe = {
         "seed": config.seed,
         "data": info.identity,

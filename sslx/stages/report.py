@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from sslx.engine.logbook import read_rows
+from sslx.engine.logbook import WATCHED, read_rows
 from sslx.engine.rundir import read_json, working_on, write_json, write_meta
 from sslx.stages import gallery
 from sslx.stages.experiment import Experiment
@@ -14,7 +14,8 @@ def results(experiment: Experiment) -> dict:
     """What results.json holds.
 
     ``accuracies`` and ``queries`` are the headline's; ``sweep`` has an entry for each
-    cell, the headline first, with the stolen encoder's accuracies and its bill.
+    cell, the headline first, with the stolen encoder's accuracies and its bill. Without
+    a theft, ``queries`` is None and ``sweep`` empty.
     """
     rows: dict[int | None, list[dict]] = {}
     for probe in experiment.probes:
@@ -38,10 +39,11 @@ def results(experiment: Experiment) -> dict:
         for i, cell in enumerate(experiment.cells)
     ]
     order = ("victim", "stolen", "random", "pixels")
-    headline = sorted(rows[None] + rows[0], key=lambda row: order.index(row["encoder"]))
+    shown = rows[None] + rows.get(0, [])
+    headline = sorted(shown, key=lambda row: order.index(row["encoder"]))
     return {
         "accuracies": headline,
-        "queries": sweep[0]["queries"],
+        "queries": sweep[0]["queries"] if sweep else None,
         "sweep": sweep,
         "skipped": experiment.skipped,
     }
@@ -56,18 +58,18 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
         from sslx.stages import page, pictures  # matplotlib takes a second to import
 
         found = results(experiment)
-        rows = read_rows(experiment.victim.path)
-        curves = [("victim", rows)] if rows else []  # none of a victim from elsewhere
+        curves = [("victim", read_rows(experiment.victim.path))]
         for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
             title = f"stealer, {label(entry)}, {cell.queries:,} queries"
             curves.append((title, read_rows(cell.steal.path)))
+        watched = read_rows(experiment.victim.path, WATCHED)
         shown = gallery.make(experiment, config)
-        drawn = pictures.draw(found, curves, shown)
+        drawn = pictures.draw(found, curves, watched, shown)
         for picture in drawn:
             pictures.save(picture, report.path)
         names = {picture.title: picture.file for picture in drawn}
         (report.path / "report.md").write_text(markdown(experiment, found, names))
-        text = page.html(experiment, found, drawn, shown)
+        text = page.html(experiment, found, drawn, watched, shown)
         (report.path / "report.html").write_text(text, "utf-8")
         write_json(report.path / "results.json", found)
         write_meta(report, finished=True)

@@ -9,9 +9,9 @@ class Told(NamedTuple):
     """A victim in words.
 
     Attributes:
-        title: "a ... encoder".
+        title: What is done to it, a heading.
         lead: How it came to be, in a sentence's place for its subject.
-        untrained: Whose architecture the row "random" is of.
+        untrained: Whose architecture the row "random" is of; "" without such a row.
         notes: What must be known of it, a sentence each.
     """
 
@@ -23,22 +23,25 @@ class Told(NamedTuple):
 
 def told(experiment: Experiment) -> Told:
     """The victim in words."""
-    r = experiment.victim.recipe
+    r, cells = experiment.victim.recipe, experiment.cells
+    done = f"{cells[0].attack.capitalize()} extraction" if cells else "Evaluation"
     if "objective" in r:
         return Told(
-            f"a {r['objective']} encoder",
+            f"{done} of a {r['objective']} encoder",
             f"A {r['encoder']['name']} encoder, trained with {r['objective']} for "
             f"{r['steps']:,} steps of {r['batch_size']} images",
             "the victim's architecture",
             [],
         )
+    whose = "the attacker's images, and those" if cells else "images"
     unknown = (
-        "What the victim was trained on is not known here: it may have seen the "
-        "attacker's images, and those of the probes."
+        f"What the victim was trained on is not known here: it may have seen {whose} "
+        "of the probes."
     )
     if r["origin"] == "weights":
         lead = f"A {r['encoder']['name']} encoder, made of PyTorch weights"
-        return Told("an imported encoder", lead, "the victim's architecture", [unknown])
+        title = f"{done} of an imported encoder"
+        return Told(title, lead, "the victim's architecture", [unknown])
     left_out = [
         f"The victim is not probed on {short(name)}: {n} of its images were not asked "
         "of it."
@@ -51,7 +54,12 @@ def told(experiment: Experiment) -> Told:
         else f"The function {r['function']} ({answers})"
     )
     untrained = "the headline stealer's architecture (the victim's is not known)"
-    return Told("an encoder API", lead, untrained, [unknown, *left_out])
+    return Told(
+        f"{done} of an encoder API",
+        lead,
+        untrained if cells else "",
+        [unknown, *left_out],
+    )
 
 
 def _percent(row: dict) -> str:
@@ -77,9 +85,8 @@ def short(dataset: str) -> str:
 
 def _cells(found: dict) -> list[tuple[str, str, str]]:
     """(encoder, loss, queries) of each line of the table, headline first."""
-    first = found["sweep"][0]
-    lines = [("victim", "", ""), ("stolen", label(first), str(first["budget"]))]
-    lines += [("stolen", label(c), str(c["budget"])) for c in found["sweep"][1:]]
+    lines = [("victim", "", "")]
+    lines += [("stolen", label(c), str(c["budget"])) for c in found["sweep"]]
     return [*lines, ("random", "", ""), ("pixels", "", "")]
 
 
@@ -131,7 +138,7 @@ def _pipes(lines: list[list[str]]) -> str:
 
 def bill_table(found: dict) -> list[list[str]]:
     """What each cell has asked, as counted: a header, then a line for each cell."""
-    return [["attack", "loss", *found["queries"]]] + [
+    return [["attack", "loss", *(found["queries"] or ())]] + [
         [c["attack"], label(c), *map(str, c["queries"].values())]
         for c in found["sweep"]
     ]
@@ -155,20 +162,28 @@ def doubts(found: dict) -> list[tuple[str, str, str]]:
 
 def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> str:
     """report.md; ``pictures`` maps a title to the file beside the report."""
-    queries = found["queries"]
-    cell, victim = found["sweep"][0], told(experiment)
+    victim = told(experiment)
     tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
+    lead = f"Victim: {victim.lead}."
+    if queries := found["queries"]:
+        lead += (
+            f" Stolen with {queries['images']} queries of a limit of "
+            f"{queries['limit']} ({queries['unique_images']} different images, pool "
+            f"`{found['sweep'][0]['pool']}`)."
+        )
+    bill = (
+        "## Bill\n\nCells that ask the same share one bill.\n\n"
+        + _pipes(bill_table(found)),
+    )
+    random = f"`random`: {victim.untrained}, untrained; " if victim.untrained else ""
     parts = [
-        f"# {cell['attack']} extraction of {victim.title}",
-        f"Victim: {victim.lead}. Stolen with "
-        f"{queries['images']} queries of a limit of {queries['limit']} "
-        f"({queries['unique_images']} different images, pool `{cell['pool']}`).",
+        f"# {victim.title}",
+        lead,
         "Accuracies in per cent on "
         + ", ".join(f"{n} test images of {name}" for name, n in tests.items())
         + f", with Wilson intervals at {experiment.report.recipe['confidence']:.0%} "
         f"(one run, seed {experiment.report.recipe['seed']}: the interval covers the "
-        f"choice of test images, not that of seeds). `random`: {victim.untrained}, "
-        "untrained; `pixels`: no encoder.",
+        f"choice of test images, not that of seeds). {random}`pixels`: no encoder.",
         _pipes(table(found)),
         *(f"Note: {note}" for note in victim.notes),
         *(f"Note: {who} on {name}: {why}." for who, name, why in doubts(found)),
@@ -176,9 +191,8 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
             f"Note: {name} was not at hand and is left out."
             for name in found["skipped"]
         ),
-        *(f"## {title}\n\n![{title}]({file})" for title, file in pictures.items()),
-        "## Bill\n\nCells that ask the same share one bill.\n\n"
-        + _pipes(bill_table(found)),
+        *(f"## {name}\n\n![{name}]({file})" for name, file in pictures.items()),
+        *(bill if found["sweep"] else ()),
         "## Runs\n\n"
         + "\n".join(
             f"- {role}: `{run.stage}/{run.name}`"

@@ -11,6 +11,7 @@ from sslx.stages.experiment import Experiment
 from sslx.stages.recipes import reading
 from sslx.stages.splits import divide
 from sslx.stages.train import encoder_meta, make_loop, make_objective, make_training
+from sslx.stages.watch import make_watch
 
 
 def run(experiment: Experiment, config: ConfigDict) -> None:
@@ -32,5 +33,6 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
         split = data.load(name, "train", options)
         arrays = {entry: getattr(split, entry)[rows] for entry in objective.uses}
         training = make_training(victim, objective, arrays)
-        fit(training, victim.path, make_loop(config))
+        watch = make_watch(config, victim, split, ids)
+        fit(training, victim.path, make_loop(config), watch)
         write_meta(victim, finished=True, weights=checkpoint.seal(victim.path))

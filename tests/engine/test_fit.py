@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sslx.engine import checkpoint
-from sslx.engine.fit import fit
+from sslx.engine.fit import Watch, fit
 from sslx.engine.interrupt import Stopped
 from sslx.types import UserError
 from tests.engine import toy
@@ -132,3 +132,70 @@ def test_seeds_differ(tmp_path, straight):
     other = fit(toy.training(seed=4), tmp_path, toy.LOOP)
     a, b = (jax.tree.leaves(s.params)[0] for s in (straight[0], other))
     assert np.abs(np.asarray(a) - np.asarray(b)).max() > 1e-3
+
+
+def looks(seen, every=3, dies_after=0):
+    """A watch whose rows tell the state; it is killed after so many looks."""
+
+    def look(state):
+        if dies_after and len(seen) == dies_after:
+            raise Killed
+        seen.append(int(state.step))
+        kernel = jax.tree.leaves(state.params)[-1]
+        return {"kernel": float(np.abs(np.asarray(kernel)).sum())}
+
+    return Watch(every, look)
+
+
+class Killed(BaseException):
+    pass
+
+
+def watched(folder):
+    lines = (folder / "watch.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_watch(tmp_path, straight):
+    # Catches a watch that changes the outcome or the checkpoints, a look at another
+    # step than the row says, an end without a look, rows of no watch.
+    seen = []
+    state = fit(toy.training(), tmp_path, toy.LOOP, looks(seen))
+    assert seen == [3, 6, 9, 10]
+    toy.assert_equal(state, straight[0])
+    assert rows(tmp_path) == rows(straight[1])
+    assert checkpoint.steps(tmp_path) == checkpoint.steps(straight[1])
+    found = watched(tmp_path)
+    assert [row["step"] for row in found] == seen
+    assert len({row["kernel"] for row in found}) == 4
+    assert not (straight[1] / "watch.jsonl").exists()
+
+
+def test_watch_in_dispatches(tmp_path, straight, monkeypatch):
+    # Catches a dispatch of several steps that runs past a look.
+    monkeypatch.setattr("sslx.engine.fit.on_cpu", lambda: False)
+    seen = []
+    fit(toy.training(), tmp_path, toy.LOOP, looks(seen, every=5))
+    assert seen == [5, 10]
+    assert [row["step"] for row in rows(tmp_path)] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("every,dies_after", [(3, 2), (4, 1)])
+def test_watch_of_a_killed_run(tmp_path, straight, every, dies_after):
+    # Catches rows that are lost or doubled where a run is killed at a look (after the
+    # last checkpoint, or about to write one).
+    whole, cut = run_dir(tmp_path, "whole"), run_dir(tmp_path, "cut")
+    fit(toy.training(), whole, toy.LOOP, looks([], every))
+    with pytest.raises(Killed):
+        fit(toy.training(), cut, toy.LOOP, looks([], every, dies_after))
+    with open(cut / "watch.jsonl", "a") as file:
+        file.write('{"step": 8, "ker')
+    fit(toy.training(), cut, toy.LOOP, looks([], every))
+    assert watched(cut) == watched(whole)
+    assert rows(cut) == rows(straight[1])
+
+
+def test_watch_of_nothing_writes_nothing(tmp_path):
+    # Catches empty rows.
+    fit(toy.training(steps=2), tmp_path, toy.LOOP, Watch(1, lambda state: {}))
+    assert not (tmp_path / "watch.jsonl").exists()

@@ -1,0 +1,70 @@
+"""One method of seven on real CIFAR-10, a small encoder, two cores.
+
+Command: python launch.py --config=configs/victim_cpu.py:simsiam
+All seven, with their table: python -m benchmarks.victims_cpu
+Time: not measured; meant to take about 5 minutes
+Published: none; network and training are ours and say nothing of published figures
+Expected: docs/victims.md
+
+The set, once (170 MB): python -m sslx.data.prepare cifar10
+
+conv3 (93,000 parameters), 500 steps of 256 images: 128,000 of them, three times through
+the 40,000 that are not held out. Views are those of each method's recipe for CIFAR-10;
+heads, rates and averages are sized for so short a training, before any result was seen.
+"""
+
+from configs import default
+
+ADAMW = {"name": "adamw", "learning_rate": 2e-3, "weight_decay": 1e-4}
+SGD = {"name": "sgd", "learning_rate": 0.2, "weight_decay": 1e-4}
+# Method -> (augmentation preset, changes of its numbers, optimiser).
+METHODS = {
+    "simclr": ("simclr_cifar", {"temperature": 0.2}, ADAMW),
+    "simsiam": (
+        "simsiam_cifar",
+        {"hidden": 512, "projection": 512, "predictor": 128},
+        SGD,
+    ),
+    "barlow": ("barlow_cifar", {"hidden": 512, "projection": 512}, ADAMW),
+    # A target that lags a few dozen steps behind: there are only 500.
+    "byol": (
+        "byol_cifar",
+        {"hidden": 512, "projection": 128, "predictor": 512, "decay": 0.95},
+        ADAMW,
+    ),
+    "vicreg": ("vicreg_cifar", {"hidden": 512, "projection": 512}, ADAMW),
+    "moco": (
+        "moco_cifar",
+        {
+            "hidden": 512,
+            "projection": 128,
+            "queue": 4096,
+            "decay": 0.95,
+            "final_decay": 0.99,
+        },
+        ADAMW,
+    ),
+    "supervised": ("supervised", {}, ADAMW),
+}
+
+
+def get_config(method: str = "simclr"):
+    """The experiment of one method."""
+    c = default.get_config()
+    c.stages = ("victim", "probe", "report")
+    augment, numbers, optim = METHODS[method]
+    c.victim.dataset = "cifar10"
+    c.victim.encoder = "conv3"
+    c.victim.objective = method
+    c.victim.augment = augment
+    c.victim.objective_kw[method].update(numbers)
+    c.victim.optim.update(optim)
+    c.victim.optim.warmup_steps = 50
+    c.victim.batch_size = 256
+    c.victim.steps = 500
+    c.victim.watch_every = 1
+    c.probe.datasets = ("cifar10",)
+    c.probe.l2_grid = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    c.engine.cpu_devices = 8
+    c.engine.save_every = 100
+    return c
