@@ -14,6 +14,7 @@ heads, rates and averages are sized for so short a training, before any result w
 """
 
 from configs import default
+from sslx.registry import pick
 
 ADAMW = {"name": "adamw", "learning_rate": 2e-3, "weight_decay": 1e-4}
 SGD = {"name": "sgd", "learning_rate": 0.2, "weight_decay": 1e-4}
@@ -52,7 +53,7 @@ def get_config(method: str = "simclr"):
     """The experiment of one method."""
     c = default.get_config()
     c.stages = ("victim", "probe", "report")
-    augment, numbers, optim = METHODS[method]
+    augment, numbers, optim = pick(METHODS, method, "method")
     c.victim.dataset = "cifar10"
     c.victim.encoder = "conv3"
     c.victim.objective = method
