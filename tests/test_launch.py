@@ -58,7 +58,10 @@ def test_bad_flags(tmp_path, flags, expected):
         ({"victim.objective": "x"}, "unknown objective 'x'; known: simclr"),
         ({"steal.attack": "x"}, "unknown attack 'x'; known: direct"),
         ({"victim.augment": "x"}, "unknown augmentation preset 'x'; known: mild"),
-        ({"victim.dataset": "cifra10"}, "unknown data set 'cifra10'; known: digits"),
+        (
+            {"victim.dataset": "cifra10"},
+            "'cifra10'; did you mean 'cifar10'",
+        ),
         ({"victim.optim.name": "x"}, "unknown optimiser 'x'; known: adam"),
         ({"service.defence": "x"}, "unknown defence 'x'; known: none"),
         ({"service.output": "x"}, "unknown service.output 'x'; known: projection"),

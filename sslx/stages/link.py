@@ -67,8 +67,6 @@ def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _forward(encoder: Encoder, head, mean, std):
-    mesh = local_mesh(EMBED_BATCH)
-
     def forward(variables, images):
         x = normalise(images.astype(jnp.float32) / 255, mean, std)
         params, stats = variables["encoder"]["params"], variables["encoder"]["stats"]
@@ -77,11 +75,7 @@ def _forward(encoder: Encoder, head, mean, std):
             features, _ = head(variables["head"], {}, features, False)
         return features
 
-    return jax.jit(
-        forward,
-        in_shardings=(replicated(mesh), split_rows(mesh)),
-        out_shardings=split_rows(mesh),
-    )
+    return jax.jit(forward)
 
 
 def embedder(
@@ -98,6 +92,9 @@ def embedder(
         head: ``apply`` of a projection head to put on top.
     """
     forward = _forward(encoder, head, mean, std)
+    # Placed by hand: with several processes, a jitted function splits no numpy array.
+    mesh = local_mesh(EMBED_BATCH)
+    variables = jax.device_put(variables, replicated(mesh))
 
     def embed(images: np.ndarray) -> np.ndarray:
         check_images(images, image_shape)
@@ -106,7 +103,8 @@ def embedder(
             chunk = images[start : start + EMBED_BATCH]
             short = EMBED_BATCH - len(chunk)
             padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
-            parts.append(np.asarray(forward(variables, padded))[: len(chunk)])
+            placed = jax.device_put(padded, split_rows(mesh))
+            parts.append(np.asarray(forward(variables, placed))[: len(chunk)])
         return np.concatenate(parts).astype(np.float32)
 
     return embed
