@@ -39,6 +39,7 @@ def any_set(monkeypatch):
     def ids(name, split, options=None):
         return np.arange(describe(name).sizes[split])
 
+    monkeypatch.setattr(data, "find", lambda name, options=None: None)
     monkeypatch.setattr(data, "describe", describe)
     monkeypatch.setattr(data, "ids", ids)
 

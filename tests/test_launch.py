@@ -70,7 +70,7 @@ def test_bad_flags(tmp_path, flags, expected):
             {"victim.optim.name": "lars", "victim.optim.trust_coefficient": 0.0},
             "above 0",
         ),
-        ({"victim.dataset": "cifra10"}, "unknown data set 'cifra10'; known: digits"),
+        ({"victim.dataset": "cifra10"}, "'cifra10'; did you mean 'cifar10'"),
         ({"victim.optim.name": "x"}, "unknown optimiser 'x'; known: adam"),
         ({"service.defence": "x"}, "unknown defence 'x'; known: none"),
         ({"service.output": "x"}, "unknown service.output 'x'; known: projection"),

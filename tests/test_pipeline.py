@@ -283,7 +283,7 @@ def test_victim_trains_on_its_own_images_only(tmp_path, monkeypatch):
 ALSO = ("loss=infonce", "queries=90")
 
 
-def test_probe_set_that_is_not_at_hand(report, workdir, tmp_path, capsys):
+def test_probe_set_that_is_not_at_hand(report, workdir, tmp_path, capsys, monkeypatch):
     # Catches a report that keeps quiet about a set left out, one that is left out
     # though nobody allowed it, and an experiment without any figure.
     names = {"probe__datasets": ("stl10", "digits"), "data__dir": str(tmp_path)}
@@ -296,7 +296,11 @@ def test_probe_set_that_is_not_at_hand(report, workdir, tmp_path, capsys):
     assert "Note: stl10 was not at hand" in (folder / "report.md").read_text()
     lines = [x for x in capsys.readouterr().err.splitlines() if "stl10" in x]
     assert len(lines) == 1 and "left out" in lines[0]
-    with pytest.raises(UserError, match="prepare stl10.*probe.skip_missing=True"):
+    # Before any set is read, and all of them at once.
+    names["probe__datasets"] = ("stl10", "digits", "mnist")
+    both = "prepare stl10.*missing too: mnist; probe.skip_missing=True"
+    with pytest.raises(UserError, match=both), monkeypatch.context() as patch:
+        patch.setattr(data, "describe", None)
         resolve(tiny.config(**names), tmp_path)
     c.probe.datasets = ("stl10", "mnist")
     with pytest.raises(UserError, match=r"no set.*is at hand \(stl10, mnist\)"):

@@ -10,7 +10,7 @@ from sslx.data.source import Info, Missing, Options, Source, Split
 from sslx.data.tfds import TFDS
 from sslx.types import UserError
 
-__all__ = ["Info", "Missing", "Options", "SOURCES", "describe", "ids", "load"]
+__all__ = ["Info", "Missing", "Options", "SOURCES", "describe", "find", "ids", "load"]
 
 # What stands before the colon of a name ("npz:/some/file.npz"), or the whole name. Any
 # other name is that of a TFDS set.
@@ -28,6 +28,17 @@ def _source(name: str) -> tuple[Source, str]:
 def _check_split(split: str) -> None:
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+
+
+def find(name: str, options: Options = AS_THEY_ARE) -> None:
+    """Makes sure that a data set is at hand, and reads nothing of it.
+
+    Raises:
+        Missing: It is not, and was not to be downloaded (a UserError).
+        UserError: Unknown name, or it cannot be downloaded.
+    """
+    source, rest = _source(name)
+    source.find(rest, options)
 
 
 def describe(name: str, options: Options = AS_THEY_ARE) -> Info:

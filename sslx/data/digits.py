@@ -42,6 +42,10 @@ def _only_name(rest: str) -> None:
         raise UserError(f"the data set is called 'digits', not 'digits:{rest}'")
 
 
+def _find(rest: str, options: Options) -> None:
+    _only_name(rest)
+
+
 def _describe(rest: str, options: Options) -> Info:
     _only_name(rest)
     return Info(
@@ -74,4 +78,4 @@ def _ids(rest: str, split: str, options: Options) -> np.ndarray:
     return np.repeat(_digits(split), PLACEMENTS).astype(np.int64)
 
 
-DIGITS = Source(_describe, _load, _ids)
+DIGITS = Source(_find, _describe, _load, _ids)

@@ -151,12 +151,17 @@ def _stamp(file: Path) -> tuple:
     return str(file), status.st_size, status.st_mtime_ns
 
 
-def _open(rest: str, options: Options) -> _Read:
+def _find(rest: str, options: Options) -> Path:
     if not rest:
         raise UserError("write the folder's path after 'folder:'")
     path = Path(rest).expanduser()
     if not path.is_dir():
         raise Missing(f"no folder {path}; {_LAYOUT}")
+    return path
+
+
+def _open(rest: str, options: Options) -> _Read:
+    path = _find(rest, options)
     stamp = tuple(_stamp(p) for entries in _files(path).values() for p, _ in entries)
     return _read(path, stamp, Options(size=options.size, channels=options.channels))
 
@@ -181,4 +186,4 @@ def _ids(rest: str, split: str, options: Options) -> np.ndarray:
     return _open(rest, options).ids[split]
 
 
-FOLDER = Source(_describe, _load, _ids)
+FOLDER = Source(_find, _describe, _load, _ids)

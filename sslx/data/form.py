@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sslx.data.source import Info, Options
 from sslx.types import UserError
@@ -51,6 +51,8 @@ def decode(content: bytes, channels: int = 0) -> np.ndarray:
                 image = Image.alpha_composite(white, image)
             mode = _MODES[channels or (1 if grey else 3)]
             image = image.convert(mode) if image.mode != mode else image
+    except UnidentifiedImageError:
+        raise ValueError("no kind of image that Pillow knows") from None
     except Exception as error:  # Pillow's readers raise whatever they stumble over
         raise ValueError(str(error).splitlines()[0] if str(error) else "") from None
     pixels = np.asarray(image)

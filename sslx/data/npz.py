@@ -79,17 +79,22 @@ def _read(path: Path, stamp: int) -> tuple[dict[str, Split], str]:
     return splits, sha.hexdigest()
 
 
-def _open(rest: str) -> tuple[dict[str, Split], str]:
+def _find(rest: str, options: Options) -> Path:
     if not rest:
         raise UserError("write the file's path after 'npz:'")
     path = Path(rest).expanduser()
     if not path.is_file():
         raise Missing(f"no file {path}; {_NEEDS}")
+    return path
+
+
+def _open(rest: str, options: Options) -> tuple[dict[str, Split], str]:
+    path = _find(rest, options)
     return _read(path, path.stat().st_mtime_ns)
 
 
 def _describe(rest: str, options: Options) -> Info:
-    splits, digest = _open(rest)
+    splits, digest = _open(rest, options)
     train = splits["train"]
     return Info(
         identity={"npz": digest},
@@ -101,11 +106,11 @@ def _describe(rest: str, options: Options) -> Info:
 
 
 def _load(rest: str, split: str, options: Options) -> Split:
-    return _open(rest)[0][split]
+    return _open(rest, options)[0][split]
 
 
 def _ids(rest: str, split: str, options: Options) -> np.ndarray:
-    return np.arange(len(_open(rest)[0][split].labels))
+    return np.arange(len(_open(rest, options)[0][split].labels))
 
 
-NPZ = Source(_describe, _load, _ids)
+NPZ = Source(_find, _describe, _load, _ids)

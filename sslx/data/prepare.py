@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -169,11 +170,13 @@ def prepare(name: str, data_dir: str | None) -> Path:
         return there
     where = place(data_dir)
     if name not in READERS:
+        close = get_close_matches(name, READERS, 1)
+        guess = f" (did you mean {close[0]!r}?)" if close else ""
         raise UserError(
-            f"{name!r} is not prepared here (but {', '.join(READERS)} are); where "
-            f"TensorFlow is installed, `pip install tensorflow && tfds build {name} "
-            f"--file_format=array_record --data_dir={shlex.quote(str(where))}` "
-            "prepares it"
+            f"{name!r}{guess} is none of those that sslx prepares by itself "
+            f"({', '.join(READERS)}); TensorFlow prepares any: `pip install tensorflow "
+            f"&& tfds build {name} --file_format=array_record "
+            f"--data_dir={shlex.quote(str(where))}`"
         )
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:

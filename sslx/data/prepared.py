@@ -6,6 +6,7 @@ They lie in ``DIR/NAME[/CONFIG]/VERSION/``.
 import os
 import re
 import shlex
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,9 +89,13 @@ def locate(name: str, data_dir: str | None) -> Path | None:
 
 
 def _unknown(name: str, where: Path) -> UserError:
+    there = [p.name for p in where.iterdir()] if where.is_dir() else []
+    known = ("digits", "folder", "npz", "cifar10", "cifar100", "svhn_cropped", *there)
+    close = get_close_matches(name.partition(":")[0], known, 1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
     return UserError(
-        f"unknown data set {name!r}; known: {_OTHERS}, and by its name any TFDS set "
-        f"(cifar10, ...) that is prepared in {where}"
+        f"unknown data set {name!r}; {guess}known: {_OTHERS}, and by its name any TFDS "
+        f"set (cifar10, ...) that is prepared in {where}"
     )
 
 

@@ -61,6 +61,8 @@ class Source(NamedTuple):
     """How sets of one kind are read; ``rest`` is what follows the colon of the name.
 
     Attributes:
+        find: ``(rest, options) -> None``; raises ``Missing`` where the set is not at
+            hand, and reads nothing of one that is.
         describe: ``(rest, options) -> Info``, of the images before they are resized.
         load: ``(rest, split, options) -> Split``; a source may leave resizing to
             ``sslx.data.load``.
@@ -68,6 +70,7 @@ class Source(NamedTuple):
             same original.
     """
 
+    find: Callable[[str, Options], object]
     describe: Callable[[str, Options], Info]
     load: Callable[[str, str, Options], Split]
     ids: Callable[[str, str, Options], np.ndarray]

@@ -179,4 +179,4 @@ def _ids(rest: str, split: str, options: Options) -> np.ndarray:
     return _ids_of(_open(rest, options), split, options)
 
 
-TFDS = Source(_describe, _load, _ids)
+TFDS = Source(find, _describe, _load, _ids)

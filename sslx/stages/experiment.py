@@ -143,17 +143,32 @@ def _thefts(config: ConfigDict) -> tuple[str, ...]:
     return ("", *config.steal.also)
 
 
+def _check_sets(config: ConfigDict) -> None:
+    """Raises where a set is not at hand: reading the others may take a minute."""
+    for name in (config.victim.dataset, config.steal.pool):
+        if name not in ("held_out", "test", "answered"):
+            data.find(name, reading(config))
+    missing: dict[str, data.Missing] = {}
+    for name in () if config.probe.skip_missing else config.probe.datasets:
+        try:
+            data.find(name, reading(config))
+        except data.Missing as error:
+            missing[name] = error
+    if missing:
+        first, *others = missing
+        more = f"; missing too: {', '.join(others)}" if others else ""
+        raise data.Missing(
+            f"{missing[first]}{more}; probe.skip_missing=True goes on without"
+        )
+
+
 def _at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
     """The probe sets that are there, and the names of those that are left out."""
     found, skipped = {}, []
     for name in config.probe.datasets:
         try:
             found[name] = data.describe(name, reading(config))
-        except data.Missing as error:
-            if not config.probe.skip_missing:
-                raise data.Missing(
-                    f"{error}; probe.skip_missing=True goes on without it"
-                ) from None
+        except data.Missing:  # with probe.skip_missing: see _check_sets
             skipped.append(name)
     if skipped and not found:
         raise UserError(
@@ -285,6 +300,7 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
             raise UserError(f"{key} must be 0 or more and below 2**32, not {value}")
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
+    _check_sets(config)
     make_victim = foreign_run if is_foreign(config) else victim_run
     victim = make_victim(config, workdir)
     cells = [_cell(config, change, victim) for change in _thefts(config)]

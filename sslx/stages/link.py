@@ -72,7 +72,6 @@ def make_forward(encoder: Encoder, head, mean, std):
 
     ``head`` is the ``apply`` of a projection head to put on top, or None.
     """
-    mesh = local_mesh(EMBED_BATCH)
 
     def forward(variables, images):
         x = normalise(images.astype(jnp.float32) / 255, mean, std)
@@ -83,21 +82,26 @@ def make_forward(encoder: Encoder, head, mean, std):
             features, _ = head(params, stats, features, False)
         return features
 
-    return jax.jit(
-        forward,
-        in_shardings=(replicated(mesh), split_rows(mesh)),
-        out_shardings=split_rows(mesh),
-    )
+    return jax.jit(forward)
 
 
-def in_batches(forward: Callable[[np.ndarray], jax.Array], images: np.ndarray):
-    """``forward`` of uint8 images (n, h, w, c), ``EMBED_BATCH`` at a time: float32."""
+def in_batches(
+    forward: Callable[..., jax.Array], variables: Params, images: np.ndarray
+) -> np.ndarray:
+    """``forward(variables, batch)`` of uint8 images (n, h, w, c), as float32.
+
+    ``EMBED_BATCH`` at a time, each spread over this process's own devices.
+    """
+    # Placed by hand: with several processes, a jitted function splits no numpy array.
+    mesh = local_mesh(EMBED_BATCH)
+    variables = jax.device_put(variables, replicated(mesh))
     parts = []
     for start in range(0, len(images), EMBED_BATCH):
         chunk = images[start : start + EMBED_BATCH]
         short = EMBED_BATCH - len(chunk)
         padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
-        parts.append(np.asarray(forward(padded))[: len(chunk)])
+        placed = jax.device_put(padded, split_rows(mesh))
+        parts.append(np.asarray(forward(variables, placed))[: len(chunk)])
     return np.concatenate(parts).astype(np.float32)
 
 
@@ -114,11 +118,11 @@ def embedder(
         std: Likewise.
         head: ``apply`` of a projection head to put on top.
     """
-    forward = partial(make_forward(encoder, head, mean, std), variables)
+    forward = make_forward(encoder, head, mean, std)
 
     def embed(images: np.ndarray) -> np.ndarray:
         check_images(images, image_shape)
-        return in_batches(forward, images)
+        return in_batches(forward, variables, images)
 
     return embed
 

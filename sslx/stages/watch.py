@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 
 from sslx.data import Split
 from sslx.engine.fit import Watch
-from sslx.engine.mesh import local_mesh, replicated, split_rows
 from sslx.engine.rng import host_stream, stream
 from sslx.engine.rundir import Run
 from sslx.engine.step import State
@@ -21,7 +20,7 @@ from sslx.evals.collapse import alignment, effective_rank, feature_std, uniformi
 from sslx.evals.knn import knn
 from sslx.models import make_encoder
 from sslx.progress import say
-from sslx.stages.link import EMBED_BATCH, in_batches, make_forward
+from sslx.stages.link import in_batches, make_forward
 from sslx.stages.splits import divide
 from sslx.stages.train import make_views
 
@@ -73,7 +72,6 @@ def _embedders(r: dict):
     """
     encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
     views = make_views(r | {"augment": (r["augment"] * 2)[:2]})
-    mesh = local_mesh(EMBED_BATCH)
     key = stream(r["seed"], "watch")
     plain = make_forward(encoder, None, r["mean"], r["std"])
 
@@ -84,12 +82,7 @@ def _embedders(r: dict):
         features, _ = encoder.apply(trunk["params"], trunk["stats"], rows, False)
         return features.reshape(len(images), 2, -1)
 
-    rows = split_rows(mesh)
-    pair = jax.jit(forward, in_shardings=(replicated(mesh), rows), out_shardings=rows)
-    return (
-        lambda variables, images: in_batches(partial(plain, variables), images),
-        lambda variables, images: in_batches(partial(pair, variables), images),
-    )
+    return partial(in_batches, plain), partial(in_batches, jax.jit(forward))
 
 
 def make_watch(config: ConfigDict, run: Run, split: Split, ids: np.ndarray):

@@ -349,7 +349,7 @@ def test_sets_that_are_not_for_classification(tmp_path):
 @pytest.mark.parametrize("name", ["cifra10", "../x", "npx:file", "Cifar10", "a b", ""])
 def test_misspelt(tmp_path, name):
     # Catches the list of a thousand names that TFDS prints, and a path as a name.
-    with pytest.raises(UserError, match="unknown data set .*; known: digits, fo") as e:
+    with pytest.raises(UserError, match="unknown data set .*known: digits, fo") as e:
         data.describe(name, data.Options(dir=str(tmp_path)))
     assert "\n" not in str(e.value) and not isinstance(e.value, data.Missing)
 

@@ -145,7 +145,7 @@ def test_one_is_asked_to_stop(tmp_path, straight, float64):
 def launches(workdir, *more, second=()):
     """The tiny digits experiment in two processes; ``second``: flags of process 1."""
     flags = (
-        "--config.engine.cpu_devices=1",
+        "--config.engine.cpu_devices=2",
         f"--config.engine.coordinator=127.0.0.1:{free_port()}",
         "--config.engine.processes=2",
         *more,
