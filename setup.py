@@ -33,6 +33,6 @@ setup(
     ],
     extras_require={
         "dev": ["beartype", "mypy", "pytest", "pytest-xdist", "ruff", "types-tqdm"],
-        "torch": ["torch"],  # reads .pth files; nothing else needs it
+        "torch": ["torch>=2.6"],  # reads .pth files; nothing else needs it
     },
 )

@@ -228,6 +228,13 @@ def test_bad_recordings(tmp_path, change, expected):
     assert "\n" not in str(error.value)
 
 
+def test_a_recording_needs_no_other_set(tmp_path):
+    # Catches a set asked for that nobody will read.
+    c = config(recorded(tmp_path / "a.npz", IMAGES), data__dir=str(tmp_path))
+    c.victim.dataset = "cifar10"
+    assert resolve(c, tmp_path / "runs").victim.recipe["origin"] == "npz"
+
+
 def test_bad_sources(here):
     # Catches an unclear word on what was written, and a pool that nobody can answer.
     (here / "cut.npz").write_bytes(b"PK\3\4 and no more")
@@ -266,6 +273,8 @@ def fewer(x): return flat(x)[1:]
 def nan(x): return flat(x) * np.nan
 def none(x): return None
 def fails(x): raise ConnectionError("no\\nroute")
+def leaves(x): raise SystemExit(3)
+def wordy(x): raise ValueError("x" * 10_000)
 def noisy(x): return np.random.normal(size=(len(x), 3))
 def later(x):
     return flat(x)[:, :5] if len(x) == 8 else flat(x)[:, :4]
@@ -288,6 +297,8 @@ def test_bad_functions(here):
             "their_api:fails",
             r"failed: ConnectionError: no route \(their_api.py, line 11\)",
         ),
+        ("their_api:leaves", "failed: SystemExit: 3"),
+        ("their_api:wordy", r"failed: ValueError: x{180,190} \("),
         ("their_api:noisy", "answers the same images differently, by .*npz:FILE"),
         ("their_api:np", "has no function 'np'"),
         ("broken_api:f", r"importing broken_api failed: ZeroDivisionError.*line 2\)"),

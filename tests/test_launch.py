@@ -70,6 +70,23 @@ def test_bad_flags(tmp_path, flags, expected):
             {"victim.optim.name": "lars", "victim.optim.trust_coefficient": 0.0},
             "above 0",
         ),
+        ({"victim.optim.warmup_steps": 12}, "warmup_steps is 12, .* only 12 steps"),
+        (
+            {
+                "victim.objective": "supervised",
+                "victim.augment": "supervised",
+                "service.output": "projection",
+            },
+            "'supervised' has no projection head",
+        ),
+        (
+            {
+                "victim.objective": "byol",
+                "victim.augment": "byol_cifar",
+                "victim.objective_kw.byol.decay": 1.5,
+            },
+            "byol.decay must be 1 at most",
+        ),
         ({"victim.dataset": "cifra10"}, "'cifra10'; did you mean 'cifar10'"),
         ({"victim.optim.name": "x"}, "unknown optimiser 'x'; known: adam"),
         ({"service.defence": "x"}, "unknown defence 'x'; known: none"),

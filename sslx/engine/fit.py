@@ -69,7 +69,7 @@ class Training(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What to look at while a run trains; it changes nothing of the outcome.
+    """What to look at while a run trains; it changes the outcome by rounding at most.
 
     Attributes:
         every: Steps between two looks; the last step always gets one.

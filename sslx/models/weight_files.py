@@ -1,7 +1,5 @@
 """Files of weights: ``.npz``, ``.safetensors``, and PyTorch's own. Executes nothing."""
 
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -53,16 +51,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    # ValueError: pickled objects. TypeError: a plain .npy is no context.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        EOFError,
-        OSError,
-        TypeError,
-        NotImplementedError,
-    ):
+    except Exception:  # damage and pickled objects raise nearly anything
         raise _damaged(path, "npz") from None
     if not all(isinstance(x, np.ndarray) for x in arrays.values()):
         raise _damaged(path, "npz")  # some other zip file, such as a renamed .pth
@@ -72,7 +61,8 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
-    except (SafetensorError, OSError, KeyError, TypeError):  # the last two: odd dtypes
+    # The last three: types that NumPy does not have.
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError):
         raise _damaged(path, "safetensors") from None
 
 
@@ -88,6 +78,12 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
             "s.save_file({k: v.clone() for k, v in w.get('state_dict', w).items()}, "
             f"'{to}')\""
         ) from None
+    if tuple(int(n) for n in torch.__version__.split(".")[:2]) < (2, 6):
+        raise UserError(
+            f"PyTorch {torch.__version__} can be made to execute a file that it loads "
+            f"(CVE-2025-32434); install 2.6 or later to read {path}, or convert it to "
+            "safetensors"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage to a pickle can raise nearly anything
@@ -105,10 +101,17 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
             f"{path} holds no mapping of names to tensors (but {', '.join(odd[:5])}); "
             "write torch.save(model.state_dict(), FILE)"
         )
-    return {
-        str(name): (x.float() if x.dtype == torch.bfloat16 else x).detach().numpy()
-        for name, x in state.items()
-    }
+    try:
+        return {
+            str(name): (x.float() if x.dtype == torch.bfloat16 else x).detach().numpy()
+            for name, x in state.items()
+        }
+    except (TypeError, RuntimeError) as error:  # quantised, sparse, 8-bit floats
+        what = str(error).splitlines()[0][:100]
+        raise UserError(
+            f"{path} holds tensors that are no plain arrays ({what}); write it again "
+            "with float32 weights"
+        ) from None
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {

@@ -78,8 +78,9 @@ def moco(
     in Chen and He 2021). Keys come from a moving average of trunk and projector,
     ``extras["target"]``; ``extras["queue"]`` (2, queue, projection) holds the keys of
     each view, those of the batch at hand only after its loss. One pass a view and
-    network, normalised by the whole batch: statistics that are not a device's own
-    give no key away, which is what the paper shuffles for.
+    network, normalised by the whole batch. Nothing is shuffled, where the paper
+    shuffles so that a query and its key do not share statistics: over a whole batch
+    they tell less, the larger it is.
 
     Args:
         encoder: The trunk.

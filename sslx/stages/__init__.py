@@ -52,8 +52,8 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         except UserError as error:
             raise UserError(f"{training.stage}/{training.name}: {error}") from None
     # How a run is carried out is in no name, but decides when processes synchronise.
-    plan = f"{config.stages} {make_loop(config)} {experiment.report.name}"
-    hosts.meet(plan, Path(workdir))
+    how = f"{config.stages} {make_loop(config)} {config.victim.watch_every}"
+    hosts.meet(f"{how} {experiment.report.name}", Path(workdir))
     for stage in STAGES:
         if stage in config.stages:
             STAGES[stage](experiment, config)

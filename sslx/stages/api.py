@@ -9,8 +9,6 @@ import importlib
 import os
 import sys
 import traceback
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -81,8 +79,9 @@ def _read(path: Path, stamp: int) -> Recording:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    # TypeError: a plain .npy is no context.
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, TypeError):
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError
+    except Exception:  # damage and pickled objects raise nearly anything
         raise UserError(
             f"{path} is not a readable npz file with images and embeddings"
         ) from None
@@ -156,12 +155,12 @@ def _recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
     return embed
 
 
-def _failed(what: str, error: Exception) -> UserError:
+def _failed(what: str, error: BaseException) -> UserError:
     """A user's own error, with the place where it was raised."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     words = " ".join(f"{type(error).__name__}: {error}".split())
     where = f"{os.path.basename(place.filename)}, line {place.lineno}"
-    return UserError(f"{what} failed: {words} ({where})")
+    return UserError(f"{what} failed: {words[:200]} ({where})")
 
 
 @cache
@@ -184,7 +183,7 @@ def _function(spec: str) -> Callable[[np.ndarray], Any]:
                 "in the working directory"
             ) from None
         raise _failed(f"importing {module}", error) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(f"importing {module}", error) from None
     if not callable(found):
         raise UserError(f"victim.source: {module!r} has no function {name!r}")
@@ -203,7 +202,7 @@ def _asking(spec: str, dim: int | None = None) -> Embed:
             n = len(chunk)
             try:
                 answers = ask(chunk)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise _failed(f"victim.source: {spec}", error) from None
             parts.append(
                 _answers(answers, n, width, f"victim.source: {spec}'s answers")

@@ -145,9 +145,11 @@ def _thefts(config: ConfigDict) -> tuple[str, ...]:
 
 def _check_sets(config: ConfigDict) -> None:
     """Raises where a set is not at hand: reading the others may take a minute."""
-    for name in (config.victim.dataset, config.steal.pool):
-        if name not in ("held_out", "test", "answered"):
-            data.find(name, reading(config))
+    needed = [] if config.victim.source.startswith("npz:") else [config.victim.dataset]
+    if _thefts(config) and config.steal.pool not in ("held_out", "test", "answered"):
+        needed.append(config.steal.pool)
+    for name in needed:
+        data.find(name, reading(config))
     missing: dict[str, data.Missing] = {}
     for name in () if config.probe.skip_missing else config.probe.datasets:
         try:

@@ -23,6 +23,9 @@ from sslx.stages.splits import divide
 from sslx.stages.train import make_objective
 from sslx.types import Encoder, UserError
 
+# A hidden width of 0 is as wide as its input; a term of a loss may be left out.
+MAY_BE_0 = ("hidden", "invariance", "variance", "covariance", "off_diagonal", "decay")
+
 
 def reading(config: ConfigDict) -> data.Options:
     """How data sets are read."""
@@ -51,9 +54,12 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
 
 
 def _sizes(section: str, block: dict[str, Any]) -> None:
-    """Widths and temperatures; only a hidden width may be 0 (as wide as its input)."""
+    """Widths, temperatures, weights and decays, each within its range."""
     sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
-    positive(section, {k: v for k, v in sizes.items() if k != "hidden" or v < 0})
+    positive(section, {k: v for k, v in sizes.items() if k not in MAY_BE_0 or v < 0})
+    for key in ("decay", "final_decay"):
+        if sizes.get(key, 0) > 1:
+            raise UserError(f"{section}.{key} must be 1 at most, not {sizes[key]}")
 
 
 def positive(section: str, values: dict[str, Any]) -> None:
@@ -103,13 +109,13 @@ def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
     return {
         "encoder": encoder.meta,
         "augment": [recipe._asdict() for recipe in preset],
-        "optim": _optim(name, section.optim, batch_size),
+        "optim": _optim(name, section.optim, batch_size, steps),
         "batch_size": batch_size,
         "steps": steps,
     }
 
 
-def _optim(name: str, section: ConfigDict, batch_size: int) -> dict:
+def _optim(name: str, section: ConfigDict, batch_size: int, steps: int) -> dict:
     """The optimiser's part of a recipe, its rate that of the batch."""
     optim = section.to_dict()
     taken = pick(OPTIMISERS, optim["name"], "optimiser").takes
@@ -121,6 +127,11 @@ def _optim(name: str, section: ConfigDict, batch_size: int) -> dict:
     for key in ("weight_decay", "momentum", "warmup_steps"):
         if not 0 <= optim.get(key, 0) < math.inf:
             raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
+    if optim["warmup_steps"] >= steps:
+        raise UserError(
+            f"{name}.optim.warmup_steps is {optim['warmup_steps']}, but there are only "
+            f"{steps} steps"
+        )
     if optim.pop("learning_rate_per_256"):
         optim["learning_rate"] *= batch_size / 256
     return optim
@@ -154,7 +165,13 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
         "classes": info.classes,
         **training,
     }
-    wanted, given = make_objective(recipe).views, len(training["augment"])
+    objective = make_objective(recipe)
+    if objective.head is None and config.service.output == "projection":
+        raise UserError(
+            f"service.output='projection', but objective {v.objective!r} has no "
+            "projection head; write representation"
+        )
+    wanted, given = objective.views, len(training["augment"])
     if given != wanted:
         raise UserError(
             f"objective {v.objective!r} takes {wanted} view(s) of an image, but "

@@ -31,7 +31,9 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
         objective = make_objective(r)
         write_meta(victim, finished=False, **encoder_meta(victim, objective.head))
         split = data.load(name, "train", options)
-        arrays = {entry: getattr(split, entry)[rows] for entry in objective.uses}
+        arrays = {entry: getattr(split, entry) for entry in objective.uses}
+        if len(rows) < len(split.labels):  # else a copy of all for nothing
+            arrays = {entry: array[rows] for entry, array in arrays.items()}
         training = make_training(victim, objective, arrays)
         watch = make_watch(config, victim, split, ids)
         fit(training, victim.path, make_loop(config), watch)
