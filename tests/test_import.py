@@ -249,6 +249,7 @@ def test_the_config_file(tmp_path, monkeypatch):
     # where no weights are named.
     c = import_torch.get_config()
     images = data.Info({"fake": 1}, "fake", (32, 32, 3), 10, {"train": 50_000})
+    monkeypatch.setattr(data, "find", lambda *_: None)
     monkeypatch.setattr(data, "describe", lambda *_: images)
     monkeypatch.setattr(data, "ids", lambda *_: np.arange(50_000))
     with pytest.raises(UserError, match="no file of weights FILE"):
