@@ -253,7 +253,7 @@ def test_two_at_once(tmp_path, publish, monkeypatch):
 
     def slow(*args):
         inside.set()
-        told.wait(10)
+        told.wait(60)
         return idx(*args)
 
     def say(text):
@@ -264,7 +264,7 @@ def test_two_at_once(tmp_path, publish, monkeypatch):
     monkeypatch.setattr(prepare, "say", say)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(prepare.prepare, "mnist", str(sets))
-        assert inside.wait(10)
+        assert inside.wait(60)
         second = prepare.prepare("mnist", str(sets))
         assert first.result() == second
     (line,) = lines
