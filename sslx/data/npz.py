@@ -45,15 +45,28 @@ def _apart(path: Path, splits: dict[str, Split]) -> None:
             )
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file by their names; nothing in it is executed.
+
+    Raises:
+        ValueError: It is damaged, no npz file, or holds anything but arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception:  # damage and pickled objects raise nearly anything
+        raise ValueError from None
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError  # some other zip file
+    return arrays
+
+
 @lru_cache(maxsize=2)
 def _read(path: Path, stamp: int) -> tuple[dict[str, Split], str]:
     """Both splits and the sha256 of their arrays; ``stamp`` tells versions apart."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError
-    except Exception:  # damage and pickled objects raise nearly anything
+        arrays = read_arrays(path)
+    except ValueError:
         raise UserError(f"{path} is not a readable npz file; {_NEEDS}") from None
     missing = [
         f"{split}_{what}"

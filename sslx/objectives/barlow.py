@@ -1,8 +1,8 @@
 """Barlow Twins (Zbontar et al. 2021): the views' features correlate one to one."""
 
 from sslx.losses import barlow as barlow_loss
-from sslx.objectives.siamese import Views, each_view, make_siamese, unchanged
-from sslx.types import Encoder, Objective, Out, Task
+from sslx.objectives.siamese import Views, between_two_views, make_siamese
+from sslx.types import Encoder, Objective, Task
 
 
 def barlow(
@@ -35,15 +35,8 @@ def barlow(
         encoder, views, widths, dtype=task.dtype, norm="hidden", bias=False
     )
 
-    def init(key, batch):
-        return *net.init(key, batch["images"]), {}
-
-    def loss(params, stats, extras, batch, key):
-        def branch(stats, view):
-            return net.apply(params, stats, view)
-
-        (z1, z2), stats = each_view(branch, stats, views(key, batch["images"]))
+    def loss(z1, z2):
         value, metrics = barlow_loss(z1, z2, off_diagonal=off_diagonal)
-        return scale * value, Out(stats, extras, metrics)
+        return scale * value, metrics
 
-    return Objective(init, loss, unchanged, net.head, ("images",), 2)
+    return between_two_views(net, views, loss)

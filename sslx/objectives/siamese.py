@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from sslx.models.heads import make_mlp
-from sslx.types import Encoder, Params
+from sslx.types import Encoder, Metrics, Objective, Out, Params
 
 Views = Callable[[Array, Array], Array]  # (key, images) -> (b, v, h, w, c)
 
@@ -98,6 +98,30 @@ def each_view(apply, stats: Params, views: Array) -> tuple[list, Params]:
         out, stats = apply(stats, views[:, i])
         outs.append(out)
     return outs, stats
+
+
+def between_two_views(
+    net: Siamese,
+    views: Views,
+    loss_fn: Callable[[Array, Array], tuple[Array, Metrics]],
+) -> Objective:
+    """The method of a loss ``(z1, z2) -> (scalar, metrics)`` of two projections (b, d).
+
+    One pass a view; nothing is carried from step to step.
+    """
+
+    def init(key, batch):
+        return *net.init(key, batch["images"]), {}
+
+    def loss(params, stats, extras, batch, key):
+        def branch(stats, view):
+            return net.apply(params, stats, view)
+
+        (z1, z2), stats = each_view(branch, stats, views(key, batch["images"]))
+        value, metrics = loss_fn(z1, z2)
+        return value, Out(stats, extras, metrics)
+
+    return Objective(init, loss, unchanged, net.head, ("images",), 2)
 
 
 def unchanged(params: Params, stats: Params, extras: Params, step: Array) -> Params:

@@ -1,8 +1,10 @@
 """VICReg (Bardes et al. 2022): views agree, features vary and do not covary."""
 
+from functools import partial
+
 from sslx.losses import vicreg as vicreg_loss
-from sslx.objectives.siamese import Views, each_view, make_siamese, unchanged
-from sslx.types import Encoder, Objective, Out, Task
+from sslx.objectives.siamese import Views, between_two_views, make_siamese
+from sslx.types import Encoder, Objective, Task
 
 
 def vicreg(
@@ -36,17 +38,7 @@ def vicreg(
         encoder, views, widths, dtype=task.dtype, norm="hidden", bias=False
     )
 
-    def init(key, batch):
-        return *net.init(key, batch["images"]), {}
-
-    def loss(params, stats, extras, batch, key):
-        def branch(stats, view):
-            return net.apply(params, stats, view)
-
-        (z1, z2), stats = each_view(branch, stats, views(key, batch["images"]))
-        value, metrics = vicreg_loss(
-            z1, z2, invariance=invariance, variance=variance, covariance=covariance
-        )
-        return value, Out(stats, extras, metrics)
-
-    return Objective(init, loss, unchanged, net.head, ("images",), 2)
+    loss = partial(
+        vicreg_loss, invariance=invariance, variance=variance, covariance=covariance
+    )
+    return between_two_views(net, views, loss)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import data
+from sslx.data.npz import read_arrays
 from sslx.engine import checkpoint
 from sslx.engine.rng import host_stream
 from sslx.types import UserError
@@ -77,11 +78,8 @@ def record(file: str) -> Recording:
 def _read(path: Path, stamp: int) -> Recording:
     """``stamp`` tells versions of the file apart."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError
-    except Exception:  # damage and pickled objects raise nearly anything
+        arrays = read_arrays(path)
+    except ValueError:
         raise UserError(
             f"{path} is not a readable npz file with images and embeddings"
         ) from None
