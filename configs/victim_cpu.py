@@ -65,7 +65,7 @@ def get_config(method: str = "simclr"):
     c.victim.steps = 500
     c.victim.watch_every = 1
     c.probe.datasets = ("cifar10",)
-    c.probe.l2_grid = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    c.probe.l2_grid = (1e-5, 1e-4, 1e-3, 1e-2)
     c.engine.cpu_devices = 8
     c.engine.save_every = 100
     return c
