@@ -26,6 +26,47 @@ def _encoders() -> dict:
     }
 
 
+def _objectives() -> dict:
+    return {
+        # hidden: width of the head's hidden layers; 0: as wide as the features
+        "simclr": {"temperature": 0.07, "hidden": 0, "projection": 128},
+        # The others' numbers are solo-learn's for CIFAR and ResNet-18.
+        "simsiam": {
+            "hidden": 2048,
+            "projection": 2048,
+            "predictor": 512,  # the bottleneck
+        },
+        "barlow": {
+            "off_diagonal": 5e-3,  # weight of the redundancy term
+            "scale": 0.1,  # of the loss; goes with the learning rate
+            "hidden": 2048,
+            "projection": 2048,
+        },
+        "byol": {
+            "decay": 0.99,  # of the moving average at the first step; 1 at the last
+            "hidden": 4096,
+            "projection": 256,
+            "predictor": 4096,
+        },
+        "vicreg": {
+            "invariance": 25.0,  # weights of the three terms, the paper's
+            "variance": 25.0,
+            "covariance": 1.0,
+            "hidden": 2048,
+            "projection": 2048,
+        },
+        "moco": {
+            "temperature": 0.2,
+            "decay": 0.99,  # of the moving average at the first step
+            "final_decay": 0.999,  # and at the last
+            "queue": 32768,  # keys kept of each view
+            "hidden": 2048,
+            "projection": 256,
+        },
+        "supervised": {},
+    }
+
+
 def _optim() -> dict:
     return {
         "name": "adam",  # adam (coupled L2, as PyTorch's), adamw, larc, lars, sgd
@@ -68,44 +109,7 @@ def get_config() -> ConfigDict:
     c.victim.source = ""
     c.victim.dataset = "digits"
     c.victim.objective = "simclr"
-    c.victim.objective_kw = {
-        # hidden: width of the head's hidden layers; 0: as wide as the features
-        "simclr": {"temperature": 0.07, "hidden": 0, "projection": 128},
-        # The others' numbers are solo-learn's for CIFAR and ResNet-18.
-        "simsiam": {
-            "hidden": 2048,
-            "projection": 2048,
-            "predictor": 512,  # the bottleneck
-        },
-        "barlow": {
-            "off_diagonal": 5e-3,  # weight of the redundancy term
-            "scale": 0.1,  # of the loss; goes with the learning rate
-            "hidden": 2048,
-            "projection": 2048,
-        },
-        "byol": {
-            "decay": 0.99,  # of the moving average at the first step; 1 at the last
-            "hidden": 4096,
-            "projection": 256,
-            "predictor": 4096,
-        },
-        "vicreg": {
-            "invariance": 25.0,  # weights of the three terms, the paper's
-            "variance": 25.0,
-            "covariance": 1.0,
-            "hidden": 2048,
-            "projection": 2048,
-        },
-        "moco": {
-            "temperature": 0.2,
-            "decay": 0.99,  # of the moving average at the first step
-            "final_decay": 0.999,  # and at the last
-            "queue": 32768,  # keys kept of each view
-            "hidden": 2048,
-            "projection": 256,
-        },
-        "supervised": {},
-    }
+    c.victim.objective_kw = _objectives()
     c.victim.encoder = "resnet34"
     c.victim.encoder_kw = _encoders()
     c.victim.augment = "simclr"  # preset, one recipe a view; sslx/data/presets.py
@@ -118,20 +122,69 @@ def get_config() -> ConfigDict:
     c.victim.watch_every = 10
 
     c.service = ConfigDict()
-    c.service.output = "representation"  # or "projection" (after the head)
-    c.service.image_limit = config_dict.placeholder(int)  # None: steal.queries
+    # Or "projection" (after the head), "probabilities" or "label" (of a classifier on
+    # the representation: a linear probe, or what a supervised victim was trained with).
+    c.service.output = "representation"
+    # Limits of an account and of all together; None: of images, what the plan sends.
+    c.service.image_limit = config_dict.placeholder(int)
+    c.service.call_limit = config_dict.placeholder(int)
+    c.service.total_image_limit = config_dict.placeholder(int)
+    c.service.total_call_limit = config_dict.placeholder(int)
     c.service.call_size = 256  # images the attacker sends in one call
+    c.service.price = 0.001  # USD an image; a round number, nobody's price list
+    # An image sent again: "memoised" (the stored answer) or "fresh" (answered anew).
+    c.service.repeats = "memoised"
     c.service.defence = "none"
 
     c.steal = ConfigDict()
     c.steal.attack = "direct"
+    # train_on: what the stealer sees of an image, "asked" (the view that was sent) or
+    # "image" (the image itself), either through steal.augment.
+    c.steal.attack_kw = {
+        "direct": {"train_on": "asked"},
+        # hidden: width of the stealer's own head; 0: as wide as the features
+        "own_head": {"train_on": "asked", "hidden": 0},
+        "access_head": {"train_on": "asked", "hidden": 0},
+        "recreate_head": {
+            "train_on": "asked",
+            "hidden": 0,
+            "projection": 128,
+            "temperature": 0.07,  # of the InfoNCE that learns the head
+        },
+        "symmetrized": {"train_on": "asked", "hidden": 512, "predictor": 512},
+        # weight: of the augmented views' term, shared by `augmented` of them a step
+        "stolen_encoder": {"weight": 20.0, "augmented": 1, "distance": "l2"},
+        "cont_steal": {"form": "paper", "temperature": 0.07},  # or "released", 0.5
+        "rda": {
+            "train_views": 5,  # of an image in a step
+            "contrast": 1.0,  # weights of the two terms
+            "align": 1.0,
+            "temperature": 0.07,
+        },
+        "warm_start": {"train_on": "asked"},
+        "ssl_only": {},
+        "label_theft": {},
+        "knockoff": {},
+    }
     # The attacker's images: "held_out" (the training images the victim never saw),
     # "test" (a part of the test split; figures are then on the other part), or a set.
     # "answered": those of victim.source="npz:FILE", but for the probes' test images.
     c.steal.pool = "held_out"
     c.steal.test_kept = 0.1  # share of the test split that pool="test" leaves to test
-    c.steal.queries = 9000  # images sent
-    c.steal.loss = "mse"
+    c.steal.queries = 9000  # images sent: views count, each of them
+    c.steal.ask_views = 1  # views of an image that are asked
+    c.steal.ask_augment = "none"  # preset of these views; of a pair, the first counts
+    # Which images: "random", or "kmeans" (near the centres of clusters).
+    c.steal.plan = "random"
+    c.steal.plan_kw = {"random": {}, "kmeans": {"clusters": 100}}
+    # Whose features kmeans clusters: "untrained" (the stealer's network) or "ssl"
+    # (the same trained as steal.ssl says). From the second round on the answers of
+    # the rounds before, carried over to the pool by a ridge regression on them.
+    c.steal.plan_features = "untrained"
+    c.steal.plan_ridge = 1e-2
+    c.steal.rounds = 1
+    c.steal.accounts = 1  # the attacker's; its calls go to them in turn
+    c.steal.loss = "mse"  # "own" for attacks that have one
     c.steal.loss_kw = {
         "mse": {},
         "infonce": {"temperature": 0.07},
@@ -141,6 +194,17 @@ def get_config() -> ConfigDict:
         "barlow": {"off_diagonal": 0.0051},  # weight of redundancy, the study's
         # Weights of the three terms, the paper's.
         "vicreg": {"invariance": 25.0, "variance": 25.0, "covariance": 1.0},
+        "wasserstein": {},
+        "energy": {},
+        # labels: clusters of the answers that stand for classes; 0: the true labels
+        "supcon": {"temperature": 0.07, "labels": 10},
+        "bce": {"threshold": 0.5},  # quantile of each feature over the answers
+        "soft_cross_entropy": {},
+        # The published code's, defects and all.
+        "bce_reference": {},
+        "soft_cross_entropy_reference": {},
+        "infonce_reference": {"temperature": 0.07},
+        "barlow_reference": {"off_diagonal": 0.0051},
     }
     c.steal.encoder = "resnet34"
     c.steal.encoder_kw = _encoders()
@@ -150,6 +214,20 @@ def get_config() -> ConfigDict:
     c.steal.batch_size = 256
     c.steal.epochs = 100
     c.steal.steps = 0
+    # What a stealer trains before it sees an answer: itself without labels on the pool
+    # (attacks warm_start and ssl_only, plan_features="ssl"), with its own encoder.
+    c.steal.ssl = {
+        "objective": "simclr",
+        "augment": "simclr",
+        "batch_size": 256,
+        "epochs": 100,
+        "steps": 0,
+        "optim": _optim(),
+    }
+    c.steal.ssl.objective_kw = _objectives()
+    # The projection head of recreate_head, on the answers.
+    c.steal.head = {"batch_size": 256, "epochs": 200, "steps": 0, "optim": _optim()}
+    c.steal.head.optim.learning_rate = 1e-3
     # Further cells: each a change of this section, "loss=infonce queries=450".
     c.steal.also = ()
 

@@ -61,9 +61,10 @@ class Task(NamedTuple):
 class Objective(NamedTuple):
     """A training method as pure functions, in the manner of optax.
 
-    ``params`` and ``stats`` are dicts whose entry ``"encoder"`` is the trunk and whose
-    entry ``"projector"``, if any, is the head that a service may answer with: the
-    engine saves each apart, so that a later stage opens it alone.
+    ``params`` and ``stats`` are dicts whose entry ``"encoder"`` is the trunk (absent
+    where a head is trained alone) and whose entry ``"projector"``, if any, is the head
+    that a service may answer with: the engine saves each apart, so that a later stage
+    opens it alone.
 
     Attributes:
         init: ``(key, batch) -> (params, stats, extras)``.

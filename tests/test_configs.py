@@ -7,11 +7,12 @@ import pytest
 
 from configs import default
 from sslx import data
+from sslx.attacks.matching import make_match
 from sslx.engine.step import init_state, make_update
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
-from sslx.stages import experiment
-from sslx.stages.train import make_objective, make_theft, make_training
+from sslx.stages import experiment, thefts
+from sslx.stages.train import make_head, make_objective, make_theft, make_training
 
 FILES = sorted(
     p.stem
@@ -68,25 +69,53 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     if name.startswith("victim_"):
         assert "Published:" in text
     assert f"configs/{name}.py" in text
-    if config.victim.weights:  # nothing is trained; tests/test_import.py has it
+    if config.victim.weights:  # of no file; tests/test_import.py has them
         return
     found = experiment.resolve(config, tmp_path)
-    r = found.victim.recipe
-    trace(found.victim, make_objective(r))
-    dim = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]).dim
+    trace(found.victim, make_objective(found.victim.recipe))
     for cell in found.cells:
-        trace(cell.steal, make_theft(cell.attack, cell.steal.recipe, dim), dim)
+        trace_theft(cell)
 
 
-def trace(run, objective, dim=0):
-    """Traces the first step of a run; ``dim``: width of the answers."""
+def zeros(init, *args):
+    """What an init would give, at the cost of its shapes alone."""
+    shapes = jax.eval_shape(init, jax.random.key(0), *args)
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+
+
+def trace_theft(cell):
+    """Traces the first step of all that a cell trains."""
+    if cell.ssl is not None:
+        trace(cell.ssl, make_objective(cell.ssl.recipe))
+    if cell.responses is None:
+        return
+    r, asked = cell.steal.recipe, cell.responses.recipe
+    shape, given = (asked["views"], asked["dim"]), {}
+    if cell.loss != "own":
+        given["match"] = make_match(r["loss"], r["numbers"], np.zeros((2, *shape)))
+    if cell.head is not None:
+        head = make_head(cell.head.recipe, asked["dim"])
+        trace(cell.head, head, shape)
+        params, stats, _ = zeros(head.init, {"answers": np.zeros((2, *shape))})
+        stats = stats.get("projector", {})
+        given["head"] = {"params": params["projector"], "stats": stats}
+    if "ssl" in cell.steal.parents:
+        encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
+        params, stats = zeros(encoder.init, np.zeros((1, *r["image_shape"])))
+        given["trunk"] = {"params": params, "stats": stats}
+    trace(cell.steal, make_theft(r, asked["dim"], asked["classes"], **given), shape)
+
+
+def trace(run, objective, answers=(1, 1)):
+    """Traces the first step of a run; ``answers``: views and width of the answers."""
     r = run.recipe
     t = make_training(run, objective, {})
-    b = r["batch_size"]
+    b, image = r["batch_size"], r["image_shape"]
     entries = {
-        "images": jax.ShapeDtypeStruct((b, *r["image_shape"]), np.uint8),
+        "images": jax.ShapeDtypeStruct((b, *image), np.uint8),
+        "asked": jax.ShapeDtypeStruct((b, answers[0], *image), np.uint8),
         "labels": jax.ShapeDtypeStruct((b,), np.int32),
-        "answers": jax.ShapeDtypeStruct((b, dim), np.float32),
+        "answers": jax.ShapeDtypeStruct((b, *answers), np.float32),
     }
     batch = {name: entries[name] for name in objective.uses}
 
@@ -112,7 +141,7 @@ def test_the_studys_numbers():
     assert (c.steal.queries, c.steal.loss, c.steal.epochs) == (9000, "softnn", 100)
     assert c.steal.loss_kw.softnn.temperature == 100.0
     assert (c.steal.batch_size, c.steal.optim.learning_rate) == (256, 1e-3)
-    others = [experiment.changed(c.steal, change) for change in c.steal.also]
+    others = [thefts.changed(c, change).steal for change in c.steal.also]
     numbers = [(o.loss, o.batch_size, o.optim.learning_rate) for o in others]
     assert numbers == [("mse", 64, 1e-3), ("infonce", 256, 3e-4)]
     assert (c.data.size, c.data.channels) == (32, 3)

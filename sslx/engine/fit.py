@@ -83,8 +83,10 @@ class Watch(NamedTuple):
 
 def _items(state: State) -> dict[str, Any]:
     """What a checkpoint holds of a state."""
-    trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
-    items = {"state": state, "encoder": trunk}
+    items: dict[str, Any] = {"state": state}
+    if "encoder" in state.params:  # a head can be trained alone
+        trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
+        items["encoder"] = trunk
     # Only the parts that are there, which are those its module will ask for.
     head = {
         kind: {"projector": tree["projector"]}

@@ -44,7 +44,10 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
     for name, n in experiment.unanswered.items():
         say(f"[probe] victim on {name}: left out, {n} images were not asked of it")
-    for training in (experiment.victim, *(cell.steal for cell in experiment.cells)):
+    trained = [
+        run for cell in experiment.cells for run in (cell.ssl, cell.head, cell.steal)
+    ]
+    for training in filter(None, (experiment.victim, *trained)):
         if "batch_size" not in training.recipe:  # a victim from elsewhere
             continue
         try:

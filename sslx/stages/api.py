@@ -57,6 +57,12 @@ def content(images: np.ndarray) -> np.ndarray:
     return np.frombuffer(rows, np.uint8).reshape(-1, KEY)
 
 
+def recorded_in(source: str) -> str:
+    """The file of a ``victim.source`` whose answers are recorded; "" for any other."""
+    kind, _, file = source.partition(":")
+    return file if kind == "npz" else ""
+
+
 def record(file: str) -> Recording:
     """Reads a file of images and their embeddings.
 

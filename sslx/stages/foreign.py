@@ -38,11 +38,6 @@ def foreign_run(config: ConfigDict, workdir: Path) -> Run:
         raise UserError(
             "victim.weights and victim.source are two victims; leave one of them empty"
         )
-    if config.service.output == "projection":
-        raise UserError(
-            "service.output='projection' needs a victim that was trained here; write "
-            "representation"
-        )
     if v.weights:
         return _of_weights(config, workdir)
     kind, _, rest = v.source.partition(":")
@@ -127,7 +122,7 @@ def make(run: Run, config: ConfigDict) -> None:
         if r["origin"] == "weights":
             items = {"encoder": _trunk(v.weights, r["encoder"], told=say)}
         elif r["origin"] == "npz":
-            items = {api.ITEM: _item(api.record(v.source.partition(":")[2]))}
+            items = {api.ITEM: _item(api.record(api.recorded_in(v.source)))}
         known = {"encoder": "weights", api.ITEM: "answers"}
         for name, tree in items.items():
             if checkpoint.digest(tree) != r[known[name]]:
@@ -144,8 +139,8 @@ def make(run: Run, config: ConfigDict) -> None:
 
 def unanswered(config: ConfigDict, names: list[str]) -> dict[str, int]:
     """The probes' sets that the victim cannot answer, and how many images it lacks."""
-    kind, _, file = config.victim.source.partition(":")
-    if kind != "npz":
+    file = api.recorded_in(config.victim.source)
+    if not file:
         return {}
     counts = {name: api.unanswered(file, name, reading(config)) for name in names}
     return {name: n for name, n in counts.items() if n}

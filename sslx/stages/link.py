@@ -166,6 +166,17 @@ def _variables_of(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
     return jax.device_get(variables)
 
 
+def head_of(path: Path) -> Params:
+    """The projection head of a run, ``{"params", "stats"}``; strictly loaded."""
+    sealed = read_json(path / "meta.json").get("weights")
+    stored = checkpoint.stored(path, "head", sealed)
+    if stored is None:
+        raise UserError(f"{path} has no projection head")
+    loaded = checkpoint.load(path, "head", stored, sealed=sealed)
+    found = {kind: tree["projector"] for kind, tree in jax.device_get(loaded).items()}
+    return {"stats": {}} | found
+
+
 def _answering(path: Path, meta: dict[str, Any], output: str):
     if output != "representation":
         raise UserError(f"{path} is an API's, which has no {output!r} to answer with")

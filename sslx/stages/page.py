@@ -12,7 +12,7 @@ from PIL import Image
 from sslx.stages.experiment import Experiment
 from sslx.stages.gallery import Gallery
 from sslx.stages.pictures import COLOURS, Picture, series, svg
-from sslx.stages.report_text import bill_table, doubts, label, short, table, told
+from sslx.stages.report_text import bill_table, doubts, labels, short, table, told
 
 THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
 
@@ -70,14 +70,16 @@ def _notes(found: dict) -> list[str]:
 def _probes(found: dict) -> list[list[str]]:
     """How each linear probe was solved: a header, then a line for each."""
     lines = [["data set", "encoder", "L2 strength", "converged", "at the grid's end"]]
-    rows = [(r, found["sweep"][:1]) for r in found["accuracies"]]
-    rows += [(r, [cell]) for cell in found["sweep"][1:] for r in cell["accuracies"]]
-    for row, cell in rows:
+    cells = list(zip(found["sweep"], labels(found["sweep"]), strict=True))
+    rows = [(r, cells[:1]) for r in found["accuracies"]]
+    rows += [(r, [cell]) for cell in cells[1:] for r in cell[0]["accuracies"]]
+    for row, of in rows:
         if row["evaluator"] != "linear":
             continue
         who = row["encoder"]
         if who == "stolen":
-            who += f", {label(cell[0])}, {cell[0]['budget']:,} queries"
+            ((cell, name),) = of
+            who += f", {name}, {cell['budget']:,} queries"
         words = ["yes" if row[key] else "no" for key in ("converged", "l2_at_edge")]
         lines.append([short(row["dataset"]), who, f"{row['l2']:g}", *words])
     return lines
@@ -102,12 +104,16 @@ def _flat(recipe: dict, path: str = "") -> dict[str, str]:
 
 def _settings(experiment: Experiment) -> list[list[str]]:
     """What determined victim and headline: a header, then a line for each key."""
-    thefts = [(cell.responses, cell.steal) for cell in experiment.cells[:1]]
-    runs = [experiment.victim, *sum(thefts, ())]
-    columns = [_flat(run.recipe) for run in runs]
+    runs = {"victim": experiment.victim}
+    for cell in experiment.cells[:1]:
+        more = {"queries": cell.responses, "head": cell.head, "stealer": cell.steal}
+        runs |= {word: run for word, run in more.items() if run}
+        if "ssl" in cell.steal.parents:
+            runs["before"] = cell.steal.parents["ssl"]
+    columns = [_flat(run.recipe) for run in runs.values()]
     keys = dict.fromkeys(key for column in columns for key in column)
     lines = [[key, *(c.get(key, "") for c in columns)] for key in keys]
-    return [["setting", "victim", "queries", "stealer"][: len(runs) + 1], *lines]
+    return [["setting", *runs], *lines]
 
 
 def _neighbours(shown: Gallery) -> list[dict]:
@@ -162,7 +168,7 @@ def html(
         colours=COLOURS | dict(zip(["stolen"], series(found), strict=False)),
         confidence=f"{report.recipe['confidence']:.0%}".replace("%", " %"),
         curves=rest.pop("curves.png", None),
-        label=label(found["sweep"][0]) if found["sweep"] else "",
+        label=[*labels(found["sweep"]), ""][0],
         maps=list(rest.values()),
         name=report.name,
         neighbours=_neighbours(shown) if shown is not None else [],

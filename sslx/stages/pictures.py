@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context as styled
 
 from sslx.stages.gallery import Gallery
-from sslx.stages.report_text import label, short
+from sslx.stages.report_text import labels, short
 
 COLOURS = {"victim": "#2b5c8a", "random": "#8d99ae", "pixels": "#b9bcc4"}
 # Of stolen encoders, one for each attack and loss; none near the victim's blue.
@@ -65,9 +65,15 @@ class Picture(NamedTuple):
 
 def series(found: dict) -> list[str]:
     """The colour of each cell: one for each attack and loss."""
-    names = [(c["attack"], label(c)) for c in found["sweep"]]
+    names = labels(found["sweep"])
     order = list(dict.fromkeys(names))
     return [SERIES[order.index(name) % len(SERIES)] for name in names]
+
+
+def _cells(found: dict):
+    """Of each cell its entry, name and colour."""
+    sweep = found["sweep"]
+    return list(zip(sweep, labels(sweep), series(found), strict=True))
 
 
 def save(picture: Picture, folder: Path) -> None:
@@ -103,9 +109,9 @@ def _bars(found: dict, dataset: str, file: str) -> Picture:
     others = {r["encoder"]: r for r in _linear(found["accuracies"], dataset)}
     own = [(e, COLOURS[e], row) for e, row in others.items() if e != "stolen"]
     bars = [bar for bar in own if bar[0] == "victim"]
-    for cell, colour in zip(found["sweep"], series(found), strict=True):
+    for cell, told, colour in _cells(found):
         (row,) = _linear(cell["accuracies"], dataset)
-        name = textwrap.fill(f"stolen, {label(cell)}", 26)
+        name = textwrap.fill(f"stolen, {told}", 26)
         bars.append((f"{name}\n{cell['budget']:,} queries", colour, row))
     bars += [bar for bar in own if bar[0] != "victim"]
     # Lines of text are the unit, so that a long name does not meet its neighbour.
@@ -152,9 +158,16 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
     figure = Figure((WIDTH, 3 + 0.12 * len(set(series(found)))))
     axes = figure.subplots()
     lines: dict[tuple[str, str], list] = {}
-    for cell, colour in zip(found["sweep"], series(found), strict=True):
+    levels = {
+        row["encoder"]: (row, COLOURS[row["encoder"]], "--")
+        for row in _linear(found["accuracies"], dataset)
+        if row["encoder"] != "stolen"
+    }
+    for cell, name, colour in _cells(found):
         (row,) = _linear(cell["accuracies"], dataset)
-        name = f"{cell['attack']}, {label(cell)}"
+        if cell["budget"] == 0:  # what does not ask is as good at any budget
+            levels[name] = (row, colour, ":")
+            continue
         lines.setdefault((name, colour), []).append((cell["budget"], row))
     for (name, colour), points in lines.items():
         points.sort(key=lambda p: p[0])
@@ -162,19 +175,16 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
         errors = list(zip(*(_error(row) for _, row in points), strict=True))
         drawn = axes.errorbar(x, y, yerr=errors, color=colour, marker="o", capsize=2.5)
         drawn.set_label(textwrap.fill(name, 36))
-    levels = {r["encoder"]: r for r in _linear(found["accuracies"], dataset)}
-    for name, row in levels.items():
-        if name == "stolen":
-            continue
-        level, colour = 100 * row["accuracy"], COLOURS[name]
-        axes.axhline(level, color=colour, linestyle="--", linewidth=1.2, label=name)
+    for name, (row, colour, style) in levels.items():
+        level = 100 * row["accuracy"]
+        axes.axhline(level, color=colour, linestyle=style, linewidth=1.2, label=name)
     if "victim" in levels:
-        low, high = levels["victim"]["interval"]
+        low, high = levels["victim"][0]["interval"]
         axes.axhspan(100 * low, 100 * high, color=COLOURS["victim"], alpha=0.12, lw=0)
     axes.set(xscale="log", xlabel="queries")
     axes.set_ylabel("linear probe, % of test images")
     figure.suptitle(_title(dataset))
-    budgets = sorted({cell["budget"] for cell in found["sweep"]})
+    budgets = sorted({cell["budget"] for cell in found["sweep"]} - {0})
     ticks = _ticks(budgets)
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.set_xticks([], minor=True)
@@ -263,7 +273,7 @@ def draw(
         shown: The gallery, None where there is none.
     """
     datasets = dict.fromkeys(r["dataset"] for r in found["accuracies"])
-    several = len({cell["budget"] for cell in found["sweep"]}) > 1
+    several = len({cell["budget"] for cell in found["sweep"]} - {0}) > 1
     pictures = []
     with styled(STYLE):
         for i, dataset in enumerate(datasets):

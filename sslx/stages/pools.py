@@ -1,4 +1,4 @@
-"""The attacker's images, and the run that asks the victim for them."""
+"""The attacker's images."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,12 +8,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import data
-from sslx.attacks import ATTACKS
-from sslx.engine.rundir import Run, make_run
-from sslx.registry import pick
-from sslx.service import DEFENCES
 from sslx.stages import api
-from sslx.stages.recipes import positive, reading, share
+from sslx.stages.recipes import reading, share
 from sslx.stages.splits import divide
 from sslx.types import UserError
 
@@ -52,6 +48,7 @@ class Pool(NamedTuple):
         split: Of the data set.
         size: How many they are.
         load: Gives them, uint8 (size, h, w, c).
+        labels: Gives their classes, int (size,); None where they have none.
     """
 
     identity: dict[str, Any]
@@ -60,6 +57,7 @@ class Pool(NamedTuple):
     split: str
     size: int
     load: Callable[[], np.ndarray]
+    labels: Callable[[], np.ndarray] | None
 
 
 def _answered(config: ConfigDict) -> Pool:
@@ -72,15 +70,16 @@ def _answered(config: ConfigDict) -> Pool:
         except data.Missing:
             if not config.probe.skip_missing:
                 raise
-    images = api.askable(config.victim.source.partition(":")[2], names, options)
+    file = api.recorded_in(config.victim.source)
+    images = api.askable(file, names, options)
     digest = hashlib.sha256(api.content(images).tobytes()).hexdigest()
     identity, shape = {"answered": digest}, images.shape[1:]
-    return Pool(identity, "answered", shape, "all", len(images), lambda: images)
+    return Pool(identity, "answered", shape, "all", len(images), lambda: images, None)
 
 
 def open_pool(config: ConfigDict, pool: str, test_kept: float | None) -> Pool:
     """The attacker's images, as ``steal.pool`` names them."""
-    recorded = config.victim.source.startswith("npz:")
+    recorded = api.recorded_in(config.victim.source)
     if recorded and pool != "answered":
         raise UserError(
             f"victim.source={config.victim.source!r} answers only the images in that "
@@ -96,52 +95,17 @@ def open_pool(config: ConfigDict, pool: str, test_kept: float | None) -> Pool:
     return Pool(
         *(info.identity, info.slug, info.image_shape, split, len(rows)),
         lambda: data.load(name, split, options).images[rows],
+        lambda: data.load(name, split, options).labels[rows],
     )
 
 
-def responses_run(config: ConfigDict, steal: ConfigDict, victim: Run) -> Run:
-    """The run that asks the victim what the steal section plans."""
-    service = config.service
-    pool = open_pool(config, steal.pool, steal.test_kept)
-    if list(pool.image_shape) != victim.recipe["image_shape"]:
-        raise UserError(
-            f"steal.pool {steal.pool!r} has images of shape {pool.image_shape}, the "
-            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
-            "data.channels bring sets together"
-        )
-    positive("steal", {"queries": steal.queries})
-    positive("service", {"call_size": service.call_size})
-    if steal.queries > pool.size:
-        raise UserError(
-            f"steal.queries is {steal.queries}, but the pool {steal.pool!r} has only "
-            f"{pool.size} images"
-        )
-    limit = service.image_limit
-    limit = steal.queries if limit is None else limit
-    if limit < steal.queries:
-        raise UserError(
-            f"service.image_limit is {limit}, but steal.queries is {steal.queries}"
-        )
-    if service.output not in ("representation", "projection"):
-        raise UserError(
-            f"unknown service.output {service.output!r}; known: projection, "
-            "representation"
-        )
-    pick(ATTACKS, steal.attack, "attack")
-    pick(DEFENCES, service.defence, "defence")
-    recipe = {
-        "seed": config.seed,
-        "attack": steal.attack,
+def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:
+    """What determines the attacker's images, for a recipe."""
+    s = config.steal
+    return {
         "pool": pool.identity,
         "split": pool.split,
-        "held_out": config.data.held_out if steal.pool == "held_out" else None,
-        "test_kept": steal.test_kept if steal.pool == "test" else None,
+        "held_out": config.data.held_out if s.pool == "held_out" else None,
+        "test_kept": s.test_kept if s.pool == "test" else None,
         "split_seed": config.data.split_seed,
-        "queries": steal.queries,
-        "output": service.output,
-        "image_limit": limit,
-        "call_size": service.call_size,
-        "defence": service.defence,
     }
-    slug = f"{steal.attack}-{pool.slug}-{steal.queries}q-s{config.seed}"
-    return make_run(victim.workdir, "responses", slug, recipe, {"victim": victim})

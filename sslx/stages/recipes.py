@@ -6,6 +6,7 @@ others, data by content and not by place, nothing of how the run is carried out.
 
 import inspect
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from sslx import data
 from sslx.data.presets import PRESETS
 from sslx.engine.optim import OPTIMISERS
 from sslx.engine.rundir import Run, make_run
-from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.registry import pick
@@ -25,6 +25,8 @@ from sslx.types import Encoder, UserError
 
 # A hidden width of 0 is as wide as its input; a term of a loss may be left out.
 MAY_BE_0 = ("hidden", "invariance", "variance", "covariance", "off_diagonal", "decay")
+MAY_BE_0 += ("weight", "contrast", "align", "labels", "threshold")
+AT_MOST_1 = ("decay", "final_decay", "threshold")
 
 
 def reading(config: ConfigDict) -> data.Options:
@@ -39,13 +41,19 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
     Raises:
         UserError: Unknown name, or the block does not hold exactly what it takes.
     """
-    entry = pick(table, name, what)
+    takes = keywords(pick(table, name, what))
+    return block_of(name, blocks, takes, what)
+
+
+def keywords(entry: Callable) -> set[str]:
+    """The names of a function's keyword-only parameters."""
+    parameters = inspect.signature(entry).parameters.items()
+    return {key for key, p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def block_of(name: str, blocks: ConfigDict, takes: set[str], what: str) -> dict:
+    """The block of numbers of a name, which must hold exactly what is taken."""
     block = blocks[name].to_dict() if name in blocks else {}
-    takes = {
-        key
-        for key, p in inspect.signature(entry).parameters.items()
-        if p.kind is p.KEYWORD_ONLY
-    }
     if set(block) != takes:
         wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
         raise UserError(f"the block of {what} {name!r} must hold {wanted}, not {found}")
@@ -57,7 +65,7 @@ def _sizes(section: str, block: dict[str, Any]) -> None:
     """Widths, temperatures, weights and decays, each within its range."""
     sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
     positive(section, {k: v for k, v in sizes.items() if k not in MAY_BE_0 or v < 0})
-    for key in ("decay", "final_decay"):
+    for key in AT_MOST_1:
         if sizes.get(key, 0) > 1:
             raise UserError(f"{section}.{key} must be 1 at most, not {sizes[key]}")
 
@@ -97,18 +105,26 @@ def encoder_of(section: ConfigDict, precision: str) -> Encoder:
     return make_encoder(section.encoder, dtype=precision, **kw)
 
 
-def _training(section: ConfigDict, name: str, precision: str, n: int) -> dict:
-    """What victim and stealer have in common: network, views, optimiser, length."""
+def views_of(preset: str) -> list[dict[str, Any]]:
+    """A preset's recipes, one for each view, as a recipe of a run has them."""
+    found = pick(PRESETS, preset, "augmentation preset")
+    return [recipe._asdict() for recipe in found]
+
+
+def training(section: ConfigDict, name: str, n: int) -> dict:
+    """What all trainings have in common: optimiser, batch and length.
+
+    Args:
+        section: Of the config.
+        name: Its name, for messages.
+        n: Images to train on.
+    """
     positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
-    encoder = encoder_of(section, precision)
     batch_size = min(section.batch_size, n)
     steps = section.steps or section.epochs * (n // batch_size)
     positive(name, {"epochs (or steps)": steps})
-    preset = pick(PRESETS, section.augment, "augmentation preset")
     return {
-        "encoder": encoder.meta,
-        "augment": [recipe._asdict() for recipe in preset],
         "optim": _optim(name, section.optim, batch_size, steps),
         "batch_size": batch_size,
         "steps": steps,
@@ -137,6 +153,40 @@ def _optim(name: str, section: ConfigDict, batch_size: int, steps: int) -> dict:
     return optim
 
 
+def unlabelled(
+    section: ConfigDict, name: str, encoder: Encoder, classes: int, n: int
+) -> dict[str, Any]:
+    """The recipe's part of a training method: numbers, network, views, length.
+
+    Args:
+        section: Of the victim, or of what a stealer trains without answers.
+        name: Its name, for messages.
+        encoder: The network.
+        classes: Of the labels; 0 where there are none.
+        n: Images to train on.
+    """
+    recipe = {
+        "objective": section.objective,
+        "numbers": numbers(
+            OBJECTIVES, section.objective, section.objective_kw, "objective"
+        ),
+        "classes": classes,
+        "encoder": encoder.meta,
+        "augment": views_of(section.augment),
+        **training(section, name, n),
+    }
+    if recipe["batch_size"] < 2:
+        raise UserError(f"{name}.batch_size must be at least 2")
+    wanted, given = make_objective(recipe).views, len(recipe["augment"])
+    if given != wanted:
+        raise UserError(
+            f"objective {section.objective!r} takes {wanted} view(s) of an image, but "
+            f"augmentation preset {section.augment!r} makes {given}; choose another "
+            f"preset in {name}.augment"
+        )
+    return recipe
+
+
 def victim_run(config: ConfigDict, workdir: Path) -> Run:
     """The victim's run."""
     v, options = config.victim, reading(config)
@@ -148,9 +198,6 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
         config.data.held_out,
         config.data.split_seed,
     )
-    training = _training(v, "victim", config.precision, len(rows))
-    if training["batch_size"] < 2:
-        raise UserError("victim.batch_size must be at least 2")
     if v.watch_every < 0:
         raise UserError(f"victim.watch_every must be 0 or more, not {v.watch_every}")
     recipe = {
@@ -160,42 +207,9 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
         "split_seed": config.data.split_seed,
         "image_shape": info.image_shape,
         **normalisation(config, info.image_shape[2]),
-        "objective": v.objective,
-        "numbers": numbers(OBJECTIVES, v.objective, v.objective_kw, "objective"),
-        "classes": info.classes,
-        **training,
+        **unlabelled(
+            v, "victim", encoder_of(v, config.precision), info.classes, len(rows)
+        ),
     }
-    objective = make_objective(recipe)
-    if objective.head is None and config.service.output == "projection":
-        raise UserError(
-            f"service.output='projection', but objective {v.objective!r} has no "
-            "projection head; write representation"
-        )
-    wanted, given = objective.views, len(training["augment"])
-    if given != wanted:
-        raise UserError(
-            f"objective {v.objective!r} takes {wanted} view(s) of an image, but "
-            f"augmentation preset {v.augment!r} makes {given}; choose another preset "
-            "in victim.augment"
-        )
     slug = f"{v.objective}-{v.encoder}-{info.slug}-s{config.seed}"
     return make_run(workdir, "victim", slug, recipe, {})
-
-
-def steal_run(config: ConfigDict, steal: ConfigDict, responses: Run) -> Run:
-    """The stealer's run on the answers of a responses run."""
-    victim = responses.parents["victim"]
-    training = _training(steal, "steal", config.precision, steal.queries)
-    training["augment"] = training["augment"][:1]  # a stealer sees one view
-    recipe = {
-        "seed": config.seed,
-        "loss": steal.loss,
-        "numbers": numbers(LOSSES, steal.loss, steal.loss_kw, "loss"),
-        **normalisation(config, victim.recipe["image_shape"][2]),
-        "image_shape": victim.recipe["image_shape"],
-        **training,
-    }
-    slug = (
-        f"{steal.attack}-{steal.loss}-{steal.encoder}-{steal.queries}q-s{config.seed}"
-    )
-    return make_run(victim.workdir, "steal", slug, recipe, {"responses": responses})

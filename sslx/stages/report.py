@@ -6,16 +6,18 @@ from sslx.engine.logbook import WATCHED, read_rows
 from sslx.engine.rundir import read_json, working_on, write_json, write_meta
 from sslx.stages import gallery
 from sslx.stages.experiment import Experiment
-from sslx.stages.query import bill
-from sslx.stages.report_text import label, markdown
+from sslx.stages.query import bill, total
+from sslx.stages.report_text import labels, markdown
 
 
 def results(experiment: Experiment) -> dict:
     """What results.json holds.
 
-    ``accuracies`` and ``queries`` are the headline's; ``sweep`` has an entry for each
-    cell, the headline first, with the stolen encoder's accuracies and its bill. Without
-    a theft, ``queries`` is None and ``sweep`` empty.
+    ``accuracies``, ``attack``, ``loss``, ``queries`` and ``accounts`` are the
+    headline's; ``sweep`` has an entry for each cell, the headline first, with the
+    stolen encoder's accuracies and its bill: the counters of each account, and of all
+    together in ``queries``, None where the victim is not asked. Without a theft,
+    these are None and ``sweep`` is empty.
     """
     rows: dict[int | None, list[dict]] = {}
     for probe in experiment.probes:
@@ -26,6 +28,7 @@ def results(experiment: Experiment) -> dict:
             {"encoder": probe.encoder, **row, "dataset": probe.dataset, "seed": seed}
             for row in meta["results"]
         )
+    bills = [bill(cell.responses) for cell in experiment.cells]
     sweep = [
         {
             "attack": cell.attack,
@@ -33,7 +36,9 @@ def results(experiment: Experiment) -> dict:
             "pool": cell.pool,
             "budget": cell.queries,
             "change": cell.change,
-            "queries": bill(cell.responses),
+            "output": cell.responses and cell.responses.recipe["output"],
+            "queries": total(bills[i]) if bills[i] else None,
+            "accounts": bills[i],
             "accuracies": rows[i],
         }
         for i, cell in enumerate(experiment.cells)
@@ -43,7 +48,10 @@ def results(experiment: Experiment) -> dict:
     headline = sorted(shown, key=lambda row: order.index(row["encoder"]))
     return {
         "accuracies": headline,
-        "queries": sweep[0]["queries"] if sweep else None,
+        **{
+            key: sweep[0][key] if sweep else None
+            for key in ("attack", "loss", "queries", "accounts")
+        },
         "sweep": sweep,
         "skipped": experiment.skipped,
     }
@@ -59,8 +67,8 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
 
         found = results(experiment)
         curves = [("victim", read_rows(experiment.victim.path))]
-        for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
-            title = f"stealer, {label(entry)}, {cell.queries:,} queries"
+        for cell, name in zip(experiment.cells, labels(found["sweep"]), strict=True):
+            title = f"stealer, {name}, {cell.queries:,} queries"
             curves.append((title, read_rows(cell.steal.path)))
         watched = read_rows(experiment.victim.path, WATCHED)
         shown = gallery.make(experiment, config)

@@ -24,7 +24,9 @@ class Told(NamedTuple):
 def told(experiment: Experiment) -> Told:
     """The victim in words."""
     r, cells = experiment.victim.recipe, experiment.cells
-    done = f"{cells[0].attack.capitalize()} extraction" if cells else "Evaluation"
+    done = "Evaluation"
+    if cells:
+        done = f"{cells[0].attack.replace('_', ' ').capitalize()} extraction"
     if "objective" in r:
         return Told(
             f"{done} of a {r['objective']} encoder",
@@ -67,14 +69,30 @@ def _percent(row: dict) -> str:
     return f"{100 * row['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def label(cell: dict) -> str:
-    """What tells a cell of the sweep from the others, but for its budget."""
-    own = [
-        pair
-        for pair in cell["change"].split()
-        if pair.partition("=")[0] not in ("loss", "queries", "attack")
+def labels(sweep: list[dict]) -> list[str]:
+    """What tells the cells of a sweep apart, but for their budgets.
+
+    Attack and loss, and of a cell's other settings those that not all cells of that
+    attack and loss have.
+    """
+    kinds = [(c["attack"], c["loss"]) for c in sweep]
+    settings = [
+        [
+            pair
+            for pair in c["change"].split()
+            if pair.partition("=")[0] not in ("loss", "queries", "attack")
+        ]
+        for c in sweep
     ]
-    return " ".join([cell["loss"], *own])
+    out = []
+    for kind, own in zip(kinds, settings, strict=True):
+        alike = [s for k, s in zip(kinds, settings, strict=True) if k == kind]
+        told = [pair for pair in own if not all(pair in other for other in alike)]
+        attack, loss = kind
+        # "direct" goes without saying, and so does a loss that the attack brings.
+        words = [attack] * (attack != "direct") + [loss] * (loss != "own")
+        out.append(" ".join([*words, *told]))
+    return out
 
 
 def short(dataset: str) -> str:
@@ -84,9 +102,13 @@ def short(dataset: str) -> str:
 
 
 def _cells(found: dict) -> list[tuple[str, str, str]]:
-    """(encoder, loss, queries) of each line of the table, headline first."""
+    """(encoder, theft, queries) of each line of the table, headline first."""
     lines = [("victim", "", "")]
-    lines += [("stolen", label(c), str(c["budget"])) for c in found["sweep"]]
+    sweep = found["sweep"]
+    lines += [
+        ("stolen", name, str(c["budget"]))
+        for c, name in zip(sweep, labels(sweep), strict=True)
+    ]
     return [*lines, ("random", "", ""), ("pixels", "", "")]
 
 
@@ -96,13 +118,13 @@ def table(found: dict) -> list[list[str]]:
     Accuracies are per cent on the test images, with their interval; the last column is
     the linear accuracy as a share of the victim's.
     """
-    head = ["data set", "encoder", "loss", "queries", "linear", "kNN", "of victim"]
+    head = ["data set", "encoder", "theft", "queries", "linear", "kNN", "of victim"]
     lines = [head]
     datasets = list(dict.fromkeys(r["dataset"] for r in found["accuracies"]))
     for dataset in datasets:
         cells = iter(found["sweep"])
         victim = None
-        for encoder, loss, queries in _cells(found):
+        for encoder, theft, queries in _cells(found):
             rows = (
                 next(cells)["accuracies"]
                 if encoder == "stolen"
@@ -115,7 +137,7 @@ def table(found: dict) -> list[list[str]]:
                 victim = by["linear"]["accuracy"]
             share = f"{100 * by['linear']['accuracy'] / victim:.1f} %" if victim else ""
             lines.append(
-                [dataset, encoder, loss, queries]
+                [dataset, encoder, theft, queries]
                 + [_percent(by["linear"]), _percent(by["knn"]), share]
             )
     return lines
@@ -137,11 +159,20 @@ def _pipes(lines: list[list[str]]) -> str:
 
 
 def bill_table(found: dict) -> list[list[str]]:
-    """What each cell has asked, as counted: a header, then a line for each cell."""
-    return [["attack", "loss", *(found["queries"] or ())]] + [
-        [c["attack"], label(c), *map(str, c["queries"].values())]
-        for c in found["sweep"]
-    ]
+    """What each cell has asked, as counted: a header, then a line for each account."""
+    sweep = found["sweep"]
+    counters = next((c["queries"] for c in sweep if c["queries"]), {})
+    lines = [["theft", "account", *counters]]
+    for cell, name in zip(sweep, labels(sweep), strict=True):
+        for account, counted in cell["accounts"].items():
+            lines.append([name, account, *map(_counter, counted.values())])
+    return lines
+
+
+def _counter(value: int | float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def doubts(found: dict) -> list[tuple[str, str, str]]:
@@ -169,7 +200,7 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         lead += (
             f" Stolen with {queries['images']} queries of a limit of "
             f"{queries['limit']} ({queries['unique_images']} different images, pool "
-            f"`{found['sweep'][0]['pool']}`)."
+            f"`{found['sweep'][0]['pool']}`; {queries['cost']:.2f} USD)."
         )
     bill = (
         "## Bill\n\nCells that ask the same share one bill.\n\n"

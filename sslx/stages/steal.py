@@ -1,38 +1,132 @@
 """Stage steal: ask within the budget, then train the stealer on the stored answers."""
 
+from typing import Any
+
+import numpy as np
 from ml_collections import ConfigDict
 
+from sslx.attacks.matching import cluster_labels, make_match, takes_labels
 from sslx.engine import checkpoint
 from sslx.engine.fit import fit
-from sslx.engine.rundir import working_on, write_meta
-from sslx.stages.experiment import Cell, Experiment
-from sslx.stages.query import answered, ask
-from sslx.stages.train import encoder_meta, make_loop, make_theft, make_training
+from sslx.engine.rundir import Run, working_on, write_meta
+from sslx.stages import classifier
+from sslx.stages.experiment import Experiment
+from sslx.stages.link import head_of, open_run
+from sslx.stages.pools import open_pool
+from sslx.stages.query import Answered, answered, ask
+from sslx.stages.thefts import OWN, Cell
+from sslx.stages.train import (
+    encoder_meta,
+    make_head,
+    make_loop,
+    make_objective,
+    make_theft,
+    make_training,
+)
+from sslx.types import Objective
 
 
 def run(experiment: Experiment, config: ConfigDict) -> None:
     """Asks for and trains every cell, the headline first."""
-    asked = set()
+    done = set()  # runs that cells share are looked at once
     for cell in experiment.cells:
-        if cell.responses.name not in asked:  # cells that ask the same share a run
-            ask(cell, config)
-            asked.add(cell.responses.name)
-        _train(cell, config)
+        for run, work in _works(cell):
+            if run is not None and run.path not in done:
+                work(cell, config)
+                done.add(run.path)
+
+
+def _works(cell: Cell):
+    """What a cell needs, in order: (run, what carries it out)."""
+    asked = cell.responses
+    return (
+        (cell.ssl, _train_ssl),
+        (asked and asked.parents.get("classifier"), _fit_classifier),
+        (asked, ask),
+        (cell.head, _train_head),
+        (cell.steal, _train),
+    )
+
+
+def _fit_classifier(cell: Cell, config: ConfigDict) -> None:
+    assert cell.responses is not None
+    classifier.make(cell.responses.parents["classifier"], config)
+
+
+def _carry_out(
+    run: Run,
+    objective: Objective,
+    arrays: dict[str, np.ndarray],
+    config: ConfigDict,
+    **meta: Any,
+) -> None:
+    """Trains a run on those of the arrays that its objective uses."""
+    write_meta(run, finished=False, **meta)
+    used = {name: arrays[name] for name in objective.uses}
+    fit(make_training(run, objective, used), run.path, make_loop(config))
+    write_meta(run, finished=True, weights=checkpoint.seal(run.path))
+
+
+def _train_ssl(cell: Cell, config: ConfigDict) -> None:
+    """Trains the stealer's network on its pool, without a query."""
+    run = cell.ssl
+    assert run is not None
+    r = run.recipe
+    what = f"{r['objective']} on the pool, {r['steps']} steps, no query"
+    with working_on(run, what, together=True) as needed:
+        if not needed:
+            return
+        objective = make_objective(r)
+        images = open_pool(config, cell.pool, r["test_kept"]).load()
+        meta = encoder_meta(run, objective.head)
+        _carry_out(run, objective, {"images": images}, config, **meta)
+
+
+def _train_head(cell: Cell, config: ConfigDict) -> None:
+    """Trains the projection head that the stealer is compared through."""
+    run = cell.head
+    assert run is not None
+    what = f"a projection head on {cell.queries} answers"
+    with working_on(run, what, together=True) as needed:
+        if not needed:
+            return
+        answers = answered(cell, config).answers
+        objective = make_head(run.recipe, answers.shape[-1])
+        _carry_out(run, objective, {"answers": answers}, config)
 
 
 def _train(cell: Cell, config: ConfigDict) -> None:
-    r = cell.steal.recipe
-    what = f"{r['loss']} on {cell.queries} answers, {r['steps']} steps"
-    with working_on(cell.steal, what, together=True) as needed:
+    run, r = cell.steal, cell.steal.recipe
+    if cell.responses is None:  # trained above
+        return
+    name = cell.attack if cell.loss == OWN else f"{cell.attack}, {cell.loss}"
+    what = f"{name} on {cell.queries} answers, {r['steps']} steps"
+    with working_on(run, what, together=True) as needed:
         if not needed:
             return
-        images, answers = answered(cell, config)
-        objective = make_theft(cell.attack, r, answers.shape[1])
-        write_meta(cell.steal, finished=False, **encoder_meta(cell.steal, None))
-        arrays = {"images": images, "answers": answers}
-        fit(
-            make_training(cell.steal, objective, arrays),
-            cell.steal.path,
-            make_loop(config),
-        )
-        write_meta(cell.steal, finished=True, weights=checkpoint.seal(cell.steal.path))
+        found = answered(cell, config)
+        arrays = found._asdict()
+        given: dict[str, Any] = {}
+        if cell.loss != OWN:
+            given["match"] = make_match(cell.loss, r["numbers"], found.answers)
+            if takes_labels(cell.loss):
+                arrays["labels"] = _labels(cell, config, found)
+        if "ssl" in run.parents:
+            given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
+        if cell.head is not None:
+            given["head"] = head_of(cell.head.path)
+        classes = cell.responses.recipe["classes"]
+        objective = make_theft(r, found.answers.shape[-1], classes, **given)
+        meta = encoder_meta(run, None)
+        _carry_out(run, objective, arrays, config, **meta)
+
+
+def _labels(cell: Cell, config: ConfigDict, found: Answered) -> np.ndarray:
+    """The classes that the loss takes: the true ones, or clusters of the answers."""
+    r = cell.steal.recipe
+    if clusters := r["numbers"]["labels"]:
+        return cluster_labels(found.answers, clusters, r["seed"])
+    assert cell.responses is not None
+    pool = open_pool(config, cell.pool, cell.responses.recipe["test_kept"])
+    assert pool.labels is not None
+    return pool.labels()[found.rows].astype(np.int32)

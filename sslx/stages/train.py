@@ -1,6 +1,5 @@
 """What the training stages share: from a recipe to the engine."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -8,20 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx.attacks import ATTACKS
+from sslx.attacks import ATTACKS, Theft
 from sslx.data.augment import augment_batch
 from sslx.data.presets import Recipe
 from sslx.engine.fit import Loop, Training
 from sslx.engine.optim import make_optimiser
 from sslx.engine.rundir import Run
-from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.stages.link import normalise
 from sslx.types import Objective, Task
 
 
-def _recipe(numbers: dict[str, Any]) -> Recipe:
+def read_recipe(numbers: dict[str, Any]) -> Recipe:
+    """An augmentation recipe, from a run's recipe."""
     # JSON has made lists of the tuples.
     given: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()
@@ -35,7 +34,7 @@ def make_views(recipe: dict):
     As many as the preset has recipes. Batch-major, so that the axis which is split
     over the devices leads.
     """
-    preset = [_recipe(numbers) for numbers in recipe["augment"]]
+    preset = [read_recipe(numbers) for numbers in recipe["augment"]]
 
     def views(key: jax.Array, images: jax.Array) -> jax.Array:
         keys = jax.random.split(key, len(preset))
@@ -56,16 +55,39 @@ def make_objective(recipe: dict) -> Objective:
     return build(encoder, make_views(recipe), task, **recipe["numbers"])
 
 
-def make_theft(attack: str, recipe: dict, answer_dim: int) -> Objective:
-    """What an attack trains on answers (n, answer_dim), from a stealer's recipe."""
-    kw = recipe["encoder"]["kw"]
-    return ATTACKS[attack].objective(
-        make_encoder(recipe["encoder"]["name"], **kw),
-        make_views(recipe),
-        partial(LOSSES[recipe["loss"]], **recipe["numbers"]),
+def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Objective:
+    """What an attack trains on answers, from a stealer's recipe.
+
+    Args:
+        recipe: The stealer's.
+        answer_dim: Width of the answers.
+        classes: Of the service's classifier; 0 where it answers without.
+        **given: The fields ``match``, ``trunk`` and ``head`` of ``Theft``.
+    """
+    encoder = recipe["encoder"]
+    build = ATTACKS[recipe["attack"]].objective
+    assert build is not None  # such a run is none on answers
+    theft = Theft(
         answer_dim=answer_dim,
-        dtype=kw["dtype"],
+        dtype=encoder["kw"]["dtype"],
+        steps=recipe["steps"],
+        classes=classes,
+        **given,
     )
+    return build(
+        make_encoder(encoder["name"], **encoder["kw"]),
+        make_views(recipe),
+        theft,
+        **recipe["attack_numbers"],
+    )
+
+
+def make_head(recipe: dict, answer_dim: int) -> Objective:
+    """What trains the projection head of an attack, from the head's recipe."""
+    build = ATTACKS[recipe["attack"]].head
+    assert build is not None
+    theft = Theft(answer_dim=answer_dim, dtype="float32", steps=recipe["steps"])
+    return build(theft, **recipe["attack_numbers"])
 
 
 def make_training(

@@ -1,0 +1,57 @@
+"""One attack of all, or all of them, on the digits of digits_direct.py.
+
+Command: python launch.py --config=configs/digits_attack.py:rda
+All of them in one report: --config=configs/digits_attack.py
+Time: not measured
+Expected: docs/attacks.md
+
+Every attack sends the same number of images, 450: where it wants several views of each
+it has fewer images. Network, steps and optimiser are alike; the attacks' own numbers
+are those of configs/default.py, but for what 450 queries and so small a network ask
+for.
+"""
+
+from configs import digits_direct
+from sslx.registry import pick
+
+# Attack -> what of the steal section it changes.
+ATTACKS = {
+    "direct": "attack=direct loss=mse",
+    "own_head": "attack=own_head loss=mse",
+    "access_head": "attack=access_head loss=infonce service.output=projection",
+    "recreate_head": ("attack=recreate_head loss=infonce ask_views=2 ask_augment=mild"),
+    "symmetrized": "attack=symmetrized loss=own ask_views=2 ask_augment=mild",
+    "stolen_encoder": "attack=stolen_encoder loss=own augment=mild",
+    "cont_steal": "attack=cont_steal loss=own ask_augment=mild augment=mild",
+    "cont_steal_released": (
+        "attack=cont_steal loss=own ask_augment=mild "
+        "attack_kw.cont_steal.form=released attack_kw.cont_steal.temperature=0.5"
+    ),
+    "rda": "attack=rda loss=own ask_views=10 ask_augment=mild augment=mild",
+    "warm_start": "attack=warm_start loss=mse",
+    "ssl_only": "attack=ssl_only loss=own",
+    "label_theft": "attack=label_theft loss=own service.output=label",
+    "knockoff": "attack=knockoff loss=own service.output=probabilities",
+}
+
+
+def get_config(attack: str = ""):
+    """The experiment of one attack, or of all."""
+    c = digits_direct.get_config()
+    c.steal.queries = 450
+    c.steal.steps = 300
+    c.steal.loss_kw.infonce.temperature = 0.1
+    c.steal.attack_kw.symmetrized.update({"hidden": 128, "predictor": 64})
+    for part in (c.steal.ssl, c.steal.head):
+        part.optim.name = "adamw"
+        part.optim.learning_rate = 2e-3
+        part.batch_size = 128
+        part.steps = 300
+    c.steal.ssl.augment = "mild"
+    c.steal.ssl.objective_kw.simclr.temperature = 0.2
+    if attack:
+        changes = ("", pick(ATTACKS, attack, "attack"))
+    else:
+        changes = ("", *ATTACKS.values())
+    c.steal.also = changes[1:]
+    return c

@@ -1,0 +1,54 @@
+"""The views that are sent to the victim; each can be made again from its key."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sslx.data.augment import augment_batch
+from sslx.data.presets import PRESETS
+from sslx.engine.rng import stream
+from sslx.stages.train import read_recipe
+
+CHUNK = 256  # views made at once; fewer are padded, so that there is one program
+
+
+def make_asked(images: np.ndarray, rows: np.ndarray, r: dict) -> np.ndarray:
+    """The views of some images, uint8 (n * views, h, w, c), image by image.
+
+    The key of a view is a function of the seed, the image's row in the pool and the
+    view's number. They are made on the host's CPU, whatever accelerator there is, and
+    rounded to whole grey levels as a picture file is: what is made again is the same
+    to the bit, which the ledger's hashes check.
+
+    Args:
+        images: The pool's, uint8 (pool, h, w, c).
+        rows: Which of them, (n,).
+        r: The recipe of a responses run.
+    """
+    views = r["views"]
+    recipe = read_recipe(r["ask_augment"][0])
+    repeated = np.repeat(rows, views)
+    if recipe == PRESETS["none"][0]:
+        return images[repeated]
+    numbers = np.tile(np.arange(views), len(rows))
+    out = np.empty((len(repeated), *images.shape[1:]), np.uint8)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        key = stream(r["seed"], "asked")
+        make = jax.jit(partial(_views, recipe=recipe))
+        for start in range(0, len(repeated), CHUNK):
+            part = slice(start, start + CHUNK)
+            short = CHUNK - len(repeated[part])
+            which = np.pad(np.stack([repeated, numbers])[:, part], [(0, 0), (0, short)])
+            made = make(key, images[which[0]], *which)
+            out[part] = np.asarray(made)[: CHUNK - short]
+    return out
+
+
+def _views(key, images, rows, numbers, *, recipe):
+    def own(row, number):
+        return jax.random.fold_in(jax.random.fold_in(key, row), number)
+
+    made = augment_batch(jax.vmap(own)(rows, numbers), images, recipe)
+    return jnp.clip(jnp.round(made * 255), 0, 255).astype(jnp.uint8)

@@ -1,0 +1,189 @@
+"""The run that asks the victim: which images in which views, and on what terms."""
+
+import math
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sslx.attacks.attack import Plan
+from sslx.attacks.plans import PLANS, shares
+from sslx.engine.rundir import Run, make_run
+from sslx.models import make_encoder
+from sslx.registry import pick
+from sslx.service import DEFENCES
+from sslx.stages.classifier import classifier_run
+from sslx.stages.pools import Pool, pool_part
+from sslx.stages.recipes import normalisation, numbers, positive, views_of
+from sslx.stages.train import make_objective
+from sslx.types import Encoder, UserError
+
+
+def _answer_dim(output: str, victim: Run, classes: int) -> int:
+    """Numbers of an answer.
+
+    Raises:
+        UserError: The victim has no such output.
+    """
+    r = victim.recipe
+    if output == "probabilities":
+        return classes
+    if output == "label":
+        return 1
+    if output == "representation":
+        if "dim" in r:  # an API's
+            return r["dim"]
+        return make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]).dim
+    if output != "projection":
+        raise UserError(
+            f"unknown service.output {output!r}; known: label, probabilities, "
+            "projection, representation"
+        )
+    if "objective" not in r:
+        raise UserError(
+            "service.output='projection' needs a victim that was trained here; write "
+            "representation"
+        )
+    head = make_objective(r).head
+    if head is None:
+        raise UserError(
+            f"service.output='projection', but objective {r['objective']!r} has no "
+            "projection head; write representation"
+        )
+    return head["widths"][-1]
+
+
+def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
+    """What determines which images are asked, and in which views."""
+    positive(
+        "steal",
+        {key: steal[key] for key in ("queries", "ask_views", "rounds", "accounts")},
+    )
+    images, rest = divmod(steal.queries, steal.ask_views)
+    if rest:
+        raise UserError(
+            f"steal.queries is {steal.queries}, which {steal.ask_views} views of each "
+            f"image do not fill; write {images * steal.ask_views} or "
+            f"{(images + 1) * steal.ask_views}"
+        )
+    if images > pool.size:
+        raise UserError(
+            f"steal.queries is {steal.queries}"
+            + (f", {images} images" if steal.ask_views > 1 else "")
+            + f", but the pool {steal.pool!r} has only {pool.size} images"
+        )
+    if steal.rounds > images:
+        raise UserError(f"steal.rounds is {steal.rounds}, but only {images} are asked")
+    chosen = numbers(
+        {name: chooser.choose for name, chooser in PLANS.items()},
+        *(steal.plan, steal.plan_kw, "plan"),
+    )
+    part = {
+        "plan": steal.plan,
+        "plan_numbers": chosen,
+        "rounds": steal.rounds,
+        "queries": steal.queries,
+        "views": steal.ask_views,
+        "ask_augment": views_of(steal.ask_augment)[:1],
+    }
+    if PLANS[steal.plan].needs_features:
+        pick({"ssl": 1, "untrained": 1}, steal.plan_features, "steal.plan_features")
+        positive("steal", {"plan_ridge": steal.plan_ridge})
+        part["features"] = steal.plan_features
+        if steal.rounds > 1:
+            part["ridge"] = steal.plan_ridge
+    return part
+
+
+def _terms(config: ConfigDict, part: dict[str, Any]) -> dict[str, Any]:
+    """What the service sells by: limits, price, repeats; and that the plan fits."""
+    service, accounts = config.service, config.steal.accounts
+    positive("service", {"call_size": service.call_size})
+    sizes = [len(queries) for _, queries in planned_sizes(part, service.call_size)]
+    sent = [sum(sizes[i::accounts]) for i in range(accounts)]
+    made = [len(sizes[i::accounts]) for i in range(accounts)]
+    needs = {
+        "image_limit": max(sent),
+        "call_limit": max(made),
+        "total_image_limit": sum(sent),
+        "total_call_limit": sum(made),
+    }
+    for key, needed in needs.items():
+        limit = service[key]
+        if limit is not None and limit < needed:
+            what = "images" if "image" in key else "calls"
+            raise UserError(
+                f"service.{key} is {limit}, but the plan of {config.steal.queries} "
+                f"queries needs {needed} {what}"
+                + ("" if "total" in key else " of an account")
+            )
+    if not 0 <= service.price < math.inf:
+        raise UserError(f"service.price must be 0 or more, not {service.price}")
+    pick({"memoised": 1, "fresh": 1}, service.repeats, "service.repeats")
+    return {
+        "image_limit": max(sent)
+        if service.image_limit is None
+        else service.image_limit,
+        **{key: service[key] for key in list(needs)[1:]},
+        "call_size": service.call_size,
+        "accounts": accounts,
+        "price": service.price,
+        "repeats": service.repeats,
+    }
+
+
+def responses_run(
+    config: ConfigDict, pool: Pool, victim: Run, encoder: Encoder, ssl: Run | None
+) -> Run:
+    """The run that asks the victim what the steal section plans.
+
+    Args:
+        config: The cell's.
+        pool: The attacker's images.
+        victim: Whom it asks.
+        encoder: The stealer's, whose untrained features may choose the images.
+        ssl: The run of what chooses them instead.
+    """
+    s, service = config.steal, config.service
+    if list(pool.image_shape) != victim.recipe["image_shape"]:
+        raise UserError(
+            f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the "
+            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
+            "data.channels bring sets together"
+        )
+    pick(DEFENCES, service.defence, "defence")
+    plan = _plan_part(s, pool)
+    if s.pool == "answered" and plan["ask_augment"] != views_of("none"):
+        raise UserError(
+            f"steal.ask_augment={s.ask_augment!r} makes images that the recorded API "
+            "was not asked; write steal.ask_augment='none'"
+        )
+    parents = {"victim": victim} | ({"ssl": ssl} if ssl else {})
+    classes = 0
+    if service.output in ("probabilities", "label"):
+        parents["classifier"] = classifier_run(config, victim)
+        classes = parents["classifier"].recipe["classes"]
+    recipe = {
+        "seed": config.seed,
+        **pool_part(config, pool),
+        **plan,
+        "output": service.output,
+        "dim": _answer_dim(service.output, victim, classes),
+        "classes": classes,
+        "defence": service.defence,
+        **_terms(config, plan),
+    }
+    if plan.get("features") == "untrained":
+        recipe["encoder"] = encoder.meta
+        recipe |= normalisation(config, pool.image_shape[2])
+    slug = f"{s.plan}-{pool.slug}-{s.queries}q-s{config.seed}"
+    return make_run(victim.workdir, "responses", slug, recipe, parents)
+
+
+def planned_sizes(part: dict[str, Any], call_size: int) -> list[tuple[str, np.ndarray]]:
+    """The calls of a plan, all rounds, whatever images it will choose."""
+    calls: list[tuple[str, np.ndarray]] = []
+    for count in shares(part["queries"] // part["views"], part["rounds"]):
+        plan = Plan(np.arange(count), part["views"])
+        calls += plan.calls(call_size, len(calls))
+    return calls

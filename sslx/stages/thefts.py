@@ -1,0 +1,262 @@
+"""The thefts a config asks for: what each asks, trains first, and trains on answers."""
+
+import ast
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from sslx.attacks import ATTACKS, Attack
+from sslx.attacks.matching import NON_NEGATIVE, PAIRED, loss_numbers
+from sslx.engine.rundir import Run, make_run
+from sslx.losses import LOSSES
+from sslx.registry import pick
+from sslx.stages.pools import Pool, open_pool, pool_part
+from sslx.stages.recipes import (
+    block_of,
+    encoder_of,
+    keywords,
+    normalisation,
+    training,
+    unlabelled,
+    views_of,
+)
+from sslx.stages.responses import responses_run
+from sslx.stages.train import make_head, make_theft
+from sslx.types import Encoder, UserError
+
+OWN = "own"  # the loss of an attack that has one
+
+
+class Cell(NamedTuple):
+    """One theft: the answers it pays for and the stealer trained on them.
+
+    Attributes:
+        attack: Name of the attack.
+        loss: Name of the loss; "own" for an attack that has one.
+        queries: Images sent; 0 where the victim is not asked.
+        pool: Where they come from, as the config names it.
+        change: The entry of ``steal.also`` that made it; "" for the headline.
+        responses: The run of the service; None where the victim is not asked.
+        ssl: The run of what is trained without labels on the pool, if anything is.
+        head: The run of the projection head that is trained on the answers, if any.
+        steal: The run of the stealer.
+    """
+
+    attack: str
+    loss: str
+    queries: int
+    pool: str
+    change: str
+    responses: Run | None
+    ssl: Run | None
+    head: Run | None
+    steal: Run
+
+
+def changed(config: ConfigDict, change: str) -> ConfigDict:
+    """The config with one entry of ``steal.also`` applied.
+
+    Args:
+        config: The headline's.
+        change: ``key=value`` pairs with blanks between them. A key is one of the steal
+            section, or one of the service's led by "service."; dots lead into blocks.
+
+    Raises:
+        UserError: Not of that form, unknown key, or a value of another type.
+    """
+    config = config.copy_and_resolve_references().unlock()
+    for pair in change.split():
+        key, equals, text = pair.partition("=")
+        *path, last = key.split(".")
+        section = config if path[:1] == ["service"] else config.steal
+        for name in path:
+            section = section.get(name) if isinstance(section, ConfigDict) else None
+        if not equals or not isinstance(section, ConfigDict) or last not in section:
+            raise UserError(
+                f"steal.also: {pair!r} is not KEY=VALUE with a key of the steal section"
+            )
+        old = section[last]
+        try:
+            value = text if isinstance(old, str) else ast.literal_eval(text)
+            if isinstance(old, float) and type(value) is int:
+                value = float(value)
+            if type(value) is not type(old):
+                raise ValueError
+        except (ValueError, SyntaxError):
+            raise UserError(
+                f"steal.also: {pair!r} is not of type {type(old).__name__}"
+            ) from None
+        section[last] = value
+    return config
+
+
+def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cell]:
+    """A cell for each change of the steal section.
+
+    Raises:
+        UserError: What is wrong in the section, and in which entry of ``steal.also``.
+    """
+    found = []
+    for change in changes:
+        try:
+            found.append(_cell(changed(config, change), change, victim))
+        except UserError as error:
+            where = f"steal.also {change!r}: " if change else ""
+            raise UserError(f"{where}{error}") from None
+    return found
+
+
+def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
+    s = config.steal
+    attack = pick(ATTACKS, s.attack, "attack")
+    loss = _loss(s, attack)
+    encoder = encoder_of(s, config.precision)
+    pool = open_pool(config, s.pool, s.test_kept)
+    by_ssl = attack.asks and s.plan != "random" and s.plan_features == "ssl"
+    ssl = _ssl_run(config, encoder, pool, victim) if attack.warm or by_ssl else None
+    if not attack.asks:
+        assert ssl is not None  # there would be nothing to train
+        return Cell(s.attack, loss, 0, s.pool, change, None, ssl, None, ssl)
+    service = config.service
+    if service.output not in attack.outputs:
+        raise UserError(
+            f"attack {s.attack!r} works on service.output="
+            f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}"
+        )
+    if s.ask_views < attack.least_views:
+        raise UserError(
+            f"attack {s.attack!r} compares {attack.least_views} views of an image; "
+            f"steal.ask_views is {s.ask_views}"
+        )
+    selector = ssl if by_ssl else None
+    responses = responses_run(config, pool, victim, encoder, selector)
+    numbers = {}
+    if attack.objective is not None:
+        takes = keywords(attack.objective)
+        numbers = block_of(s.attack, s.attack_kw, takes, "attack")
+    common = {
+        "seed": config.seed,
+        "attack": s.attack,
+        "attack_numbers": numbers,
+        "image_shape": victim.recipe["image_shape"],
+    }
+    head = _head_run(s, common, responses) if attack.head else None
+    steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
+    _check_fit(s, steal, encoder, victim, pool)
+    return Cell(s.attack, loss, s.queries, s.pool, change, responses, ssl, head, steal)
+
+
+def _loss(steal: ConfigDict, attack: Attack) -> str:
+    """The name of the loss, which an attack may have of its own."""
+    if attack.takes_loss:
+        if steal.loss == OWN:
+            raise UserError(
+                f"attack {steal.attack!r} has no loss of its own; name one in "
+                f"steal.loss: {', '.join(sorted(LOSSES))}"
+            )
+        pick(LOSSES, steal.loss, "loss")
+    elif steal.loss != OWN:
+        raise UserError(
+            f"attack {steal.attack!r} has a loss of its own; write steal.loss='own', "
+            f"not {steal.loss!r}"
+        )
+    return steal.loss
+
+
+def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> Run:
+    """The run of the stealer's network, trained without labels on the whole pool."""
+    s, shape = config.steal, victim.recipe["image_shape"]
+    if s.ssl.objective == "supervised":
+        raise UserError("steal.ssl.objective must do without labels, not 'supervised'")
+    if list(pool.image_shape) != shape:
+        raise UserError(
+            f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
+            f"takes {tuple(shape)}"
+        )
+    recipe = {
+        "seed": config.seed,
+        "attack": "ssl_only",
+        **pool_part(config, pool),
+        "image_shape": shape,
+        **normalisation(config, shape[2]),
+        **unlabelled(s.ssl, "steal.ssl", encoder, 0, pool.size),
+    }
+    slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}-s{config.seed}"
+    return make_run(victim.workdir, "steal", slug, recipe, {})
+
+
+def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
+    """The run of a projection head, trained on the answers."""
+    n = len(range(0, steal.queries, steal.ask_views))
+    recipe = {**common, **training(steal.head, "steal.head", n)}
+    if recipe["batch_size"] < 2:
+        raise UserError("steal.head.batch_size must be at least 2")
+    slug = f"{steal.attack}-head-{steal.queries}q-s{common['seed']}"
+    parents = {"responses": responses}
+    return make_run(responses.workdir, "steal", slug, recipe, parents)
+
+
+def _steal_run(
+    config: ConfigDict,
+    common: dict,
+    loss: str,
+    encoder: Encoder,
+    responses: Run,
+    ssl: Run | None,
+    head: Run | None,
+) -> Run:
+    """The stealer's run on the answers of a responses run."""
+    s = config.steal
+    numbers = {}
+    if loss != OWN:
+        numbers = block_of(loss, s.loss_kw, loss_numbers(loss), "loss")
+    recipe = {
+        **common,
+        "loss": loss,
+        "numbers": numbers,
+        **normalisation(config, common["image_shape"][2]),
+        "encoder": encoder.meta,
+        "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
+        **training(s, "steal", s.queries // s.ask_views),
+    }
+    slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
+    slug += f"-{s.encoder}-{s.queries}q-s{config.seed}"
+    warm = ATTACKS[s.attack].warm
+    earlier = {"ssl": ssl if warm else None, "head": head}
+    parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
+    return make_run(responses.workdir, "steal", slug, recipe, parents)
+
+
+def _check_fit(
+    steal: ConfigDict, run: Run, encoder: Encoder, victim: Run, pool: Pool
+) -> None:
+    """Raises where attack, loss and answers do not go together."""
+    responses, loss = run.parents["responses"].recipe, run.recipe["loss"]
+    attack = ATTACKS[steal.attack]
+    if loss in PAIRED and steal.ask_views != 2:
+        raise UserError(
+            f"loss {loss!r} is that of two views of an image; write steal.ask_views=2"
+        )
+    if loss == "supcon" and run.recipe["numbers"]["labels"] == 0 and not pool.labels:
+        raise UserError(
+            "loss 'supcon' with true labels needs a pool that has them, and "
+            f"{steal.pool!r} has none; steal.loss_kw.supcon.labels=10 takes clusters"
+        )
+    dim = responses["dim"]
+    if loss in NON_NEGATIVE:
+        why = None
+        if responses["output"] == "projection" or "encoder" not in victim.recipe:
+            why = "the victim's answers may be negative"
+        elif attack.has_head:
+            why = f"attack {steal.attack!r} compares what comes out of a head"
+        elif dim != encoder.dim:
+            why = f"the linear map to the {dim} numbers of an answer may be negative"
+        if why:
+            raise UserError(
+                f"loss {loss!r} compares histograms, which cannot be negative: {why}; "
+                "choose another steal.loss"
+            )
+    # Built as for training, but of nothing: a wrong form or name is said here.
+    make_theft(run.recipe, dim, responses["classes"])
+    if attack.head:
+        make_head(run.parents["head"].recipe, dim)

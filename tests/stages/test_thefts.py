@@ -1,0 +1,183 @@
+"""Every attack with every loss: it trains, or is refused before the start."""
+
+import jax
+import numpy as np
+import pytest
+from sslx.attacks.matching import make_match, takes_labels
+
+from configs import default, digits_attack
+from sslx.attacks import ATTACKS
+from sslx.losses import LOSSES
+from sslx.models import make_encoder
+from sslx.stages.experiment import resolve
+from sslx.stages.report_text import labels
+from sslx.stages.thefts import changed
+from sslx.stages.train import make_head, make_theft
+from sslx.types import UserError
+from tests import tiny
+
+# Losses that an attack is refused with, and what the line must say.
+REFUSED = {
+    ("own_head", "wasserstein"): "comes out of a head",
+    ("own_head", "energy"): "comes out of a head",
+    ("access_head", "wasserstein"): "answers may be negative",
+    ("access_head", "energy"): "answers may be negative",
+    ("recreate_head", "wasserstein"): "comes out of a head",
+    ("recreate_head", "energy"): "comes out of a head",
+}
+
+
+def config(attack, loss):
+    """An attack on the digits as digits_attack.py has it, with another loss."""
+    setup = digits_attack.ATTACKS[attack]
+    changes = {"loss": loss, "ask_views": "2" if "_reference" in loss else None}
+    pairs = dict(pair.split("=") for pair in setup.split())
+    pairs |= {key: value for key, value in changes.items() if value}
+    c = tiny.config(steal__batch_size=8, steal__loss_kw__supcon__labels=3)
+    return changed(c, " ".join(f"{k}={v}" for k, v in pairs.items()))
+
+
+def one_step(cell):
+    """Loss and gradient of the first step, on eight images and noise for answers."""
+    r, responses = cell.steal.recipe, cell.responses.recipe
+    random, b, v = np.random.default_rng(0), 8, responses["views"]
+    images = random.integers(0, 256, (b, *r["image_shape"]), np.uint8)
+    answers = random.uniform(size=(b, v, responses["dim"])).astype(np.float32)
+    if responses["output"] == "label":
+        answers = np.round(answers * 9)
+    batch = {
+        "images": images,
+        "asked": np.repeat(images[:, None], v, axis=1),
+        "answers": answers,
+        "labels": np.arange(b, dtype=np.int32) % 3,
+    }
+    given = {}
+    if r["loss"] != "own":
+        given["match"] = make_match(r["loss"], r["numbers"], answers)
+    encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
+    key = jax.random.key(0)
+    if cell.ssl is not None:
+        params, stats = encoder.init(key, images.astype(np.float32))
+        given["trunk"] = {"params": params, "stats": stats}
+    if cell.head is not None:
+        objective = make_head(cell.head.recipe, responses["dim"])
+        params, stats, _ = objective.init(key, {"answers": answers})
+        given["head"] = {
+            "params": params["projector"],
+            "stats": stats.get("projector", {}),
+        }
+    theft = make_theft(r, responses["dim"], responses["classes"], **given)
+    assert ("labels" in theft.uses) == takes_labels(r["loss"])
+    batch = {name: batch[name] for name in theft.uses}
+    params, stats, extras = theft.init(key, batch)
+
+    def loss(params):
+        return theft.loss(params, stats, extras, batch, key)
+
+    (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    return value, gradient["encoder"]
+
+
+@pytest.mark.parametrize("loss", [*sorted(LOSSES), "own"])
+@pytest.mark.parametrize("attack", sorted(ATTACKS))
+def test_every_attack_with_every_loss(attack, loss, tmp_path):
+    # Catches a pair that fails within training, one that trains nothing, and one that
+    # is refused without a reason.
+    c = config(attack, loss)
+    reason = REFUSED.get((attack, loss))
+    if (loss == "own") == ATTACKS[attack].takes_loss:
+        reason = "no loss of its own" if loss == "own" else "a loss of its own"
+    if reason:
+        with pytest.raises(UserError, match=reason) as refused:
+            resolve(c, tmp_path)
+        assert "\n" not in str(refused.value) and not any(tmp_path.iterdir())
+        return
+    cell = resolve(c, tmp_path).cells[0]
+    if cell.responses is None:  # trains as the victim does, which has tests
+        assert attack == "ssl_only" and cell.steal == cell.ssl
+        return
+    value, gradient = one_step(cell)
+    assert np.isfinite(value)
+    moved = [bool(np.any(np.asarray(leaf) != 0)) for leaf in jax.tree.leaves(gradient)]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert any(moved)
+
+
+def test_every_attack_is_in_the_digits_config():
+    # Catches an attack that no command line reaches.
+    pairs = [
+        dict(p.split("=") for p in s.split()) for s in digits_attack.ATTACKS.values()
+    ]
+    assert {pair["attack"] for pair in pairs} == set(ATTACKS)
+    assert set(default.get_config().steal.attack_kw) == set(ATTACKS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"steal__attack": "rda", "steal__loss": "own"},
+            "compares 2 views.*ask_views is 1",
+        ),
+        ({"steal__ask_views": 7}, "queries is 300.*write 294 or 301"),
+        ({"steal__attack": "access_head"}, "works on service.output='projection'"),
+        ({"service__output": "label"}, "'direct' works on"),
+        ({"service__output": "logits"}, "works on|unknown service.output 'logits'"),
+        ({"steal__rounds": 301}, "rounds is 301, but only 300 images"),
+        ({"steal__plan": "x"}, "unknown plan 'x'; known: kmeans, random"),
+        ({"steal__plan": "kmeans", "steal__plan_features": "x"}, "plan_features 'x'"),
+        ({"service__image_limit": 299}, "image_limit is 299.*needs 300 images"),
+        ({"service__call_limit": 4}, "call_limit is 4.*needs 5 calls"),
+        ({"service__total_image_limit": 299}, "total_image_limit is 299"),
+        ({"service__repeats": "x"}, "service.repeats 'x'; known: fresh, memoised"),
+        ({"steal__accounts": 0}, "steal.accounts must be above 0"),
+        ({"steal__attack_kw__direct__train_on": "x"}, "train_on|'x'"),
+        ({"steal__loss": "bce", "steal__loss_kw__bce__threshold": 1.5}, "threshold"),
+        (
+            {"steal__ssl__objective": "supervised", "steal__attack": "warm_start"},
+            "without labels",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_asked(changes, line, tmp_path):
+    # Catches a setting that is ignored, or found out after the queries are paid for.
+    with pytest.raises(UserError, match=line) as refused:
+        resolve(tiny.config(**changes), tmp_path)
+    assert "\n" not in str(refused.value) and not any(tmp_path.iterdir())
+
+
+def test_limits_are_of_each_account(tmp_path):
+    # Catches a plan for two accounts that is held against one's limit.
+    c = tiny.config(steal__accounts=2, service__call_size=100)
+    r = resolve(c, tmp_path).cells[0].responses.recipe
+    assert (r["image_limit"], r["call_limit"]) == (200, None)
+    with pytest.raises(UserError, match="image_limit is 150.*needs 200.*an account"):
+        resolve(
+            tiny.config(
+                steal__accounts=2, service__call_size=100, service__image_limit=150
+            ),
+            tmp_path,
+        )
+
+
+def test_labels_tell_cells_apart():
+    # Catches two cells of one name, and names full of what all cells have.
+    def cell(attack, loss, change):
+        return {"attack": attack, "loss": loss, "change": change}
+
+    sweep = [
+        cell("direct", "mse", ""),
+        cell("direct", "mse", "queries=90"),
+        cell("rda", "own", "attack=rda loss=own ask_views=10"),
+        cell("rda", "own", "attack=rda loss=own ask_views=10 queries=90"),
+        cell("own_head", "mse", "attack=own_head steps=3"),
+        cell("own_head", "mse", "attack=own_head"),
+    ]
+    assert labels(sweep) == [
+        "mse",
+        "mse",
+        "rda",
+        "rda",
+        "own_head mse steps=3",
+        "own_head mse",
+    ]

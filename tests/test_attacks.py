@@ -1,0 +1,193 @@
+"""All attacks through all stages, and what they are billed for."""
+
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import sslx
+from configs import digits_attack
+from sslx.service import read_answers, read_counters
+from sslx.stages import classifier, run
+from sslx.stages.asked import make_asked
+from sslx.stages.experiment import resolve
+from sslx.stages.query import LEDGER, answered
+from sslx.types import UserError
+from tests import tiny
+
+# Forty queries of each; as few steps as show that a stage works.
+SMALL = {
+    "victim__steps": 4,
+    "steal__steps": 2,
+    "steal__queries": 40,
+    "steal__ssl__steps": 2,
+    "steal__ssl__batch_size": 32,
+    "steal__head__steps": 2,
+    "steal__batch_size": 8,
+    "service__call_size": 16,
+    "probe__l2_grid": (1e-1,),
+    "probe__tolerance": 1e-2,
+    "steal__attack_kw__symmetrized__hidden": 16,
+    "steal__attack_kw__symmetrized__predictor": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """An experiment with every attack: (its config, report, images the victim saw)."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    also = tuple(digits_attack.ATTACKS.values())[1:]
+    c = tiny.config(steal__also=also, **SMALL)
+    seen = Counter()
+    real = classifier.answering
+
+    def watched(victim, fitted, output):
+        embed = real(victim, fitted, output)
+
+        def counting(images):
+            seen[output] += len(images)
+            return embed(images)
+
+        return counting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "answering", watched)
+        report = run(c, folder)
+    return c, report, seen
+
+
+def test_an_independent_count_of_every_attack(everything):
+    # Catches images that the victim sees and nobody pays for, or the other way round.
+    c, report, seen = everything
+    found = json.loads((report / "results.json").read_text())
+    experiment = resolve(c, report.parents[1])
+    billed, asked = Counter(), set()
+    assert len(found["sweep"]) == len(digits_attack.ATTACKS)
+    for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
+        if cell.attack == "ssl_only":
+            assert (entry["queries"], entry["accounts"], entry["budget"]) == (
+                None,
+                {},
+                0,
+            )
+            continue
+        (counters,) = entry["accounts"].values()
+        assert counters == entry["queries"]
+        assert counters["images"] == counters["unique_images"] == 40
+        if cell.responses.name not in asked:  # cells that ask the same share a bill
+            asked.add(cell.responses.name)
+            billed[entry["output"]] += counters["images"]
+    assert billed == seen
+    assert set(seen) == {"representation", "projection", "probabilities", "label"}
+
+
+def test_the_report_of_every_attack(everything):
+    # Catches an attack that the table, the page or a picture cannot show.
+    _, report, _ = everything
+    text, page = ((report / f"report.{end}").read_text() for end in ("md", "html"))
+    for attack in (
+        "rda",
+        "ssl_only",
+        "recreate_head infonce",
+        "cont_steal",
+        "knockoff",
+    ):
+        assert f"| stolen | {attack}" in text and attack in page
+    found = json.loads((report / "results.json").read_text())
+    assert (found["attack"], found["loss"]) == ("direct", "mse")
+    assert found["accounts"] == {"attacker": found["queries"]}
+
+
+def test_the_views_that_were_asked_can_be_made_again(everything):
+    # Catches a view whose key depends on the call, the batch or the machine's devices.
+    c, report, _ = everything
+    experiment = resolve(c, report.parents[1])
+    (cell,) = (cell for cell in experiment.cells if cell.attack == "rda")
+    found = answered(cell, c)
+    assert found.asked.shape[:2] == found.answers.shape[:2] == (4, 10)
+    flat = [view.tobytes() for view in found.asked.reshape(40, -1)]
+    assert len(set(flat)) == 40
+    pool = np.zeros((1350, *found.images.shape[1:]), np.uint8)
+    pool[found.rows] = found.images
+    backwards = make_asked(pool, found.rows[::-1], cell.responses.recipe)
+    assert (backwards.reshape(found.asked.shape) == found.asked[::-1]).all()
+    moved = np.abs(found.asked.astype(int) - found.images[:, None]).mean((1, 2, 3, 4))
+    assert (moved > 1).all()
+
+
+def test_the_victim_is_not_needed_once_it_has_answered(everything, tmp_path):
+    # Catches a stealer that looks at the victim behind the service's back.
+    c, report, _ = everything
+    workdir = report.parents[1]
+    for stage in ("responses", "steal"):
+        shutil.copytree(workdir / stage, tmp_path / stage)
+    before = resolve(c, tmp_path)
+    for cell in before.cells:  # all thefts anew, from the answers alone
+        for run_ in (cell.steal, cell.head, cell.ssl):
+            if run_ is not None:
+                shutil.rmtree(run_.path, ignore_errors=True)
+    again = c.copy_and_resolve_references()
+    again.stages = ("steal",)
+    run(again, tmp_path)
+    assert not (tmp_path / "victim").exists()
+    for cell in before.cells:
+        assert json.loads((cell.steal.path / "meta.json").read_text())["finished"]
+
+
+ROUNDS = {
+    "steal__plan": "kmeans",
+    "steal__plan_kw__kmeans__clusters": 8,
+    "steal__rounds": 3,
+    "steal__accounts": 2,
+    "steal__ask_views": 2,
+    "steal__ask_augment": "mild",
+}
+
+
+def test_rounds_and_accounts(everything, tmp_path):
+    # Catches a round that asks what an earlier one did, a call on the wrong account,
+    # and a choice that ignores what was answered.
+    _, report, _ = everything
+    shutil.copytree(report.parents[1] / "victim", tmp_path / "victim")
+    c = tiny.config(**SMALL, **ROUNDS)
+    folder = run(c, tmp_path)
+    found = json.loads((folder / "results.json").read_text())
+    assert {n: a["images"] for n, a in found["accounts"].items()} == {
+        "attacker1": 22,
+        "attacker2": 18,
+    }
+    assert (found["queries"]["images"], found["queries"]["calls"]) == (40, 3)
+    cell = resolve(c, tmp_path).cells[0]
+    data = answered(cell, c)
+    assert len(set(data.rows.tolist())) == 20
+    for account, counted in found["accounts"].items():
+        assert (
+            read_counters(cell.responses.path / LEDGER, account).images
+            == counted["images"]
+        )
+    # Each answer is the victim's to the view beside it.
+    victim = sslx.open_run(cell.responses.parents["victim"].path)
+    flat = data.asked.reshape(40, *data.asked.shape[2:])
+    np.testing.assert_allclose(
+        victim.embed(flat), data.answers.reshape(40, -1), rtol=1e-4, atol=1e-5
+    )
+    other = tiny.config(**SMALL, **ROUNDS | {"steal__plan_ridge": 10.0})
+    run(other, tmp_path)
+    rows = answered(resolve(other, tmp_path).cells[0], other).rows
+    assert (rows[:7] == data.rows[:7]).all() and (rows[7:] != data.rows[7:]).any()
+
+
+def test_a_plan_that_was_lost_is_one_line(everything, tmp_path):
+    # Catches a theft on rows chosen anew, which may not be those that were asked.
+    c, report, _ = everything
+    workdir = shutil.copytree(report.parents[1], tmp_path / "w")
+    cell = resolve(c, workdir).cells[0]
+    (cell.responses.path / "plan-0.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="plan-0.npy is missing or damaged.*ask again"):
+        answered(cell, c)
+    with pytest.raises(UserError, match="other images"):
+        ledger = cell.responses.path / LEDGER
+        images = np.zeros((16, *cell.steal.recipe["image_shape"]), np.uint8)
+        read_answers(ledger, "attacker", ["0000000"], images)
