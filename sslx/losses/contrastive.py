@@ -1,15 +1,16 @@
 """Losses that compare each image's pair of representations with all other images.
 
-Both stack the pairs batch-major: rows 2i and 2i+1 belong to image i. With the
-sharded axis leading, each device computes its own anchors; stacked the other way
-round the value is the same, but every device computes the whole batch.
+All stack the rows of an image one after the other, batch-major: of pairs, rows 2i and
+2i+1 belong to image i. With the sharded axis leading, each device computes its own
+anchors; stacked the other way round the value is the same, but every device computes
+the whole batch.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.nn import logsumexp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 from sslx.types import Metrics
 
@@ -45,6 +46,21 @@ def _without_self(logits: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return jnp.where(jnp.eye(logits.shape[0], dtype=bool), -jnp.inf, logits)
 
 
+def _similarity(rows: Float[Array, "n d"], temperature: float) -> Float[Array, "n n"]:
+    """Inner products over the temperature; -inf of a row with itself."""
+    return _without_self(jnp.matmul(rows, rows.T, precision=_EXACT) / temperature)
+
+
+def _nearest(
+    logits: Float[Array, "n n"], positive: Bool[Array, "n n"]
+) -> tuple[Float[Array, ""], Metrics]:
+    """Mean cross-entropy; ``positive`` is True at the one right column of each row."""
+    right = jnp.sum(jnp.where(positive, logits, 0), axis=1)
+    others = jnp.max(jnp.where(positive, -jnp.inf, logits), axis=1)
+    loss = jnp.mean(logsumexp(logits, axis=1) - right)
+    return loss, {"top1": jnp.mean(right > others)}
+
+
 def infonce(
     student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, temperature: float
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -60,12 +76,58 @@ def infonce(
     Metrics: ``top1``, the fraction of anchors that are closest to their positive.
     """
     rows = unit(_pairs(student, teacher))  # (2b, d)
-    logits = _without_self(jnp.matmul(rows, rows.T, precision=_EXACT) / temperature)
-    partner = _partner(rows.shape[0])
-    positive = jnp.sum(jnp.where(partner, logits, 0), axis=1)
-    others = jnp.max(jnp.where(partner, -jnp.inf, logits), axis=1)
-    loss = jnp.mean(logsumexp(logits, axis=1) - positive)
-    return loss, {"top1": jnp.mean(positive > others)}
+    return _nearest(_similarity(rows, temperature), _partner(rows.shape[0]))
+
+
+def infonce_reference(
+    student: Float[Array, "n d"],
+    teacher: Float[Array, "n d"],
+    *,
+    temperature: float,
+) -> tuple[Float[Array, ""], Metrics]:
+    """InfoNCE as published by Dziedzic et al. 2022 for two views: a wrong positive.
+
+    Rows 2i and 2i+1 are the two views of image i, so each anchor has three rows of
+    its own image. The code takes the first of them, in the order student 1, student 2,
+    teacher 1, teacher 2, as the class of a cross-entropy over all 4b - 1 other rows:
+    student 2 for student 1, student 1 for all others. So the remaining two are pushed
+    away like other images, the student's anchors never seek the teacher, and what the
+    teacher knows enters only through its own anchors, which draw student 1. ``infonce``
+    on each view by itself is what was meant. Metrics as ``infonce``.
+    """
+    views = [x.reshape(-1, 2, x.shape[-1]) for x in (student, teacher)]
+    rows = unit(jnp.concatenate(views, axis=1).reshape(-1, student.shape[-1]))
+    n = rows.shape[0]
+    first = jnp.arange(n) // 4 * 4  # student 1 of each row's image
+    target = jnp.where(jnp.arange(n) == first, first + 1, first)
+    positive = jnp.arange(n)[None, :] == target[:, None]
+    return _nearest(_similarity(rows, temperature), positive)
+
+
+def supcon(
+    student: Float[Array, "b d"],
+    teacher: Float[Array, "b d"],
+    *,
+    temperature: float,
+    labels: Integer[Array, " b"],
+) -> tuple[Float[Array, ""], Metrics]:
+    """Supervised contrastive loss: mean over 2b anchors, the sum outside the log.
+
+    Positives of an anchor: all other rows with its label, both parties', so that there
+    is one at least. -mean over anchors of the mean over positives p of
+    log(exp(z_i z_p / T) / sum_{a != i} exp(z_i z_a / T)) with z the normalised rows and
+    T the ``temperature`` (> 0). Khosla et al. 2020, equation 2; their code, and
+    that of Dziedzic et al. 2022, multiplies by T / 0.07, 1 at the temperature it uses.
+    The latter works for two views of each image only, this for one. Labels all
+    different: ``infonce``; all rows equal: log(2b - 1).
+    """
+    rows = unit(_pairs(student, teacher))
+    logits = _similarity(rows, temperature)
+    both = jnp.stack([labels, labels], axis=1).reshape(-1)  # as the rows
+    same = both[:, None] == both[None, :]
+    same = same & ~jnp.eye(rows.shape[0], dtype=bool)
+    positive = jnp.sum(jnp.where(same, logits, 0), axis=1) / jnp.sum(same, axis=1)
+    return jnp.mean(logsumexp(logits, axis=1) - positive), {}
 
 
 def softnn(

@@ -40,6 +40,30 @@ def barlow(
     return alike + off_diagonal * jnp.sum(jnp.square(_off_diagonal(correlation))), {}
 
 
+def barlow_reference(
+    student: Float[Array, "n d"],
+    teacher: Float[Array, "n d"],
+    *,
+    off_diagonal: float,
+) -> tuple[Float[Array, ""], Metrics]:
+    """Barlow Twins as published by Dziedzic et al. 2022: the parties never meet.
+
+    Rows 2i and 2i+1 are the two views of image i. The code correlates the first views
+    of both parties, stacked to 2b rows, with their second views in the same order: the
+    student's first view meets the student's second, the teacher's the teacher's, and
+    nothing asks the student to agree with the teacher, who takes part only in the
+    means, deviations and sums over the 2b rows. ``barlow`` is what was meant.
+    """
+    first, second = (
+        jnp.stack([x.reshape(-1, 2, x.shape[-1])[:, j] for x in (student, teacher)], 1)
+        for j in (0, 1)
+    )
+    d = student.shape[-1]
+    return barlow(
+        first.reshape(-1, d), second.reshape(-1, d), off_diagonal=off_diagonal
+    )
+
+
 def vicreg(
     student: Float[Array, "b d"],
     teacher: Float[Array, "b d"],

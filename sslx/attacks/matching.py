@@ -1,0 +1,124 @@
+"""From a loss of the table to what an attack trains: numbers bound, views averaged."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int32
+from threadpoolctl import threadpool_limits
+
+from sslx.attacks.attack import Match
+from sslx.losses import LOSSES
+from sslx.registry import pick
+from sslx.types import UserError
+
+# Losses of histograms: neither side may be negative.
+NON_NEGATIVE = {"wasserstein", "energy"}
+# Losses whose rows come in pairs, the two views of an image.
+PAIRED = {"infonce_reference", "barlow_reference"}
+
+
+def loss_numbers(loss: str) -> set[str]:
+    """The names that the config's block of a loss holds.
+
+    Those of its keywords; two of them mean in the config what ``make_match`` says.
+    """
+    parameters = inspect.signature(pick(LOSSES, loss, "loss")).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def takes_labels(loss: str) -> bool:
+    """Whether a batch must hold a label of each image."""
+    return "labels" in loss_numbers(loss)
+
+
+def make_match(
+    loss: str, numbers: dict[str, Any], answers: Float[np.ndarray, "n v d"]
+) -> Match:
+    """Binds a loss of the table for the stored answers of one attack.
+
+    The value and the metrics are means over the views, each view a batch of its own;
+    losses of ``PAIRED`` get both views of all images at once.
+
+    Args:
+        loss: A name of ``LOSSES``.
+        numbers: Its block of the config, the names of ``loss_numbers``. ``threshold``
+            is the share of the answers that lie below the threshold of each feature
+            (0.5: their median). ``labels`` is left to who makes the batches.
+        answers: All that the service said.
+
+    Raises:
+        UserError: An unknown loss; a pair of views that is none; answers that are
+            negative where they must not be; a threshold that is no share.
+    """
+    function = pick(LOSSES, loss, "loss")
+    if loss in NON_NEGATIVE and answers.min() < 0:
+        raise UserError(
+            f"loss {loss!r} needs answers that are not negative, and some are: ask for "
+            "the representation without noise, or take another loss"
+        )
+    if loss in PAIRED and answers.shape[1] != 2:
+        raise UserError(
+            f"loss {loss!r} compares two views of each image, and {answers.shape[1]} "
+            "were asked: ask 2, or take another loss"
+        )
+    bound = {k: v for k, v in numbers.items() if k != "labels"}
+    if "threshold" in bound:
+        bound["threshold"] = _quantiles(answers, bound["threshold"])
+
+    def match(student, teacher, labels):
+        given = {"labels": labels} if takes_labels(loss) else {}
+        compare = partial(function, **bound, **given)
+        if loss in PAIRED:
+            return compare(*(x.reshape(-1, x.shape[-1]) for x in (student, teacher)))
+        every = jax.vmap(compare, in_axes=1)(student, teacher)
+        return jax.tree.map(jnp.mean, every)
+
+    return match
+
+
+def _quantiles(
+    answers: Float[np.ndarray, "n v d"], share: float
+) -> Float[np.ndarray, " d"]:
+    if not 0 <= share < 1:
+        raise UserError(
+            f"the threshold of loss 'bce' is the share of answers below it, in [0, 1), "
+            f"not {share}: write 0.5 for the median of each feature"
+        )
+    rows = answers.reshape(-1, answers.shape[-1])
+    return np.quantile(rows, share, axis=0).astype(answers.dtype)
+
+
+def cluster_labels(
+    answers: Float[np.ndarray, "n v d"], clusters: int, seed: int
+) -> Int32[np.ndarray, " n"]:
+    """Classes for a loss that takes labels, where there are none: k-means of answers.
+
+    An image is the mean of its answers, scaled to length 1. The same input gives the
+    same labels on one machine.
+
+    Args:
+        answers: All that the service said.
+        clusters: How many, from 2 to the number of images.
+        seed: Of the centres to start from and of the mini-batches.
+
+    Raises:
+        UserError: As many clusters cannot be made.
+
+    Source: Sculley 2010, "Web-scale k-means clustering".
+    """
+    from sklearn.cluster import MiniBatchKMeans  # a second, so only when wanted
+    from sklearn.preprocessing import normalize
+
+    if not 2 <= clusters <= len(answers):
+        raise UserError(
+            f"{clusters} clusters of {len(answers)} images cannot be made: the labels "
+            "of loss 'supcon' are 0 (the true ones) or a number from 2 to the images"
+        )
+    # One thread: with more, sums are taken in an order that changes from run to run.
+    with threadpool_limits(1):
+        model = MiniBatchKMeans(clusters, batch_size=4096, n_init=3, random_state=seed)
+        return model.fit_predict(normalize(answers.mean(axis=1))).astype(np.int32)
