@@ -18,7 +18,7 @@ from sslx.service import (
     BudgetExceeded,
     Counters,
     Defence,
-    ledger,
+    database,
     read_answers,
     read_counters,
     serve,
@@ -608,7 +608,7 @@ def test_a_neighbour_waits_while_the_victim_works(tmp_path):
 def test_a_file_locked_too_long_is_said_in_one_line(tmp_path, monkeypatch):
     # A neighbour's lock taken for damage, with the advice to delete the run.
     path = tmp_path / "a.sqlite"
-    monkeypatch.setattr(ledger, "WAIT", 0.05)
+    monkeypatch.setattr(database, "WAIT", 0.05)
     service = opened(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
