@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from sslx.service import ledger as ledgers
 from sslx.service.accounts import admit, check_accounts, register
 from sslx.service.counters import Counters, count, count_all, spent
-from sslx.service.database import damaged, digest, one_line, transaction
+from sslx.service.database import one_line, transaction
 from sslx.service.defences import Defence, State
 from sslx.service.ledger import Ledger
 from sslx.service.terms import Terms, check_budget, check_terms
@@ -125,25 +125,10 @@ def serve(
         if terms.api_keys:
             admit(ledger, account, api_key)
         _check_images(images, shape)
-        hashes = [_hash(image) for image in images]
         # The victim works under the write lock: no two processes then pay for one
         # image twice, or spend the same rest of a budget.
         with transaction(ledger.db, ledger.path, "IMMEDIATE"):
-            before = None if call is None else ledgers.find_call(ledger, account, call)
-            name = uuid.uuid4().hex if call is None else call
-            ids = ledgers.answer_ids(ledger, name, hashes)
-            if before is None:
-                own = spent(ledger, account)
-                check_budget(terms, account, len(images), own, spent(ledger, None))
-                drawn = _call_key(key, account, own.calls)
-                _answer_new(ledger, account, images, ids, embed, defence, drawn)
-                ledgers.add_call(ledger, account, name, hashes)
-            elif before != hashes:
-                raise UserError(
-                    f"call {call!r} of account {account!r} asked other images before; "
-                    "ask with another id"
-                )
-            return _stored(ledger, account, ids)
+            return _ask(ledger, account, images, call, embed, defence, key)
 
     def counters(account: str) -> Counters:
         _check_names(account, None)
@@ -155,61 +140,6 @@ def serve(
             return list(count_all(ledger))
 
     return Service(query, counters, names, ledger.db.close)
-
-
-def read_answers(
-    path: str | os.PathLike, account: str, calls: Sequence[str], images: np.ndarray
-) -> Float32[np.ndarray, "n d"]:
-    """The answers to calls made before, without a victim; nothing is counted.
-
-    Args:
-        path: The service's file. It is only read, and not made if it is missing.
-        account: Who asked.
-        calls: Ids of calls, in the order in which the answers are wanted.
-        images: What they asked, call after call, uint8 (n, h, w, c).
-
-    Returns:
-        One row per image sent, call after call, as they were given.
-
-    Raises:
-        UserError: No such file, no such call, calls that asked other images, or a
-            damaged file.
-    """
-    with ledgers.reading(path) as ledger:
-        hashes: list[bytes] = []
-        ids: list[bytes] = []
-        for call in calls:
-            asked = ledgers.find_call(ledger, account, call)
-            if asked is None:
-                raise UserError(f"{path} holds no call {call!r} of account {account!r}")
-            hashes += asked
-            ids += ledgers.answer_ids(ledger, call, asked)
-        if hashes != [_hash(image) for image in images]:
-            raise UserError(
-                f"{path} holds answers to other images than these: the data set has "
-                "changed, or its order has; delete the run directory to ask again"
-            )
-        return _stored(ledger, account, ids)
-
-
-def read_counters(path: str | os.PathLike, account: str) -> Counters:
-    """The account's bill, read without a victim; all zero if it never asked.
-
-    Raises:
-        UserError: No such file, or a damaged one.
-    """
-    with ledgers.reading(path) as ledger:
-        return count(ledger, account)
-
-
-def read_all_counters(path: str | os.PathLike) -> dict[str, Counters]:
-    """The bills of all accounts that asked, by name, read without a victim.
-
-    Raises:
-        UserError: No such file, or a damaged one.
-    """
-    with ledgers.reading(path) as ledger:
-        return count_all(ledger)
 
 
 def _check_names(account: str, call: str | None) -> None:
@@ -229,9 +159,32 @@ def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
         raise UserError(f"expected {wanted}; got shape {images.shape}")
 
 
-def _hash(image: np.ndarray) -> bytes:
-    # With the shape: the same bytes laid out otherwise are another image.
-    return digest(repr(image.shape).encode(), image.tobytes())
+def _ask(
+    ledger: Ledger,
+    account: str,
+    images: np.ndarray,
+    call: str | None,
+    embed: Embed,
+    defence: Defence,
+    key: Array | None,
+) -> Float32[np.ndarray, "b d"]:
+    """Answers a call, which is paid for unless it was made before."""
+    hashes = [ledgers.image_hash(image) for image in images]
+    before = None if call is None else ledgers.find_call(ledger, account, call)
+    name = uuid.uuid4().hex if call is None else call
+    ids = ledgers.answer_ids(ledger, name, hashes)
+    if before is None:
+        own, total = spent(ledger, account)
+        check_budget(ledger.terms, account, len(images), own, total)
+        drawn = _call_key(key, account, own.calls)
+        _answer_new(ledger, account, images, ids, embed, defence, drawn)
+        ledgers.add_call(ledger, account, name, hashes)
+    elif before != hashes:
+        raise UserError(
+            f"call {call!r} of account {account!r} asked other images before; "
+            "ask with another id"
+        )
+    return ledgers.read_stored(ledger, account, ids)
 
 
 def _answer_new(
@@ -280,19 +233,6 @@ def _checked(
             "finite; nothing was counted"
         )
     return answers
-
-
-def _stored(
-    ledger: Ledger, account: str, ids: list[bytes]
-) -> Float32[np.ndarray, "b d"]:
-    """The stored answers, in the order of their ids."""
-    out = np.empty((len(ids), ledger.terms.dim), np.float32)
-    for i, id in enumerate(ids):
-        answer = ledgers.find_answer(ledger, account, id)
-        if answer is None:
-            raise damaged(ledger.path, "an answer is missing")
-        out[i] = np.frombuffer(answer, "<f4")
-    return out
 
 
 def _call_key(key: Array | None, account: str, calls: int) -> Array | None:

@@ -45,14 +45,15 @@ def count_all(ledger: Ledger) -> dict[str, Counters]:
     return {account: _bill(ledger, calls[account]) for account in sorted(calls)}
 
 
-def spent(ledger: Ledger, account: str | None) -> Spent:
-    """What the account has spent, None for all accounts; no image is read for it."""
-    calls, size = ledger.db.execute(
-        "SELECT count(*), coalesce(sum(length(images)), 0) FROM calls"
-        " WHERE :account IS NULL OR account = :account",
-        {"account": None if account is None else account.encode()},
+def spent(ledger: Ledger, account: str) -> tuple[Spent, Spent]:
+    """What the account has spent, and all accounts together; no image is read."""
+    calls, size, all_calls, all_size = ledger.db.execute(
+        "SELECT coalesce(sum(own), 0), coalesce(sum(own * size), 0),"
+        " count(*), coalesce(sum(size), 0)"
+        " FROM (SELECT account = ? AS own, length(images) AS size FROM calls)",
+        (account.encode(),),
     ).fetchone()
-    return Spent(size // HASH, calls)
+    return Spent(size // HASH, calls), Spent(all_size // HASH, all_calls)
 
 
 def _images(ledger: Ledger, row: tuple) -> list[bytes]:

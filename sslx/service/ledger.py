@@ -12,6 +12,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float32
+
 from sslx.service.database import (
     check_row,
     connect,
@@ -25,7 +28,7 @@ from sslx.types import UserError
 HASH = 32  # bytes of a sha256
 
 # `calls` and `keys` have no rowid, so that each is one tree and not a table beside an
-# index: what `_check_whole` has read is then what is counted and looked up.
+# index: what `_whole` has read is then what is counted and looked up.
 _SCHEMA = """
 CREATE TABLE header (content BLOB, digest BLOB);
 CREATE TABLE calls (account BLOB, call BLOB, images BLOB, digest BLOB,
@@ -90,6 +93,11 @@ def reading(path: str | os.PathLike) -> Iterator[Ledger]:
         yield _whole(db, path)
 
 
+def image_hash(image: np.ndarray) -> bytes:
+    """sha256 of an image's pixels, and of its shape: other layouts are other images."""
+    return digest(repr(image.shape).encode(), image.tobytes())
+
+
 def find_call(ledger: Ledger, account: str, call: str) -> list[bytes] | None:
     """The hashes of the images a call asked, in order; None for a call not made."""
     query = "SELECT images, digest FROM calls WHERE account = ? AND call = ?"
@@ -106,6 +114,23 @@ def find_answer(ledger: Ledger, account: str, id: bytes) -> bytes | None:
     """The answer stored under an id, float32 little-endian; None if there is none."""
     query = "SELECT answer, digest FROM answers WHERE account = ? AND id = ?"
     return _find(ledger, f"answer {id.hex()[:12]}", query, account.encode(), id)
+
+
+def read_stored(
+    ledger: Ledger, account: str, ids: list[bytes]
+) -> Float32[np.ndarray, "b d"]:
+    """The stored answers, in the order of their ids.
+
+    Raises:
+        UserError: One is damaged or missing.
+    """
+    out = np.empty((len(ids), ledger.terms.dim), np.float32)
+    for i, id in enumerate(ids):
+        answer = find_answer(ledger, account, id)
+        if answer is None:
+            raise damaged(ledger.path, "an answer is missing")
+        out[i] = np.frombuffer(answer, "<f4")
+    return out
 
 
 def find_state(ledger: Ledger, account: str) -> bytes | None:

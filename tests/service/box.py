@@ -1,0 +1,39 @@
+"""A black box small enough to look into."""
+
+import numpy as np
+
+from sslx.service import DEFENCES, read_answers, read_counters, serve
+
+SHAPE, DIM = (2, 3, 1), 4
+WEIGHTS = np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32)
+
+
+def pictures(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *SHAPE), np.uint8)
+
+
+def embedded(images):
+    return images.reshape(len(images), -1).astype(np.float32) @ WEIGHTS
+
+
+def opened(path, embed=embedded, limit=None, defence=DEFENCES["none"], key=None, **kw):
+    kw = {"image_shape": SHAPE, "dim": DIM} | kw
+    return serve(path, embed, image_limit=limit, defence=defence, key=key, **kw)
+
+
+def written(path):
+    """A file of two accounts, and everything that can be read from it."""
+    service = opened(path, limit=40)
+    for i in range(4):
+        service.query("a", pictures(6, seed=i), str(i))
+    service.query("b", pictures(3, seed=9), "0")
+    service.close()
+    return everything(path)
+
+
+def everything(path):
+    asked = np.concatenate([pictures(6, seed=i) for i in range(4)])
+    a = read_answers(path, "a", [str(i) for i in range(4)], asked)
+    b = read_answers(path, "b", ["0"], pictures(3, seed=9))
+    bills = read_counters(path, "a"), read_counters(path, "b")
+    return a.tobytes() + b.tobytes(), bills
