@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sslx.service import DEFENCES, read_answers, read_counters, serve
+from sslx.service import DEFENCES, read_all_counters, read_answers, serve
 
 SHAPE, DIM = (2, 3, 1), 4
 WEIGHTS = np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32)
@@ -21,12 +21,17 @@ def opened(path, embed=embedded, limit=None, defence=DEFENCES["none"], key=None,
     return serve(path, embed, image_limit=limit, defence=defence, key=key, **kw)
 
 
-def written(path):
+KEYS = {"a": "alpha-0123456789", "b": "beta-0123456789"}
+# Services that store their answers, or look at their accounts, in another way.
+SERVICES = [{}, {"repeats": "fresh", "accounts": KEYS}]
+
+
+def written(path, **kw):
     """A file of two accounts, and everything that can be read from it."""
-    service = opened(path, limit=40)
+    service = opened(path, limit=40, **kw)
     for i in range(4):
-        service.query("a", pictures(6, seed=i), str(i))
-    service.query("b", pictures(3, seed=9), "0")
+        service.query("a", pictures(6, seed=i), str(i), api_key=KEYS["a"])
+    service.query("b", pictures(3, seed=9), "0", api_key=KEYS["b"])
     service.close()
     return everything(path)
 
@@ -35,5 +40,4 @@ def everything(path):
     asked = np.concatenate([pictures(6, seed=i) for i in range(4)])
     a = read_answers(path, "a", [str(i) for i in range(4)], asked)
     b = read_answers(path, "b", ["0"], pictures(3, seed=9))
-    bills = read_counters(path, "a"), read_counters(path, "b")
-    return a.tobytes() + b.tobytes(), bills
+    return a.tobytes() + b.tobytes(), read_all_counters(path)

@@ -5,16 +5,10 @@ import sqlite3
 
 import pytest
 
-from sslx.service import (
-    read_counters,
-)
+from sslx.service import read_counters
+from sslx.service.database import digest
 from sslx.types import UserError
-from tests.service.box import (
-    everything,
-    opened,
-    pictures,
-    written,
-)
+from tests.service.box import KEYS, SERVICES, everything, opened, pictures, written
 
 
 def assert_damaged(path, act):
@@ -26,13 +20,20 @@ def assert_damaged(path, act):
 
 
 @pytest.mark.parametrize(
-    ("table", "column"),
-    [("answers", "answer"), ("calls", "images"), ("header", "content")],
+    ("table", "column", "kw"),
+    [
+        ("answers", "answer", SERVICES[0]),
+        ("answers", "answer", SERVICES[1]),
+        ("calls", "images", SERVICES[0]),
+        ("calls", "images", SERVICES[1]),
+        ("header", "content", SERVICES[0]),
+        ("keys", "key", SERVICES[1]),
+    ],
 )
-def test_a_flipped_byte_in_a_row_is_found(tmp_path, table, column):
-    # Stored answers, calls or settings believed as they lie on the disk.
+def test_a_flipped_byte_in_a_row_is_found(tmp_path, table, column, kw):
+    # Stored answers, calls, settings or keys believed as they lie on the disk.
     path = tmp_path / "a.sqlite"
-    written(path)
+    written(path, **kw)
     with sqlite3.connect(path) as db:
         (value,) = db.execute(f"SELECT {column} FROM {table}").fetchone()
     db.close()
@@ -43,19 +44,20 @@ def test_a_flipped_byte_in_a_row_is_found(tmp_path, table, column):
     assert_damaged(path, lambda: everything(path))
 
     def ask_again():
-        service = opened(path, limit=40)
+        service = opened(path, limit=40, **kw)
         try:
-            service.query("a", pictures(6), "0")
+            service.query("a", pictures(6), "0", api_key=KEYS["a"])
         finally:
             service.close()
 
     assert_damaged(path, ask_again)
 
 
-def test_no_flipped_byte_changes_what_is_read(tmp_path):
+@pytest.mark.parametrize("kw", SERVICES, ids=["plain", "fresh-keys"])
+def test_no_flipped_byte_changes_what_is_read(tmp_path, kw):
     # A part of the file that no digest covers: keys, indices, sqlite's own pages.
     path = tmp_path / "a.sqlite"
-    expected, raw, draw = written(path), path.read_bytes(), random.Random(0)
+    expected, raw, draw = written(path, **kw), path.read_bytes(), random.Random(0)
     found = 0
     for _ in range(300):
         at = draw.randrange(len(raw))
@@ -92,11 +94,13 @@ def test_a_damaged_name_is_reported_in_one_line(tmp_path):
     assert_damaged(path, lambda: everything(path))
 
 
-def test_a_lost_or_added_row_is_found(tmp_path):
-    # Each row whole, but a call or answer gone, and with it a part of the bill.
-    for i, table in enumerate(["calls", "answers"]):
+@pytest.mark.parametrize("table", ["calls", "answers", "keys"])
+def test_a_lost_or_added_row_is_found(tmp_path, table):
+    # Each row whole, but a call or answer gone, and with it a part of the bill; or an
+    # account, whose name could then be taken with another key.
+    for i, kw in enumerate(SERVICES[1:] if table == "keys" else SERVICES):
         path = tmp_path / f"{i}.sqlite"
-        written(path)
+        written(path, **kw)
         with sqlite3.connect(path) as db:
             db.execute(f"DELETE FROM {table} WHERE account = ?", (b"b",))
         db.close()
@@ -108,3 +112,17 @@ def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path):
     path = tmp_path / "none" / "a.sqlite"
     with pytest.raises(UserError, match=f"^cannot use {path}: unable to open"):
         opened(path)
+
+
+def test_a_file_of_another_version_is_not_called_damaged(tmp_path):
+    # A traceback, or a guess at terms that the file does not state.
+    path = tmp_path / "a.sqlite"
+    written(path)
+    old = b'{"dim": 4, "image_shape": [2, 3, 1], "limit": 40}'
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE header SET content = ?, digest = ?", (old, digest(old)))
+        db.execute("DROP TABLE keys")
+    db.close()
+    for act in (lambda: read_counters(path, "a"), lambda: opened(path, limit=40)):
+        with pytest.raises(UserError, match="by another version of sslx; delete the"):
+            act()

@@ -1,6 +1,7 @@
 """What several processes do to one file, and what is left of one that is killed."""
 
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -40,9 +41,12 @@ sslx.__path__ = ["sslx"]
 sys.modules |= {"jax": jax, "sslx": sslx}
 import numpy as np
 from sslx.service import DEFENCES, BudgetExceeded, Defence, ledger, serve
-path, limit = sys.argv[1], int(sys.argv[2])
+path, limit, repeats = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+given = 0
 
 def embed(images):
+    global given
+    given += len(images)
     time.sleep(0.01)
     return images.reshape(len(images), -1).astype(np.float32)[:, :4]
 
@@ -50,7 +54,7 @@ def pictures(n, seed):
     return np.random.default_rng(seed).integers(0, 256, (n, 2, 3, 1), np.uint8)
 
 service = serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
-                defence=DEFENCES["none"], key=None)
+                defence=DEFENCES["none"], key=None, repeats=repeats)
 """
 THIRTY_CALLS = """
 for i in range(30):
@@ -72,20 +76,27 @@ db.execute("BEGIN IMMEDIATE")
 db.execute("UPDATE answers SET answer = zeroblob(9000)")
 os.kill(os.getpid(), signal.SIGKILL)
 """
-ASK_UNTIL_REFUSED = """
+# Prints what was refused, and at last the images answered and embedded.
+ASK_900 = """
+size, seed, named = map(int, sys.argv[4:])
 print("ready", flush=True)
 sys.stdin.readline()
-try:
-    for i in range(100):
-        service.query("a", pictures(int(sys.argv[4]), (int(sys.argv[3]), i)))
-except BudgetExceeded as error:
-    print(error.left)
+answered = 0
+for start in range(0, 900, size):
+    images = pictures(min(size, 900 - start), (seed, start))
+    try:
+        service.query("a", images, str(start) if named else None)
+        answered += len(images)
+    except BudgetExceeded as error:
+        print(error)
+print(answered, given)
 """
 
 
-def child(script, *args):
+def child(script, path, limit, *args, repeats="memoised"):
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD + script, *map(str, args)],
+        [sys.executable, "-c", CHILD + script]
+        + [str(arg) for arg in (path, limit, repeats, *args)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -142,30 +153,58 @@ def test_reading_after_a_kill_within_a_write(tmp_path):
     assert everything(path) == expected
 
 
-def test_killed_within_a_call_leaves_nothing_of_it(tmp_path):
+@pytest.mark.parametrize("repeats", ["memoised", "fresh"])
+def test_killed_within_a_call_leaves_nothing_of_it(tmp_path, repeats):
     # Answers written, and so unique images counted, apart from their call.
     path = tmp_path / "a.sqlite"
-    run = child(DIE_BEFORE_THE_CALL_IS_WRITTEN, path, 1000)
+    run = child(DIE_BEFORE_THE_CALL_IS_WRITTEN, path, 1000, repeats=repeats)
     assert finished(run) == -signal.SIGKILL
-    service = opened(path, limit=1000)
+    service = opened(path, limit=1000, repeats=repeats)
     assert service.counters("a") == Counters(3, 3, 1, 12, 1000)
     service.close()
 
 
-@pytest.mark.parametrize(("size", "answered"), [(10, 100), (7, 98)])
-def test_two_processes_share_one_limit(tmp_path, size, answered):
-    # Each process spending the same rest of the budget.
-    path = tmp_path / "a.sqlite"
-    runs = [child(ASK_UNTIL_REFUSED, path, 100, i, size) for i in range(2)]
+def both(path, size, seeds, named=0):
+    """Two processes ask 900 each: (errors, images answered, images embedded)."""
+    runs = [child(ASK_900, path, 1000, size, seed, named) for seed in seeds]
     for run in runs:
         assert run.stdout.readline() == "ready\n"
     for run in runs:
         run.stdin.write("go\n"), run.stdin.flush()
-    left = [run.communicate()[0].strip() for run in runs]
-    assert left == [str(100 - answered)] * 2
-    assert read_counters(path, "a") == Counters(
-        answered, answered, answered // size, answered * DIM, 100
-    )
+    lines = [run.communicate()[0].splitlines() for run in runs]
+    sums = np.sum([[int(n) for n in out[-1].split()] for out in lines], axis=0)
+    return [line for out in lines for line in out[:-1]], *sums.tolist()
+
+
+# Of 900, calls of 64 leave a last one of 4; 15 x 64 + 2 x 4 = 968 fit.
+@pytest.mark.parametrize(
+    ("size", "answered", "calls", "refused", "left"),
+    [(100, 1000, 10, 8, {0}), (64, 968, 17, 13, {40, 36, 32})],
+)
+@pytest.mark.parametrize("seeds", [(0, 1), (0, 0)], ids=["others", "same"])
+def test_two_processes_share_one_limit(
+    tmp_path, size, answered, calls, refused, left, seeds
+):
+    # Each process spending the same rest of the budget, a call answered in part, an
+    # image that both send embedded twice, or an error that miscounts what is left.
+    path = tmp_path / "a.sqlite"
+    errors, images, embedded = both(path, size, seeds)
+    bill = read_counters(path, "a")
+    assert (images, bill.images, bill.calls) == (answered, answered, calls)
+    assert bill.unique_images == embedded
+    assert embedded == answered if seeds == (0, 1) else embedded <= 900
+    says = re.compile("account 'a' has ([0-9]+) of 1000 images left .image_limit., ")
+    found = [says.match(error) for error in errors]
+    assert len(found) == refused and all(found)
+    assert {int(match[1]) for match in found} <= left
+
+
+def test_two_processes_that_make_the_same_calls_pay_once(tmp_path):
+    # A call that two processes make under one id counted, or embedded, for each.
+    path = tmp_path / "a.sqlite"
+    errors, images, embedded = both(path, 100, (0, 0), named=1)
+    assert (errors, images, embedded) == ([], 1800, 900)
+    assert read_counters(path, "a") == Counters(900, 900, 9, 900 * DIM, 1000)
 
 
 def test_a_neighbour_waits_while_the_victim_works(tmp_path):

@@ -140,17 +140,25 @@ def _numbered(state, images, answers, key):
 NUMBERED = Defence(lambda dim: {"given": np.zeros((), np.float32)}, _numbered)
 
 
-def test_a_defence_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize(
+    ("repeats", "ranks"),
+    [
+        ("memoised", [[0, 1, 2], [0, 1], [1, 2, 3, 4], [0, 1], [4, 5, 6, 7, 8]]),
+        ("fresh", [[0, 1, 2], [0, 1], [3, 4, 5, 6], [7, 8], [9, 10, 11, 12, 13]]),
+    ],
+)
+def test_a_defence_goes_on_where_it_was(tmp_path, repeats, ranks):
     # State or key lost on reopening, shared by accounts, or moved by what is stored.
     x, key = pictures(9), jax.random.key(0)
     calls = [("a", x[:3]), ("b", x[:2]), ("a", x[1:5]), ("a", x[:2]), ("a", x[4:])]
 
     def run(path, reopen):
-        service, out = opened(path, defence=NUMBERED, key=key), []
+        kw = {"defence": NUMBERED, "key": key, "repeats": repeats}
+        service, out = opened(path, **kw), []
         for i, (account, images) in enumerate(calls):
             if reopen:
                 service.close()
-                service = opened(path, defence=NUMBERED, key=key)
+                service = opened(path, **kw)
             out.append(service.query(account, images, str(i)))
         again = service.query("a", x[:3], "0")
         service.close()
@@ -160,11 +168,9 @@ def test_a_defence_goes_on_where_it_was(tmp_path):
     plain, taken_up = run(tmp_path / "p", False), run(tmp_path / "r", True)
     for one, other in zip(plain, taken_up, strict=True):
         np.testing.assert_array_equal(one, other)
-    rank = lambda out, images: np.round((out - embedded(images)).mean(1) / 1000)  # noqa: E731
-    np.testing.assert_array_equal(rank(plain[0], x[:3]), [0, 1, 2])
-    np.testing.assert_array_equal(rank(plain[1], x[:2]), [0, 1])
-    np.testing.assert_array_equal(rank(plain[2], x[1:5]), [1, 2, 3, 4])
-    np.testing.assert_array_equal(rank(plain[4], x[4:]), [4, 5, 6, 7, 8])
+    for out, (_, images), rank in zip(plain, calls, ranks, strict=True):
+        got = np.round((out - embedded(images)).mean(1) / 1000)
+        np.testing.assert_array_equal(got, rank)
 
 
 def test_each_call_and_account_has_its_own_key(tmp_path):
@@ -247,7 +253,13 @@ def test_images_of_another_kind_are_refused(box, images, got):
     [
         ({"dim": 5}, "was made for dim 4, not 5"),
         ({"image_shape": (2, 3, 3)}, r"image_shape \(2, 3, 1\), not \(2, 3, 3\)"),
-        ({"limit": 9}, "limit None, not 9"),
+        ({"limit": 9}, "image_limit None, not 9"),
+        ({"call_limit": 9}, "call_limit None, not 9"),
+        ({"total_image_limit": 9}, "total_image_limit None, not 9"),
+        ({"total_call_limit": 0}, "total_call_limit None, not 0"),
+        ({"price": 0.5}, "price 0.0, not 0.5"),
+        ({"repeats": "fresh"}, "repeats memoised, not fresh"),
+        ({"accounts": {}}, "api_keys False, not True"),
     ],
 )
 def test_a_file_made_for_another_service_is_refused(box, change, message):
