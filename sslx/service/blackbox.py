@@ -3,7 +3,7 @@
 import os
 import uuid
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,51 +12,38 @@ from jax import Array
 from jaxtyping import Float32
 
 from sslx.service import ledger as ledgers
+from sslx.service.accounts import admit, check_accounts, register
+from sslx.service.counters import Counters, count, count_all, spent
+from sslx.service.database import one_line, transaction
 from sslx.service.defences import Defence, State
-from sslx.service.ledger import Counters, Ledger
+from sslx.service.ledger import Ledger
+from sslx.service.terms import Terms, check_budget, check_terms
 from sslx.types import UserError
 
 Embed = Callable[[np.ndarray], np.ndarray]
-
-
-class BudgetExceeded(UserError):
-    """A call would pass the account's limit; it was refused whole.
-
-    Attributes:
-        left: Images the account may still send.
-        asked: Images of the call.
-    """
-
-    def __init__(self, account: str, limit: int, left: int, asked: int):
-        super().__init__(account, limit, left, asked)  # as they are, for pickling
-        self.account, self.limit, self.left, self.asked = account, limit, left, asked
-
-    def __str__(self) -> str:
-        return (
-            f"account {self.account!r} has {self.left} of {self.limit} images left, "
-            f"the call asks {self.asked}: refused whole, nothing was counted"
-        )
 
 
 class Service(NamedTuple):
     """A victim behind its query interface.
 
     Attributes:
-        query: ``(account, images, call=None) -> answers``. Images are uint8
-            (b, h, w, c) in 0..255, answers float32 (b, dim) in the images' order. One
-            query is one image sent. A call id that the account used before gives the
-            stored answers and counts nothing; None counts as a new call each time.
-            An image seen before is answered from the store; it counts in images and
-            values, not in unique images. Raises ``BudgetExceeded`` where the call
-            would pass the limit, and ``UserError`` for images of another type or
-            shape, for an id that asked other images before, and for a damaged file.
-            What raises leaves the account as it was.
+        query: ``(account, images, call=None, *, api_key=None) -> answers``. Images are
+            uint8 (b, h, w, c) in 0..255, answers float32 (b, dim) in the images'
+            order. One query is one image sent. A call id that the account used before
+            gives the stored answers and counts nothing; None counts as a new call each
+            time. An image seen before counts in images, values and cost, not in unique
+            images. Raises ``BudgetExceeded`` where the call would pass a limit, and
+            ``UserError`` for an account or key that is not known, for images of
+            another type or shape, for an id that asked other images before, and for a
+            damaged file. What raises leaves the account as it was.
         counters: ``account -> Counters``, all zero for an account that never asked.
+        accounts: ``() -> names`` of those that asked, sorted.
         close: ``() -> None``, gives the file back. Nothing waits to be written.
     """
 
     query: Callable[..., np.ndarray]
     counters: Callable[[str], Counters]
+    accounts: Callable[[], list[str]]
     close: Callable[[], None]
 
 
@@ -69,6 +56,12 @@ def serve(
     dim: int,
     defence: Defence,
     key: Array | None,
+    call_limit: int | None = None,
+    total_image_limit: int | None = None,
+    total_call_limit: int | None = None,
+    price: float = 0.0,
+    repeats: str = "memoised",
+    accounts: Mapping[str, str] | None = None,
 ) -> Service:
     """Opens a service on its file of answers, which is made if it is missing.
 
@@ -78,90 +71,75 @@ def serve(
     Args:
         path: The sqlite3 file, in a folder that exists.
         embed: The victim, deterministic: uint8 (b, h, w, c) in 0..255 to (b, dim). It
-            is given only images that are new to the account, each once.
+            is given the images of a call that are not answered from the store.
         image_limit: Images each account may send, None for no limit.
         image_shape: (h, w, c) of the images.
         dim: Numbers per answer.
         defence: What is done to the answers; see ``Defence``.
         key: Where the defence's keys come from; None for a defence without chance.
+        call_limit: Calls each account may make, None for no limit.
+        total_image_limit: Images all accounts together may send, None for no limit.
+        total_call_limit: Calls all accounts together may make, None for no limit.
+        price: USD per image sent, 0 or more.
+        repeats: What an image sent again is answered. ``memoised``: what it was
+            answered first, from the store; within a call it is embedded once.
+            ``fresh``: victim and defence answer anew, in each call and for each row.
+        accounts: Name -> API key of accounts to be added to those that the file knows;
+            all of those may ask here, with their keys. None: any name may ask, and no
+            key is looked at. A file is for one or the other.
 
     Raises:
-        UserError: The file is damaged, or was made for another limit, shape or dim.
+        UserError: The file is damaged, or was made for other terms (limits, shape,
+            dim, price, repeats, with keys or without); terms that cannot be kept; an
+            account that the file knows with another key.
     """
-    if image_limit is not None and image_limit < 0:
-        raise UserError(f"a limit of {image_limit} images: write 0 or more, or None")
     shape = tuple(int(n) for n in image_shape)
-    ledger = ledgers.open_ledger(path, ledgers.Header(int(dim), shape, image_limit))
+    terms = Terms(
+        int(dim),
+        shape,
+        image_limit,
+        call_limit,
+        total_image_limit,
+        total_call_limit,
+        float(price),
+        repeats,
+        accounts is not None,
+    )
+    check_terms(terms)
+    check_accounts(accounts or {})
+    ledger = ledgers.open_ledger(path, terms)
+    try:
+        register(ledger, accounts or {})
+    except BaseException:
+        ledger.db.close()
+        raise
 
-    def query(account: str, images: np.ndarray, call: str | None = None) -> np.ndarray:
+    def query(
+        account: str,
+        images: np.ndarray,
+        call: str | None = None,
+        *,
+        api_key: str | None = None,
+    ) -> np.ndarray:
         _check_names(account, call)
+        if terms.api_keys:
+            admit(ledger, account, api_key)
         _check_images(images, shape)
-        hashes = [_hash(image) for image in images]
         # The victim works under the write lock: no two processes then pay for one
         # image twice, or spend the same rest of a budget.
-        with ledgers.transaction(ledger.db, ledger.path, "IMMEDIATE"):
-            before = None if call is None else ledgers.find_call(ledger, account, call)
-            if before is None:
-                _check_budget(ledgers.count(ledger, account), account, len(images))
-                _answer_new(ledger, account, images, hashes, embed, defence, key)
-                name = uuid.uuid4().hex if call is None else call
-                ledgers.add_call(ledger, account, name, hashes)
-            elif before != hashes:
-                raise UserError(
-                    f"call {call!r} of account {account!r} asked other images before; "
-                    "ask with another id"
-                )
-            return _stored(ledger, account, hashes)
+        with transaction(ledger.db, ledger.path, "IMMEDIATE"):
+            return _ask(ledger, account, images, call, embed, defence, key)
 
     def counters(account: str) -> Counters:
         _check_names(account, None)
-        with ledgers.one_line(ledger.path):
-            return ledgers.count(ledger, account)
+        with one_line(ledger.path):
+            return count(ledger, account)
 
-    return Service(query, counters, ledger.db.close)
+    def names() -> list[str]:
+        with one_line(ledger.path):
+            return list(count_all(ledger))
 
-
-def read_answers(
-    path: str | os.PathLike, account: str, calls: Sequence[str], images: np.ndarray
-) -> Float32[np.ndarray, "n d"]:
-    """The answers to calls made before, without a victim; nothing is counted.
-
-    Args:
-        path: The service's file. It is only read, and not made if it is missing.
-        account: Who asked.
-        calls: Ids of calls, in the order in which the answers are wanted.
-        images: What they asked, call after call, uint8 (n, h, w, c).
-
-    Returns:
-        One row per image sent, call after call, as they were given.
-
-    Raises:
-        UserError: No such file, no such call, calls that asked other images, or a
-            damaged file.
-    """
-    with ledgers.reading(path) as ledger:
-        hashes: list[bytes] = []
-        for call in calls:
-            asked = ledgers.find_call(ledger, account, call)
-            if asked is None:
-                raise UserError(f"{path} holds no call {call!r} of account {account!r}")
-            hashes += asked
-        if hashes != [_hash(image) for image in images]:
-            raise UserError(
-                f"{path} holds answers to other images than these: the data set has "
-                "changed, or its order has; delete the run directory to ask again"
-            )
-        return _stored(ledger, account, hashes)
-
-
-def read_counters(path: str | os.PathLike, account: str) -> Counters:
-    """The account's bill, read without a victim; all zero if it never asked.
-
-    Raises:
-        UserError: No such file, or a damaged one.
-    """
-    with ledgers.reading(path) as ledger:
-        return ledgers.count(ledger, account)
+    return Service(query, counters, names, ledger.db.close)
 
 
 def _check_names(account: str, call: str | None) -> None:
@@ -181,44 +159,59 @@ def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
         raise UserError(f"expected {wanted}; got shape {images.shape}")
 
 
-def _check_budget(used: Counters, account: str, asked: int) -> None:
-    if used.limit is not None and used.images + asked > used.limit:
-        raise BudgetExceeded(account, used.limit, used.limit - used.images, asked)
-
-
-def _hash(image: np.ndarray) -> bytes:
-    # With the shape: the same bytes laid out otherwise are another image.
-    return ledgers.digest(repr(image.shape).encode(), image.tobytes())
+def _ask(
+    ledger: Ledger,
+    account: str,
+    images: np.ndarray,
+    call: str | None,
+    embed: Embed,
+    defence: Defence,
+    key: Array | None,
+) -> Float32[np.ndarray, "b d"]:
+    """Answers a call, which is paid for unless it was made before."""
+    hashes = [ledgers.image_hash(image) for image in images]
+    before = None if call is None else ledgers.find_call(ledger, account, call)
+    name = uuid.uuid4().hex if call is None else call
+    ids = ledgers.answer_ids(ledger, name, hashes)
+    if before is None:
+        own, total = spent(ledger, account)
+        check_budget(ledger.terms, account, len(images), own, total)
+        drawn = _call_key(key, account, own.calls)
+        _answer_new(ledger, account, images, ids, embed, defence, drawn)
+        ledgers.add_call(ledger, account, name, hashes)
+    elif before != hashes:
+        raise UserError(
+            f"call {call!r} of account {account!r} asked other images before; "
+            "ask with another id"
+        )
+    return ledgers.read_stored(ledger, account, ids)
 
 
 def _answer_new(
     ledger: Ledger,
     account: str,
     images: np.ndarray,
-    hashes: list[bytes],
+    ids: list[bytes],
     embed: Embed,
     defence: Defence,
     key: Array | None,
 ) -> None:
-    """Embeds, defends and stores the images that are new to the account."""
+    """Embeds, defends and stores the images whose answers are not in the store yet."""
     first: dict[bytes, int] = {}
-    for i, image in enumerate(hashes):
-        first.setdefault(image, i)
-    new = [h for h in first if ledgers.find_answer(ledger, account, h) is None]
+    for i, id in enumerate(ids):
+        first.setdefault(id, i)
+    new = [id for id in first if ledgers.find_answer(ledger, account, id) is None]
     if not new:
         return
-    fresh = images[[first[h] for h in new]]
-    shape = (len(new), ledger.header.dim)
-    answers = _checked(embed(fresh), shape, "the victim")
+    sent = images[[first[id] for id in new]]
+    shape = (len(new), ledger.terms.dim)
+    answers = _checked(embed(sent), shape, "the victim")
     saved = ledgers.find_state(ledger, account)
-    state = defence.init(ledger.header.dim) if saved is None else _unpack(saved)
-    calls = ledgers.count(ledger, account).calls
-    state, answers = defence.apply(
-        state, fresh, answers, _call_key(key, account, calls)
-    )
+    state = defence.init(ledger.terms.dim) if saved is None else _unpack(saved)
+    state, answers = defence.apply(state, sent, answers, key)
     answers = _checked(answers, shape, "the defence")
-    for image, answer in zip(new, answers, strict=True):
-        ledgers.add_answer(ledger, account, image, answer.astype("<f4").tobytes())
+    for id, answer in zip(new, answers, strict=True):
+        ledgers.add_answer(ledger, account, id, answer.astype("<f4").tobytes())
     if state or saved is not None:
         ledgers.save_state(ledger, account, _pack(state))
 
@@ -240,19 +233,6 @@ def _checked(
             "finite; nothing was counted"
         )
     return answers
-
-
-def _stored(
-    ledger: Ledger, account: str, hashes: list[bytes]
-) -> Float32[np.ndarray, "b d"]:
-    """The stored answers to images, in the order of their hashes."""
-    out = np.empty((len(hashes), ledger.header.dim), np.float32)
-    for i, image in enumerate(hashes):
-        answer = ledgers.find_answer(ledger, account, image)
-        if answer is None:
-            raise ledgers.damaged(ledger.path, "an answer is missing")
-        out[i] = np.frombuffer(answer, "<f4")
-    return out
 
 
 def _call_key(key: Array | None, account: str, calls: int) -> Array | None:

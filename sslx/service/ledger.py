@@ -1,11 +1,9 @@
 """What was asked and what was answered, in one sqlite file.
 
-A call is the list of its images' hashes, an answer belongs to an account and a hash.
-Every count is derived from these two, so no counter can disagree with the store.
-Every row carries a digest: sqlite itself does not notice a flipped byte.
+A call is the list of its images' hashes. An answer belongs to an account and has an id,
+which ``REPEATS`` makes from a call: what must be there is derived from the calls.
 """
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -14,46 +12,32 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float32
+
+from sslx.service.database import (
+    check_row,
+    connect,
+    damaged,
+    digest,
+    transaction,
+)
+from sslx.service.terms import REPEATS, Terms
 from sslx.types import UserError
 
 HASH = 32  # bytes of a sha256
-# Another process holds the file's lock while the victim works on its call, which with
-# a first compilation takes minutes.
-WAIT = 600.0  # seconds
 
-# `calls` has no rowid, so that it is one tree and not a table beside an index: what
-# `_check_whole` has read is then what the counts are made of.
+# `calls` and `keys` have no rowid, so that each is one tree and not a table beside an
+# index: what `_whole` has read is then what is counted and looked up.
 _SCHEMA = """
 CREATE TABLE header (content BLOB, digest BLOB);
 CREATE TABLE calls (account BLOB, call BLOB, images BLOB, digest BLOB,
                     PRIMARY KEY (account, call)) WITHOUT ROWID;
-CREATE TABLE answers (account BLOB, image BLOB, answer BLOB, digest BLOB,
-                      PRIMARY KEY (account, image));
+CREATE TABLE answers (account BLOB, id BLOB, answer BLOB, digest BLOB,
+                      PRIMARY KEY (account, id));
 CREATE TABLE states (account BLOB PRIMARY KEY, state BLOB, digest BLOB);
+CREATE TABLE keys (account BLOB PRIMARY KEY, key BLOB, digest BLOB) WITHOUT ROWID;
 """
-
-# Failures of the disk, the rights or the neighbours; any other is a damaged file.
-_SURROUNDINGS = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-}
-
-
-class Header(NamedTuple):
-    """What a ledger was made for.
-
-    Attributes:
-        dim: Numbers per answer.
-        image_shape: (h, w, c) of the images it takes.
-        limit: Images an account may send, None for no limit.
-    """
-
-    dim: int
-    image_shape: tuple[int, ...]
-    limit: int | None
 
 
 class Ledger(NamedTuple):
@@ -61,105 +45,28 @@ class Ledger(NamedTuple):
 
     db: sqlite3.Connection
     path: Path
-    header: Header
+    terms: Terms
 
 
-class Counters(NamedTuple):
-    """An account's bill.
-
-    Attributes:
-        unique_images: Different images sent, by the hash of their pixels.
-        images: Images sent, repeated ones too: the number of queries.
-        calls: Calls, each id once.
-        values: Numbers given back, images x dim.
-        limit: Images the account may send, None for no limit.
-    """
-
-    unique_images: int
-    images: int
-    calls: int
-    values: int
-    limit: int | None
-
-
-def damaged(path: Path, what: str) -> UserError:
-    """The error for a file that is not what was written, and the way out."""
-    folder = path.absolute().parent
-    return UserError(
-        f"{path} is damaged ({what}); delete the run directory {folder} to ask again"
-    )
-
-
-def digest(*parts: bytes) -> bytes:
-    """sha256 over the parts, each led by its length so that no two lists collide."""
-    out = hashlib.sha256()
-    for part in parts:
-        out.update(len(part).to_bytes(8, "little"))
-        out.update(part)
-    return out.digest()
-
-
-@contextmanager
-def one_line(path: Path) -> Iterator[None]:
-    """Turns sqlite's errors within into a UserError that names the file."""
-    try:
-        yield
-    except (sqlite3.ProgrammingError, sqlite3.NotSupportedError):
-        raise  # a mistake of ours, not of the file
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        if code == sqlite3.SQLITE_READONLY_ROLLBACK:  # needs a writer to undo it
-            raise UserError(
-                f"{path} is as a killed run left it, within a write; run that again"
-            ) from error
-        if code & 0xFF in _SURROUNDINGS and code != sqlite3.SQLITE_IOERR_SHORT_READ:
-            raise UserError(f"cannot use {path}: {error}") from error
-        # A damaged name of a table can stand in the text, line breaks and all.
-        what = "".join(c if c.isprintable() else "?" for c in str(error))
-        raise damaged(path, what) from error
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection, path: Path, kind: str) -> Iterator[None]:
-    """All that is done within happens, or nothing of it, whatever stops it.
-
-    Args:
-        db: The connection.
-        path: Its file, for messages.
-        kind: ``IMMEDIATE`` takes the write lock at once, so that what is read within
-            still holds when it is acted on; ``DEFERRED`` sees one state of the file.
-    """
-    with one_line(path):
-        try:
-            db.execute(f"BEGIN {kind}")
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:  # sqlite ends some by itself, on a full disk
-                db.execute("ROLLBACK")
-            raise
-
-
-def open_ledger(path: str | os.PathLike, header: Header) -> Ledger:
+def open_ledger(path: str | os.PathLike, terms: Terms) -> Ledger:
     """Opens a ledger to write, making it if it is missing.
 
     Raises:
-        UserError: The file is damaged, or was made for another header.
+        UserError: The file is damaged, or was made for other terms.
     """
     path = Path(path)
-    db = _connect(path, "rwc")
+    db = connect(path, "rwc")
     try:
         with transaction(db, path, "IMMEDIATE"):
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
-                content = json.dumps(header._asdict()).encode()
+                content = json.dumps(terms._asdict()).encode()
                 db.execute(
                     "INSERT INTO header VALUES (?, ?)", (content, digest(content))
                 )
-            found = _read_header(db, path)
-            _check_whole(db, path)
-        for name, was, now in zip(header._fields, found, header, strict=True):
+            ledger = _whole(db, path)
+        for name, was, now in zip(terms._fields, ledger.terms, terms, strict=True):
             if was != now:
                 raise UserError(
                     f"{path} was made for {name} {was}, not {now}; name another file, "
@@ -168,7 +75,7 @@ def open_ledger(path: str | os.PathLike, header: Header) -> Ledger:
     except BaseException:
         db.close()
         raise
-    return Ledger(db, path, found)
+    return ledger
 
 
 @contextmanager
@@ -181,25 +88,49 @@ def reading(path: str | os.PathLike) -> Iterator[Ledger]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no answers at {path}: nothing was asked there yet")
-    db = _connect(path, "ro")
+    db = connect(path, "ro")
     with closing(db), transaction(db, path, "DEFERRED"):
-        header = _read_header(db, path)
-        _check_whole(db, path)
-        yield Ledger(db, path, header)
+        yield _whole(db, path)
+
+
+def image_hash(image: np.ndarray) -> bytes:
+    """sha256 of an image's pixels, and of its shape: other layouts are other images."""
+    return digest(repr(image.shape).encode(), image.tobytes())
 
 
 def find_call(ledger: Ledger, account: str, call: str) -> list[bytes] | None:
     """The hashes of the images a call asked, in order; None for a call not made."""
     query = "SELECT images, digest FROM calls WHERE account = ? AND call = ?"
     images = _find(ledger, f"call {call!r}", query, account.encode(), call.encode())
-    return None if images is None else _split(images)
+    return None if images is None else split(images)
 
 
-def find_answer(ledger: Ledger, account: str, image: bytes) -> bytes | None:
-    """The stored answer to an image, float32 little-endian; None for a new image."""
-    query = "SELECT answer, digest FROM answers WHERE account = ? AND image = ?"
-    what = f"the answer to image {image.hex()[:12]}"
-    return _find(ledger, what, query, account.encode(), image)
+def answer_ids(ledger: Ledger, call: str, images: list[bytes]) -> list[bytes]:
+    """Under which ids the answers to a call's images are stored, in their order."""
+    return REPEATS[ledger.terms.repeats](call.encode(), images)
+
+
+def find_answer(ledger: Ledger, account: str, id: bytes) -> bytes | None:
+    """The answer stored under an id, float32 little-endian; None if there is none."""
+    query = "SELECT answer, digest FROM answers WHERE account = ? AND id = ?"
+    return _find(ledger, f"answer {id.hex()[:12]}", query, account.encode(), id)
+
+
+def read_stored(
+    ledger: Ledger, account: str, ids: list[bytes]
+) -> Float32[np.ndarray, "b d"]:
+    """The stored answers, in the order of their ids.
+
+    Raises:
+        UserError: One is damaged or missing.
+    """
+    out = np.empty((len(ids), ledger.terms.dim), np.float32)
+    for i, id in enumerate(ids):
+        answer = find_answer(ledger, account, id)
+        if answer is None:
+            raise damaged(ledger.path, "an answer is missing")
+        out[i] = np.frombuffer(answer, "<f4")
+    return out
 
 
 def find_state(ledger: Ledger, account: str) -> bytes | None:
@@ -208,9 +139,15 @@ def find_state(ledger: Ledger, account: str) -> bytes | None:
     return _find(ledger, "the state of a defence", query, account.encode())
 
 
-def add_answer(ledger: Ledger, account: str, image: bytes, answer: bytes) -> None:
-    """Stores the answer to an image that is new to the account."""
-    row = (account.encode(), image, answer)
+def find_key(ledger: Ledger, account: str) -> bytes | None:
+    """What is kept of the account's key; None for an unknown account."""
+    query = "SELECT key, digest FROM keys WHERE account = ?"
+    return _find(ledger, "the key of an account", query, account.encode())
+
+
+def add_answer(ledger: Ledger, account: str, id: bytes, answer: bytes) -> None:
+    """Stores an answer under an id that is new to the account."""
+    row = (account.encode(), id, answer)
     ledger.db.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (*row, digest(*row)))
 
 
@@ -218,6 +155,12 @@ def add_call(ledger: Ledger, account: str, call: str, images: list[bytes]) -> No
     """Stores which images a new call asked."""
     row = (account.encode(), call.encode(), b"".join(images))
     ledger.db.execute("INSERT INTO calls VALUES (?, ?, ?, ?)", (*row, digest(*row)))
+
+
+def add_key(ledger: Ledger, account: str, key: bytes) -> None:
+    """Stores a new account, and what is kept of its key."""
+    row = (account.encode(), key)
+    ledger.db.execute("INSERT INTO keys VALUES (?, ?, ?)", (*row, digest(*row)))
 
 
 def save_state(ledger: Ledger, account: str, state: bytes) -> None:
@@ -228,42 +171,9 @@ def save_state(ledger: Ledger, account: str, state: bytes) -> None:
     )
 
 
-def count(ledger: Ledger, account: str) -> Counters:
-    """The account's bill, all zero for one that never asked."""
-    calls, sent, unique = ledger.db.execute(
-        "SELECT count(*), coalesce(sum(length(images)), 0),"
-        " (SELECT count(*) FROM answers WHERE account = :account)"
-        " FROM calls WHERE account = :account",
-        {"account": account.encode()},
-    ).fetchone()
-    images = sent // HASH
-    return Counters(
-        unique, images, calls, images * ledger.header.dim, ledger.header.limit
-    )
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with one_line(path):
-        db = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None)
-        try:
-            # Reads the names of the tables, which sqlite3 may fail even to report.
-            db.execute("SELECT 1 FROM sqlite_master").fetchone()
-        except BaseException as error:
-            db.close()
-            if isinstance(error, UnicodeDecodeError):
-                raise damaged(path, "malformed database schema") from error
-            raise
-    return db
-
-
-def _read_header(db: sqlite3.Connection, path: Path) -> Header:
-    rows = db.execute("SELECT content, digest FROM header").fetchall()
-    if len(rows) != 1:
-        raise damaged(path, "no header")
-    _check_row(path, "the header", *rows[0])
-    fields: dict[str, Any] = json.loads(rows[0][0])
-    return Header(fields["dim"], tuple(fields["image_shape"]), fields["limit"])
+def split(images: bytes) -> list[bytes]:
+    """The hashes of a call's images, as a call's row has them one after the other."""
+    return [images[i : i + HASH] for i in range(0, len(images), HASH)]
 
 
 def _find(ledger: Ledger, what: str, query: str, *ids: bytes) -> bytes | None:
@@ -271,30 +181,41 @@ def _find(ledger: Ledger, what: str, query: str, *ids: bytes) -> bytes | None:
     row = ledger.db.execute(query, ids).fetchone()
     if row is None:
         return None
-    _check_row(ledger.path, what, *ids, *row)
+    check_row(ledger.path, what, *ids, *row)
     return row[0]
 
 
-def _check_whole(db: sqlite3.Connection, path: Path) -> None:
-    """Checks that the calls are as written and that the answers are to their images.
+def _whole(db: sqlite3.Connection, path: Path) -> Ledger:
+    """The ledger of a connection, once it is seen that it is whole.
 
     Once, on opening: the answers themselves are checked when they are read.
     """
+    terms = _read_terms(db, path)
+    known: set[bytes] = set()
+    for row in db.execute("SELECT account, key, digest FROM keys"):
+        check_row(path, "the key of an account", *row)
+        known.add(row[0])
     asked: set[tuple[bytes, bytes]] = set()
     for row in db.execute("SELECT account, call, images, digest FROM calls"):
-        _check_row(path, "a call", *row)
-        asked.update((row[0], image) for image in _split(row[2]))
-    if asked != set(db.execute("SELECT account, image FROM answers")):
+        check_row(path, "a call", *row)
+        if terms.api_keys and row[0] not in known:
+            raise damaged(path, "an account that asked is gone")
+        ids = REPEATS[terms.repeats](row[1], split(row[2]))
+        asked.update((row[0], id) for id in ids)
+    if asked != set(db.execute("SELECT account, id FROM answers")):
         raise damaged(path, "its answers are not those of its calls")
+    return Ledger(db, path, terms)
 
 
-def _check_row(path: Path, what: str, *row: Any) -> None:
-    """Raises unless the row's last item is the digest of the others."""
-    # A flipped byte can also turn a blob into a number or a text.
-    whole = all(isinstance(part, bytes) for part in row)
-    if not whole or digest(*row[:-1]) != row[-1]:
-        raise damaged(path, f"{what} is not as it was written")
-
-
-def _split(images: bytes) -> list[bytes]:
-    return [images[i : i + HASH] for i in range(0, len(images), HASH)]
+def _read_terms(db: sqlite3.Connection, path: Path) -> Terms:
+    rows = db.execute("SELECT content, digest FROM header").fetchall()
+    if len(rows) != 1:
+        raise damaged(path, "no header")
+    check_row(path, "the header", *rows[0])
+    fields: dict[str, Any] = json.loads(rows[0][0])
+    if set(fields) != set(Terms._fields):
+        raise UserError(
+            f"{path} was made by another version of sslx; delete the run directory "
+            f"{path.absolute().parent} to ask again"
+        )
+    return Terms(**fields | {"image_shape": tuple(fields["image_shape"])})

@@ -1,65 +1,18 @@
-"""The black box: what it counts, refuses, remembers and survives."""
-
-import random
-import signal
-import sqlite3
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
+"""The black box: what it counts, refuses and remembers."""
 
 import jax
 import numpy as np
 import pytest
 
 from sslx.service import (
-    DEFENCES,
     BudgetExceeded,
     Counters,
     Defence,
-    ledger,
     read_answers,
     read_counters,
-    serve,
 )
 from sslx.types import UserError
-
-SHAPE, DIM = (2, 3, 1), 4
-WEIGHTS = np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32)
-
-
-def pictures(n, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (n, *SHAPE), np.uint8)
-
-
-def embedded(images):
-    return images.reshape(len(images), -1).astype(np.float32) @ WEIGHTS
-
-
-def opened(path, embed=embedded, limit=None, defence=DEFENCES["none"], key=None, **kw):
-    kw = {"image_shape": SHAPE, "dim": DIM} | kw
-    return serve(path, embed, image_limit=limit, defence=defence, key=key, **kw)
-
-
-@pytest.fixture
-def box(tmp_path):
-    """A service, its path, and the batches that the victim was given."""
-    given = []
-
-    def embed(images):
-        given.append(images.copy())
-        return embedded(images)
-
-    services = []
-
-    def make(**kw):
-        services.append(opened(tmp_path / "a.sqlite", embed, **kw))
-        return services[-1]
-
-    yield make, tmp_path / "a.sqlite", given
-    for service in services:
-        service.close()
+from tests.service.box import DIM, embedded, opened, pictures
 
 
 def test_counts_each_image_call_and_value(box):
@@ -187,17 +140,25 @@ def _numbered(state, images, answers, key):
 NUMBERED = Defence(lambda dim: {"given": np.zeros((), np.float32)}, _numbered)
 
 
-def test_a_defence_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize(
+    ("repeats", "ranks"),
+    [
+        ("memoised", [[0, 1, 2], [0, 1], [1, 2, 3, 4], [0, 1], [4, 5, 6, 7, 8]]),
+        ("fresh", [[0, 1, 2], [0, 1], [3, 4, 5, 6], [7, 8], [9, 10, 11, 12, 13]]),
+    ],
+)
+def test_a_defence_goes_on_where_it_was(tmp_path, repeats, ranks):
     # State or key lost on reopening, shared by accounts, or moved by what is stored.
     x, key = pictures(9), jax.random.key(0)
     calls = [("a", x[:3]), ("b", x[:2]), ("a", x[1:5]), ("a", x[:2]), ("a", x[4:])]
 
     def run(path, reopen):
-        service, out = opened(path, defence=NUMBERED, key=key), []
+        kw = {"defence": NUMBERED, "key": key, "repeats": repeats}
+        service, out = opened(path, **kw), []
         for i, (account, images) in enumerate(calls):
             if reopen:
                 service.close()
-                service = opened(path, defence=NUMBERED, key=key)
+                service = opened(path, **kw)
             out.append(service.query(account, images, str(i)))
         again = service.query("a", x[:3], "0")
         service.close()
@@ -207,11 +168,9 @@ def test_a_defence_goes_on_where_it_was(tmp_path):
     plain, taken_up = run(tmp_path / "p", False), run(tmp_path / "r", True)
     for one, other in zip(plain, taken_up, strict=True):
         np.testing.assert_array_equal(one, other)
-    rank = lambda out, images: np.round((out - embedded(images)).mean(1) / 1000)  # noqa: E731
-    np.testing.assert_array_equal(rank(plain[0], x[:3]), [0, 1, 2])
-    np.testing.assert_array_equal(rank(plain[1], x[:2]), [0, 1])
-    np.testing.assert_array_equal(rank(plain[2], x[1:5]), [1, 2, 3, 4])
-    np.testing.assert_array_equal(rank(plain[4], x[4:]), [4, 5, 6, 7, 8])
+    for out, (_, images), rank in zip(plain, calls, ranks, strict=True):
+        got = np.round((out - embedded(images)).mean(1) / 1000)
+        np.testing.assert_array_equal(got, rank)
 
 
 def test_each_call_and_account_has_its_own_key(tmp_path):
@@ -294,7 +253,13 @@ def test_images_of_another_kind_are_refused(box, images, got):
     [
         ({"dim": 5}, "was made for dim 4, not 5"),
         ({"image_shape": (2, 3, 3)}, r"image_shape \(2, 3, 1\), not \(2, 3, 3\)"),
-        ({"limit": 9}, "limit None, not 9"),
+        ({"limit": 9}, "image_limit None, not 9"),
+        ({"call_limit": 9}, "call_limit None, not 9"),
+        ({"total_image_limit": 9}, "total_image_limit None, not 9"),
+        ({"total_call_limit": 0}, "total_call_limit None, not 0"),
+        ({"price": 0.5}, "price 0.0, not 0.5"),
+        ({"repeats": "fresh"}, "repeats memoised, not fresh"),
+        ({"accounts": {}}, "api_keys False, not True"),
     ],
 )
 def test_a_file_made_for_another_service_is_refused(box, change, message):
@@ -320,300 +285,3 @@ def test_reading_makes_no_file(tmp_path):
     with pytest.raises(UserError, match=f"{path} is damaged"):
         read_counters(path, "a")
     assert path.stat().st_size == 0 and list(tmp_path.iterdir()) == [path]
-
-
-# ---- damage
-
-
-def written(path):
-    """A file of two accounts, and everything that can be read from it."""
-    service = opened(path, limit=40)
-    for i in range(4):
-        service.query("a", pictures(6, seed=i), str(i))
-    service.query("b", pictures(3, seed=9), "0")
-    service.close()
-    return everything(path)
-
-
-def everything(path):
-    asked = np.concatenate([pictures(6, seed=i) for i in range(4)])
-    a = read_answers(path, "a", [str(i) for i in range(4)], asked)
-    b = read_answers(path, "b", ["0"], pictures(3, seed=9))
-    bills = read_counters(path, "a"), read_counters(path, "b")
-    return a.tobytes() + b.tobytes(), bills
-
-
-def assert_damaged(path, act):
-    with pytest.raises(UserError) as e:
-        act()
-    message = str(e.value)
-    assert f"{path} is damaged" in message and "\n" not in message
-    assert f"delete the run directory {path.parent} to ask again" in message
-
-
-@pytest.mark.parametrize(
-    ("table", "column"),
-    [("answers", "answer"), ("calls", "images"), ("header", "content")],
-)
-def test_a_flipped_byte_in_a_row_is_found(tmp_path, table, column):
-    # Stored answers, calls or settings believed as they lie on the disk.
-    path = tmp_path / "a.sqlite"
-    written(path)
-    with sqlite3.connect(path) as db:
-        (value,) = db.execute(f"SELECT {column} FROM {table}").fetchone()
-    db.close()
-    raw = bytearray(path.read_bytes())
-    assert raw.count(value) == 1
-    raw[raw.index(value) + len(value) // 2] ^= 1
-    path.write_bytes(raw)
-    assert_damaged(path, lambda: everything(path))
-
-    def ask_again():
-        service = opened(path, limit=40)
-        try:
-            service.query("a", pictures(6), "0")
-        finally:
-            service.close()
-
-    assert_damaged(path, ask_again)
-
-
-def test_no_flipped_byte_changes_what_is_read(tmp_path):
-    # A part of the file that no digest covers: keys, indices, sqlite's own pages.
-    path = tmp_path / "a.sqlite"
-    expected, raw, draw = written(path), path.read_bytes(), random.Random(0)
-    found = 0
-    for _ in range(300):
-        at = draw.randrange(len(raw))
-        path.write_bytes(
-            raw[:at] + bytes([raw[at] ^ 1 << draw.randrange(8)]) + raw[at + 1 :]
-        )
-        try:
-            assert everything(path) == expected  # a byte of no meaning
-        except UserError as error:
-            found += 1
-            assert str(path) in str(error) and "\n" not in str(error)
-    assert found > 20
-
-
-def test_a_truncated_file_is_found(tmp_path):
-    # sqlite's own traceback, or a file begun anew over what was paid for.
-    path = tmp_path / "a.sqlite"
-    written(path)
-    raw = path.read_bytes()
-    for size in (len(raw) - 4096, len(raw) // 2, 3000, 100, 10):
-        path.write_bytes(raw[:size])
-        assert_damaged(path, lambda: everything(path))
-        assert_damaged(path, lambda: opened(path, limit=40))
-    path.write_text("no database, though long enough to be one\n" * 100)
-    assert_damaged(path, lambda: opened(path))
-
-
-def test_a_damaged_name_is_reported_in_one_line(tmp_path):
-    # A line break out of the damaged file in the one line of the error.
-    path = tmp_path / "a.sqlite"
-    written(path)
-    raw = path.read_bytes().replace(b"tablecallscalls", b"tableca\nlscalls")
-    path.write_bytes(raw.replace(b"CREATE TABLE calls", b"CREXTE TABLE calls"))
-    assert_damaged(path, lambda: everything(path))
-
-
-def test_a_lost_or_added_row_is_found(tmp_path):
-    # Each row whole, but a call or answer gone, and with it a part of the bill.
-    for i, table in enumerate(["calls", "answers"]):
-        path = tmp_path / f"{i}.sqlite"
-        written(path)
-        with sqlite3.connect(path) as db:
-            db.execute(f"DELETE FROM {table} WHERE account = ?", (b"b",))
-        db.close()
-        assert_damaged(path, lambda path=path: read_counters(path, "a"))
-
-
-def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path):
-    # A mistyped folder answered with the advice to delete a run.
-    path = tmp_path / "none" / "a.sqlite"
-    with pytest.raises(UserError, match=f"^cannot use {path}: unable to open"):
-        opened(path)
-
-
-# ---- kills and neighbours
-
-# The child has no use for jax nor for the rest of sslx, which take seconds to import:
-# stand-ins serve.
-CHILD = """
-import importlib.machinery, os, signal, sys, time, types
-jax = types.ModuleType("jax")
-jax.__spec__, jax.Array = importlib.machinery.ModuleSpec("jax", None), object
-sslx = types.ModuleType("sslx")
-sslx.__path__ = ["sslx"]
-sys.modules |= {"jax": jax, "sslx": sslx}
-import numpy as np
-from sslx.service import DEFENCES, BudgetExceeded, Defence, ledger, serve
-path, limit = sys.argv[1], int(sys.argv[2])
-
-def embed(images):
-    time.sleep(0.01)
-    return images.reshape(len(images), -1).astype(np.float32)[:, :4]
-
-def pictures(n, seed):
-    return np.random.default_rng(seed).integers(0, 256, (n, 2, 3, 1), np.uint8)
-
-service = serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
-                defence=DEFENCES["none"], key=None)
-"""
-THIRTY_CALLS = """
-for i in range(30):
-    print(i, flush=True)
-    sys.stdin.readline()
-    service.query("a", pictures(20, i // 2)[: 10 + i % 10], str(i))
-"""
-DIE_BEFORE_THE_CALL_IS_WRITTEN = """
-service.query("a", pictures(3, 0), "0")
-ledger.add_call = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-service.query("a", pictures(300, 1), "1")
-"""
-# With no cache to speak of, pages reach the file before they are committed.
-HALF_WRITTEN = """
-import os, signal, sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-db.execute("PRAGMA cache_size = 1")
-db.execute("BEGIN IMMEDIATE")
-db.execute("UPDATE answers SET answer = zeroblob(9000)")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-ASK_UNTIL_REFUSED = """
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    for i in range(100):
-        service.query("a", pictures(int(sys.argv[4]), (int(sys.argv[3]), i)))
-except BudgetExceeded as error:
-    print(error.left)
-"""
-
-
-def child(script, *args):
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD + script, *map(str, args)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-
-
-def finished(run):
-    run.communicate()
-    return run.returncode
-
-
-def let_through(run, calls, kill_after=None):
-    """Lets the child make so many calls, and kills it that long into the last."""
-    for _ in range(calls):
-        run.stdout.readline()
-        run.stdin.write("go\n"), run.stdin.flush()
-    if kill_after is not None:
-        time.sleep(kill_after)
-        run.kill()
-    return finished(run)
-
-
-def test_killed_and_taken_up_equals_undisturbed(tmp_path):
-    # A call half written, paid for twice, or lost, wherever the process is killed.
-    draw, whole, cut = random.Random(0), tmp_path / "whole", tmp_path / "cut"
-    assert let_through(child(THIRTY_CALLS, whole, 1000), 30) == 0
-    for kill in range(3):
-        run = child(THIRTY_CALLS, cut, 1000)
-        # Calls made before are answered from the store: dies at a new one.
-        done = let_through(run, 8 * (kill + 1), draw.uniform(0, 0.02))
-        assert done == -signal.SIGKILL
-    service = opened(cut, limit=1000)
-    assert service.counters("a").calls < 30
-    service.close()
-    assert let_through(child(THIRTY_CALLS, cut, 1000), 30) == 0
-    ids = [str(i) for i in range(30)]
-    assert read_counters(cut, "a") == read_counters(whole, "a")
-    assert read_counters(whole, "a") == Counters(225, 435, 30, 1740, 1000)
-    asked = np.concatenate([pictures(20, i // 2)[: 10 + i % 10] for i in range(30)])
-    cut_answers, answers = (read_answers(p, "a", ids, asked) for p in (cut, whole))
-    np.testing.assert_array_equal(cut_answers, answers)
-
-
-def test_reading_after_a_kill_within_a_write(tmp_path):
-    # Half a call read as if it were whole, or the kill reported as damage.
-    path = tmp_path / "a.sqlite"
-    expected = written(path)
-    run = subprocess.run([sys.executable, "-c", HALF_WRITTEN, path])
-    assert run.returncode == -signal.SIGKILL
-    with pytest.raises(UserError, match=f"^{path} is as a killed run left it"):
-        read_counters(path, "a")
-    opened(path, limit=40).close()
-    assert everything(path) == expected
-
-
-def test_killed_within_a_call_leaves_nothing_of_it(tmp_path):
-    # Answers written, and so unique images counted, apart from their call.
-    path = tmp_path / "a.sqlite"
-    run = child(DIE_BEFORE_THE_CALL_IS_WRITTEN, path, 1000)
-    assert finished(run) == -signal.SIGKILL
-    service = opened(path, limit=1000)
-    assert service.counters("a") == Counters(3, 3, 1, 12, 1000)
-    service.close()
-
-
-@pytest.mark.parametrize(("size", "answered"), [(10, 100), (7, 98)])
-def test_two_processes_share_one_limit(tmp_path, size, answered):
-    # Each process spending the same rest of the budget.
-    path = tmp_path / "a.sqlite"
-    runs = [child(ASK_UNTIL_REFUSED, path, 100, i, size) for i in range(2)]
-    for run in runs:
-        assert run.stdout.readline() == "ready\n"
-    for run in runs:
-        run.stdin.write("go\n"), run.stdin.flush()
-    left = [run.communicate()[0].strip() for run in runs]
-    assert left == [str(100 - answered)] * 2
-    assert read_counters(path, "a") == Counters(
-        answered, answered, answered // size, answered * DIM, 100
-    )
-
-
-def test_a_neighbour_waits_while_the_victim_works(tmp_path):
-    # The limit, or what is new, looked up before the neighbour's call was written.
-    path, errors, at_work = tmp_path / "a.sqlite", [], threading.Event()
-
-    def slow(images):
-        at_work.set()
-        time.sleep(0.3)
-        return embedded(images)
-
-    def neighbour():
-        service = opened(path, limit=10)
-        at_work.wait()
-        try:
-            service.query("a", pictures(6, seed=1))
-        except BudgetExceeded as error:
-            errors.append(error)
-        service.close()
-
-    service = opened(path, slow, limit=10)
-    thread = threading.Thread(target=neighbour)
-    thread.start()
-    service.query("a", pictures(6))
-    thread.join()
-    assert [e.left for e in errors] == [4]
-    assert service.counters("a") == Counters(6, 6, 1, 24, 10)
-    service.close()
-
-
-def test_a_file_locked_too_long_is_said_in_one_line(tmp_path, monkeypatch):
-    # A neighbour's lock taken for damage, with the advice to delete the run.
-    path = tmp_path / "a.sqlite"
-    monkeypatch.setattr(ledger, "WAIT", 0.05)
-    service = opened(path)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(UserError, match=f"^cannot use {path}: database is locked$"):
-        service.query("a", pictures(2))
-    other.close()
-    service.query("a", pictures(2))
-    service.close()

@@ -1,0 +1,73 @@
+"""The bills: sums over the stored calls, so that none can disagree with the store."""
+
+from typing import NamedTuple
+
+from sslx.service.database import check_row
+from sslx.service.ledger import HASH, Ledger, split
+from sslx.service.terms import Spent, cost
+
+
+class Counters(NamedTuple):
+    """An account's bill.
+
+    Attributes:
+        unique_images: Different images sent, by the hash of their pixels.
+        images: Images sent, repeated ones too: the number of queries.
+        calls: Calls, each id once.
+        values: Numbers given back, images x dim.
+        limit: Images the account may send, None for no limit.
+        cost: USD, images x price.
+    """
+
+    unique_images: int
+    images: int
+    calls: int
+    values: int
+    limit: int | None
+    cost: float = 0.0
+
+
+def count(ledger: Ledger, account: str) -> Counters:
+    """The account's bill, all zero for one that never asked."""
+    rows = ledger.db.execute(
+        "SELECT account, call, images, digest FROM calls WHERE account = ?",
+        (account.encode(),),
+    )
+    return _bill(ledger, [_images(ledger, row) for row in rows])
+
+
+def count_all(ledger: Ledger) -> dict[str, Counters]:
+    """The bill of every account that asked, by name."""
+    calls: dict[str, list[list[bytes]]] = {}
+    for row in ledger.db.execute("SELECT account, call, images, digest FROM calls"):
+        images = _images(ledger, row)
+        calls.setdefault(row[0].decode(), []).append(images)
+    return {account: _bill(ledger, calls[account]) for account in sorted(calls)}
+
+
+def spent(ledger: Ledger, account: str) -> tuple[Spent, Spent]:
+    """What the account has spent, and all accounts together; no image is read."""
+    calls, size, all_calls, all_size = ledger.db.execute(
+        "SELECT coalesce(sum(own), 0), coalesce(sum(own * size), 0),"
+        " count(*), coalesce(sum(size), 0)"
+        " FROM (SELECT account = ? AS own, length(images) AS size FROM calls)",
+        (account.encode(),),
+    ).fetchone()
+    return Spent(size // HASH, calls), Spent(all_size // HASH, all_calls)
+
+
+def _images(ledger: Ledger, row: tuple) -> list[bytes]:
+    check_row(ledger.path, "a call", *row)
+    return split(row[2])
+
+
+def _bill(ledger: Ledger, calls: list[list[bytes]]) -> Counters:
+    images, terms = sum(map(len, calls)), ledger.terms
+    return Counters(
+        unique_images=len(set().union(*calls)),
+        images=images,
+        calls=len(calls),
+        values=images * terms.dim,
+        limit=terms.image_limit,
+        cost=cost(terms, images),
+    )

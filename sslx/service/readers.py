@@ -1,0 +1,66 @@
+"""Reading a service's file: stored answers and bills, without a victim."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from sslx.service import ledger as ledgers
+from sslx.service.counters import Counters, count, count_all
+from sslx.types import UserError
+
+
+def read_answers(
+    path: str | os.PathLike, account: str, calls: Sequence[str], images: np.ndarray
+) -> Float32[np.ndarray, "n d"]:
+    """The answers to calls made before, without a victim; nothing is counted.
+
+    Args:
+        path: The service's file. It is only read, and not made if it is missing.
+        account: Who asked.
+        calls: Ids of calls, in the order in which the answers are wanted.
+        images: What they asked, call after call, uint8 (n, h, w, c).
+
+    Returns:
+        One row per image sent, call after call, as they were given.
+
+    Raises:
+        UserError: No such file, no such call, calls that asked other images, or a
+            damaged file.
+    """
+    with ledgers.reading(path) as ledger:
+        hashes: list[bytes] = []
+        ids: list[bytes] = []
+        for call in calls:
+            asked = ledgers.find_call(ledger, account, call)
+            if asked is None:
+                raise UserError(f"{path} holds no call {call!r} of account {account!r}")
+            hashes += asked
+            ids += ledgers.answer_ids(ledger, call, asked)
+        if hashes != [ledgers.image_hash(image) for image in images]:
+            raise UserError(
+                f"{path} holds answers to other images than these: the data set has "
+                "changed, or its order has; delete the run directory to ask again"
+            )
+        return ledgers.read_stored(ledger, account, ids)
+
+
+def read_counters(path: str | os.PathLike, account: str) -> Counters:
+    """The account's bill, read without a victim; all zero if it never asked.
+
+    Raises:
+        UserError: No such file, or a damaged one.
+    """
+    with ledgers.reading(path) as ledger:
+        return count(ledger, account)
+
+
+def read_all_counters(path: str | os.PathLike) -> dict[str, Counters]:
+    """The bills of all accounts that asked, by name, read without a victim.
+
+    Raises:
+        UserError: No such file, or a damaged one.
+    """
+    with ledgers.reading(path) as ledger:
+        return count_all(ledger)

@@ -1,0 +1,131 @@
+"""The terms of a service: what an account may ask, what it pays, what it gets."""
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from sslx.registry import pick
+from sslx.service.database import digest
+from sslx.types import UserError
+
+
+class Terms(NamedTuple):
+    """What a file of answers was made for; it is opened for nothing else.
+
+    Attributes:
+        dim: Numbers per answer.
+        image_shape: (h, w, c) of the images it takes.
+        image_limit: Images each account may send, None for no limit.
+        call_limit: Calls each account may make, None for no limit.
+        total_image_limit: Images all accounts together may send, None for no limit.
+        total_call_limit: Calls all accounts together may make, None for no limit.
+        price: USD per image sent.
+        repeats: What an image sent again is answered; a name in ``REPEATS``.
+        api_keys: Whether only known accounts may ask, each with its key.
+    """
+
+    dim: int
+    image_shape: tuple[int, ...]
+    image_limit: int | None = None
+    call_limit: int | None = None
+    total_image_limit: int | None = None
+    total_call_limit: int | None = None
+    price: float = 0.0
+    repeats: str = "memoised"
+    api_keys: bool = False
+
+
+class Spent(NamedTuple):
+    """Images sent, repeated ones too, and calls made."""
+
+    images: int
+    calls: int
+
+
+class BudgetExceeded(UserError):
+    """A call would pass a limit; it was refused whole.
+
+    Attributes:
+        account: Who asked.
+        limit: The limit, in images or calls.
+        left: What is left of it.
+        asked: What the call asks of it: its images, or 1 where calls are limited.
+        name: Which limit: ``image_limit``, ``call_limit``, ``total_image_limit`` or
+            ``total_call_limit``.
+    """
+
+    def __init__(self, account: str, limit: int, left: int, asked: int, name: str):
+        super().__init__(account, limit, left, asked, name)  # as they are, for pickling
+        self.account, self.limit, self.left, self.asked = account, limit, left, asked
+        self.name = name
+
+    def __str__(self) -> str:
+        total = self.name.startswith("total_")
+        who = "all accounts have" if total else f"account {self.account!r} has"
+        if self.name.endswith("image_limit"):
+            unit, more = "images", f"the call asks {self.asked}"
+        else:
+            unit, more = "calls", "this would be one more"
+        return (
+            f"{who} {self.left} of {self.limit} {unit} left ({self.name}), {more}: "
+            "refused whole, nothing was counted"
+        )
+
+
+def _anew(call: bytes, images: list[bytes]) -> list[bytes]:
+    return [digest(call, i.to_bytes(8, "little"), h) for i, h in enumerate(images)]
+
+
+# What an image sent again is answered. An entry is ``(call, hashes of its images) ->
+# ids of their answers in the account's store``: an id that is not there yet is answered
+# by the victim, any other from the store.
+REPEATS: dict[str, Callable[[bytes, list[bytes]], list[bytes]]] = {
+    "memoised": lambda call, images: images,  # one answer for each image, once for all
+    "fresh": _anew,  # an answer of its own for each image of each call
+}
+
+
+def check_terms(terms: Terms) -> None:
+    """Checks that the terms can be kept.
+
+    Raises:
+        UserError: A limit or the price is negative, or ``repeats`` is unknown.
+    """
+    for name, value in terms._asdict().items():
+        if name.endswith("_limit") and value is not None and value < 0:
+            raise UserError(f"{name} is {value}: write 0 or more, or None for no limit")
+    if not (math.isfinite(terms.price) and terms.price >= 0):
+        raise UserError(f"price is {terms.price}: write USD per image, 0 or more")
+    pick(REPEATS, terms.repeats, "policy for repeated images")
+
+
+def check_budget(
+    terms: Terms, account: str, asked: int, own: Spent, total: Spent
+) -> None:
+    """Checks that a new call of so many images is within every limit.
+
+    Args:
+        terms: The service's terms.
+        account: Who asks.
+        asked: Images of the call.
+        own: What the account has spent.
+        total: What all accounts have spent, this one too.
+
+    Raises:
+        BudgetExceeded: It is not; the first limit that it passes.
+    """
+    for name, used, more in (
+        ("image_limit", own.images, asked),
+        ("call_limit", own.calls, 1),
+        ("total_image_limit", total.images, asked),
+        ("total_call_limit", total.calls, 1),
+    ):
+        limit = getattr(terms, name)
+        if limit is not None and used + more > limit:
+            raise BudgetExceeded(account, limit, limit - used, more, name)
+
+
+def cost(terms: Terms, images: int) -> float:
+    """USD for so many images: the exact product of the price as it is written."""
+    return float(images * Decimal(str(terms.price)))
