@@ -83,10 +83,11 @@ def _kmeans(
     and where a cluster is empty the turn is the others'. With one seed and at least
     ``clusters`` images, a smaller budget asks a subset of what a larger one asks.
 
-    Cost: two passes over the features and ``m * clusters * d`` multiplications for
-    each, and as many at most 100 times over (mini-batches of 4,096, mostly until the
-    centres stand still, after one to ten passes); a copy of the features in memory.
-    One thread, so that the sums are added in one order.
+    Cost: ``m * clusters * d`` multiplications for each pass over the features: mini-
+    batches of 4,096 until ten bring no gain (100 passes at most), and one pass to tell
+    whose each image is; one copy of the features. Measured with 512 features and 100
+    clusters on one core: 10,000 images 1.3 s, 60,000 images 2.6 s. One thread, so that
+    sums are added in one order.
 
     Source: Sculley 2010 (mini-batch k-means); Arthur and Vassilvitskii 2007 (starts).
     """

@@ -76,19 +76,20 @@ def test_kmeans_asks_the_nearest_to_the_centre_first():
     features, cluster = pool()
     rows = choose("kmeans", 163, clusters=5)
     scaled = (features - features.mean(0)) / features.std(0)
-    for c in range(len(SIZES)):
+    for c in range(4):  # those with enough images
         own = rows[cluster[rows] == c]
         centre = scaled[cluster == c].mean(0)
         distance = np.linalg.norm(scaled[own] - centre, axis=1)
-        assert distance[:3].mean() < distance[-3:].mean() or c == 4
-    assert np.all(np.diff(distance) >= -0.05)  # of the small one, nearly its own mean
+        assert distance[:3].mean() < 0.8 * distance[-3:].mean()
 
 
 def test_kmeans_with_fewer_images_than_clusters():
-    # Catches clusters that get no image while others get two.
+    # Catches clusters that get no image while others get two, and more clusters than
+    # there are images.
     _, cluster = pool()
     rows = choose("kmeans", 5, clusters=50)
     assert sorted(cluster[rows]) == [0, 1, 2, 3, 4]
+    assert len(choose("kmeans", 5, free=np.arange(9), clusters=50)) == 5
 
 
 CALL = """
