@@ -147,7 +147,9 @@ def refined(
         UserError: ``ridge`` is not above 0.
     """
     if not ridge > 0:
-        raise UserError(f"the ridge of a plan's prediction must be above 0, not {ridge}")
+        raise UserError(
+            f"the ridge of a plan's prediction must be above 0, not {ridge}"
+        )
     x = _standardised(features)
     with threadpool_limits(1):
         model = Ridge(ridge * len(asked), solver="cholesky")
