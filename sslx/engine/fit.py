@@ -85,13 +85,15 @@ def _items(state: State) -> dict[str, Any]:
     """What a checkpoint holds of a state."""
     trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
     items = {"state": state, "encoder": trunk}
-    # Only the parts that are there, which are those its module will ask for.
-    head = {
-        kind: {"projector": tree["projector"]}
-        for kind, tree in (("params", state.params), ("stats", state.stats))
-        if "projector" in tree
-    }
-    return items | ({"head": head} if head else {})
+    for entry, item in (("projector", "head"), ("classifier", "classifier")):
+        # Only the parts that are there, which are those its module will ask for.
+        part = {
+            kind: {entry: tree[entry]}
+            for kind, tree in (("params", state.params), ("stats", state.stats))
+            if entry in tree
+        }
+        items |= {item: part} if part else {}
+    return items
 
 
 def _stepper(t: Training, loop: Loop, mesh):
