@@ -20,8 +20,9 @@ from tests import tiny
 
 WITH_LABELS = {
     "victim__objective": "supervised",
-    "victim__augment": "supervised",
+    "victim__augment": "none",
     "victim__steps": 60,
+    "victim__optim__learning_rate": 2e-2,
 }
 
 
@@ -156,9 +157,9 @@ def test_a_supervised_victim_answers_as_it_was_trained(supervised, shown):
     logits, _ = apply(state["params"]["classifier"], {}, features, False)
     found = classify(run)(shown.images)
     np.testing.assert_allclose(np.log(found), log_softmax(logits, axis=1), atol=1e-4)
-    right = np.mean(np.argmax(logits, 1) == shown.labels)
+    right = np.mean(np.asarray(logits).argmax(1) == shown.labels)
     label = answering(own, run, "label")(shown.images)[:, 0]
-    assert np.mean(label == shown.labels) == right > 0.2  # chance: 0.1
+    assert np.mean(label == shown.labels) == right > 0.5  # chance: 0.1
 
 
 def test_a_supervised_victim_has_no_projection(supervised):
