@@ -62,9 +62,9 @@ class Objective(NamedTuple):
     """A training method as pure functions, in the manner of optax.
 
     ``params`` and ``stats`` are dicts whose entry ``"encoder"`` is the trunk (absent
-    where a head is trained alone) and whose entry ``"projector"``, if any, is the head
-    that a service may answer with: the engine saves each apart, so that a later stage
-    opens it alone.
+    where a head is trained alone) and whose entries ``"projector"`` and
+    ``"classifier"``, if any, are the head and the linear classifier that a service may
+    answer with: the engine saves each apart, so that a later stage opens it alone.
 
     Attributes:
         init: ``(key, batch) -> (params, stats, extras)``.

@@ -1,9 +1,9 @@
 """Orbax checkpoints with a digest, and strict loading whose errors name the leaves.
 
 A checkpoint ``ckpt/<step>/`` holds the items ``state`` (to resume), ``encoder`` (the
-trunk: what a later stage opens), ``head`` (what sits on it, where there is one) or
-whatever else a stage gives it, and ``digest`` (sha256 of each item's arrays: Orbax
-itself restores a flipped byte without a word).
+trunk: what a later stage opens), ``head`` and ``classifier`` (what sits on it, where
+there is one) or whatever else a stage gives it, and ``digest`` (sha256 of each item's
+arrays: Orbax itself restores a flipped byte without a word).
 """
 
 import hashlib

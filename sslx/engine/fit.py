@@ -87,13 +87,15 @@ def _items(state: State) -> dict[str, Any]:
     if "encoder" in state.params:  # a head can be trained alone
         trunk = {"params": state.params["encoder"], "stats": state.stats["encoder"]}
         items["encoder"] = trunk
-    # Only the parts that are there, which are those its module will ask for.
-    head = {
-        kind: {"projector": tree["projector"]}
-        for kind, tree in (("params", state.params), ("stats", state.stats))
-        if "projector" in tree
-    }
-    return items | ({"head": head} if head else {})
+    for entry, item in (("projector", "head"), ("classifier", "classifier")):
+        # Only the parts that are there, which are those its module will ask for.
+        part = {
+            kind: {entry: tree[entry]}
+            for kind, tree in (("params", state.params), ("stats", state.stats))
+            if entry in tree
+        }
+        items |= {item: part} if part else {}
+    return items
 
 
 def _stepper(t: Training, loop: Loop, mesh):

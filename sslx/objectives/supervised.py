@@ -12,9 +12,11 @@ from sslx.types import Encoder, Objective, Out, Task, UserError
 def supervised(encoder: Encoder, views: Views, task: Task) -> Objective:
     """The objective; a batch is ``{"images": uint8 (b, h, w, c), "labels": int (b,)}``.
 
-    Mean cross-entropy of a linear classifier on the features of one view; the
-    classifier is thrown away afterwards. No difference between classes: log k.
-    Metrics: ``top1``.
+    Mean cross-entropy of a linear classifier on the features of one view. No
+    difference between classes: log k. Metrics: ``top1``.
+
+    The classifier is kept, under a name of its own: as ``"projector"`` it would be what
+    a service answers as a projection, and logits are none.
 
     Args:
         encoder: The trunk.
