@@ -22,7 +22,7 @@ MAY = {
     "evals": set(),
     "engine": set(),
     "objectives": {"losses", "models"},
-    "attacks": {"objectives"},
+    "attacks": {"objectives", "losses", "models"},
     "stages": {
         "attacks",
         "objectives",
