@@ -1,12 +1,39 @@
-"""Attacks: what to ask, and what to train on the answers.
+"""Attacks: what is trained on stored answers, and what must be true of them.
 
-An ``Attack`` separates the two: the plan is made and paid for before any training,
-and the stealer trains from stored answers without the victim.
+Asking and training are apart: a plan is made and paid for before any training, and the
+stealer trains from stored answers without the victim. Every objective is called
+``objective(encoder, views, theft, **numbers)`` and starts from ``theft.trunk`` where
+that is given.
 """
 
-from sslx.attacks.attack import Attack, Plan
-from sslx.attacks.direct import DIRECT
+from sslx.attacks.access_head import access_head
+from sslx.attacks.attack import Attack, Match, Plan, Theft
+from sslx.attacks.cont_steal import cont_steal
+from sslx.attacks.direct import direct
+from sslx.attacks.knockoff import knockoff
+from sslx.attacks.label_theft import label_theft
+from sslx.attacks.own_head import own_head
+from sslx.attacks.rda import rda
+from sslx.attacks.recreate_head import head, recreate_head
+from sslx.attacks.stolen_encoder import stolen_encoder
+from sslx.attacks.symmetrized import symmetrized
+from sslx.attacks.warm_start import warm_start
 
-ATTACKS: dict[str, Attack] = {"direct": DIRECT}
+_VECTORS = ("representation", "projection")
 
-__all__ = ["ATTACKS", "Attack", "Plan"]
+ATTACKS: dict[str, Attack] = {
+    "access_head": Attack(access_head, outputs=("projection",), has_head=True),
+    "cont_steal": Attack(cont_steal, _VECTORS, takes_loss=False),
+    "direct": Attack(direct, _VECTORS),
+    "knockoff": Attack(knockoff, outputs=("probabilities",), takes_loss=False),
+    "label_theft": Attack(label_theft, outputs=("label",), takes_loss=False),
+    "own_head": Attack(own_head, has_head=True),
+    "rda": Attack(rda, _VECTORS, takes_loss=False, least_views=2),
+    "recreate_head": Attack(recreate_head, has_head=True, least_views=2, head=head),
+    "ssl_only": Attack(None, takes_loss=False, warm=True),
+    "stolen_encoder": Attack(stolen_encoder, _VECTORS, takes_loss=False),
+    "symmetrized": Attack(symmetrized, _VECTORS, takes_loss=False, least_views=2),
+    "warm_start": Attack(warm_start, _VECTORS, warm=True),
+}
+
+__all__ = ["ATTACKS", "Attack", "Match", "Plan", "Theft"]

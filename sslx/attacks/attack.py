@@ -53,6 +53,11 @@ class Theft(NamedTuple):
             start anew.
         head: What was trained before the stealer, ``{"params", "stats"}`` of a
             projector; None for attacks without.
+        classes: Of the service's classifier; 0 where it answers without one.
+        labels: Whether ``match`` takes the batch's labels.
+        plain: ``images (b, h, w, c) -> (b, h, w, c)``, uint8 to what the stealer takes,
+            normalised and not augmented; only for attacks that compare an untouched
+            view.
     """
 
     answer_dim: int
@@ -61,6 +66,9 @@ class Theft(NamedTuple):
     match: Match | None = None
     trunk: Any = None
     head: Any = None
+    classes: int = 0
+    labels: bool = False
+    plain: Callable[[Array], Array] | None = None
 
 
 class Attack(NamedTuple):

@@ -1,15 +1,24 @@
-"""Direct extraction (Dziedzic et al. 2022): ask each image once, match the answers."""
+"""Direct extraction (Dziedzic et al. 2022): representations approach the answers."""
 
-import numpy as np
-
-from sslx.attacks.attack import Attack, Plan
-from sslx.objectives.distill import distill
-
-
-def _plan(random: np.random.Generator, pool_size: int, queries: int) -> Plan:
-    # A prefix of one permutation: with one seed, a smaller budget asks a subset of
-    # what a larger one asks, so a sweep over budgets compares like with like.
-    return Plan(random.permutation(pool_size)[:queries])
+from sslx.attacks.attack import Theft
+from sslx.attacks.copying import copying, make_student, through
+from sslx.objectives.siamese import Views
+from sslx.types import Encoder, Objective
 
 
-DIRECT = Attack(_plan, distill)
+def direct(encoder: Encoder, views: Views, theft: Theft, *, train_on: str) -> Objective:
+    """The objective; a batch is ``{"asked" or "images", "answers"}``.
+
+    "On the Difficulty of Defending Self-Supervised Learning against Model Extraction"
+    (ICML 2022), without the head: the config's loss between trunk and answers. Their
+    code asks anew each epoch and passes several views in one batch; here answers are
+    stored, and each view is a pass of its own.
+
+    Args:
+        encoder: The stealer's trunk.
+        views: ``(key, images) -> (b, 1, h, w, c)``.
+        theft: The loss and the width of the answers.
+        train_on: "asked" or "image": what the stealer sees, through ``views``.
+    """
+    student = make_student(encoder, theft)
+    return copying(student, through(views, train_on), theft)

@@ -87,6 +87,9 @@ _PAIR_224 = (
 )
 _MOCO_32 = _blur(_WEAK, 0.5, _WHOLE)
 _MOCO_224 = _blur(_WEAK, 0.5, _PAPER)._replace(crop_area=(0.2, 1.0))
+_RDA = _blur(_jitter(_COLOUR, 0.4, 0.4, 0.4, 0.2), 0.1, _WHOLE)._replace(
+    crop_area=(0.75, 0.75), crop_aspect=(1.0, 1.0), solarise_p=0.1
+)
 
 # name -> a recipe a view
 PRESETS: dict[str, tuple[Recipe, ...]] = {
@@ -119,4 +122,10 @@ PRESETS: dict[str, tuple[Recipe, ...]] = {
     "barlow_imagenet": _PAIR_224,
     "byol_imagenet": _PAIR_224,
     "vicreg_imagenet": (_blur(_BYOL, 0.5, _PAPER)._replace(solarise_p=0.1),) * 2,
+    # Stealers', one view at a time; numbers of the attacks' released code, 32 pixels.
+    # StolenEncoder (Liu et al. 2022): the whole image.
+    "stolen_encoder": (_WEAK._replace(crop_area=(1.0, 1.0)),),
+    # RDA (Wu et al. 2024): a square of fixed area, smaller to train on than to ask.
+    "rda": (_RDA,),
+    "rda_prototype": (_RDA._replace(crop_area=(0.9, 0.9)),),
 }

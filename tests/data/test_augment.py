@@ -340,7 +340,29 @@ def test_presets():
     assert A.blur_taps(224, PRESETS["byol_imagenet"][0].blur_span) == 23
     views = {name: len(preset) for name, preset in PRESETS.items()}
     single = {name for name, n in views.items() if n == 1}
-    assert single == {"none", "supervised"} and set(views.values()) == {1, 2}
+    stealers = {"stolen_encoder", "rda", "rda_prototype"}
+    assert single == {"none", "supervised"} | stealers
+    assert set(views.values()) == {1, 2}
+
+
+boxes = quick(jax.vmap(A.draw_box, (0, None, None, None)), static_argnums=(1, 2, 3))
+
+
+def test_presets_of_stealers():
+    # Catches a crop of another area or shape, which RDA's authors call critical, and
+    # colours of another recipe.
+    keys = jax.random.split(jax.random.key(0), 50)
+    for name, side in (("rda", 28), ("rda_prototype", 30)):
+        (recipe,) = PRESETS[name]
+        box = boxes(keys, (32, 32), recipe.crop_area, recipe.crop_aspect)
+        assert set(box.height.tolist()) == set(box.width.tolist()) == {side}
+        assert min(box.top) == min(box.left) == 0 and max(box.top) == 32 - side
+        assert recipe[3:9] == (0.8, 0.4, 0.4, 0.4, 0.2, 0.2)
+        assert (recipe.flip_p, recipe.blur_p, recipe.solarise_p) == (0.5, 0.1, 0.1)
+        assert recipe.blur_sigma == (0.1, 2.0)
+    (recipe,) = PRESETS["stolen_encoder"]
+    assert recipe[2:9] == (0.5, 0.8, 0.4, 0.4, 0.4, 0.1, 0.2)
+    assert (recipe.crop_area[0], recipe.blur_p, recipe.solarise_p) == (1, 0, 0)
 
 
 run = quick(A.augment_batch, static_argnums=2)
