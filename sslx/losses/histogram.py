@@ -51,7 +51,7 @@ def energy(
     sqrt(2 sum_k (P_k - Q_k)^2), with P and Q as in ``wasserstein``; both sides
     non-negative. Szekely and Rizzo 2013, in the one-dimensional form; beside
     ``wasserstein`` in the code of Dziedzic et al. 2022. Range [0, sqrt(2 (d - 1))];
-    the gradient at equal histograms is taken as 0.
+    the gradient is finite at equal histograms, too.
     """
     square = 2 * jnp.sum(jnp.square(_between(student, teacher)), axis=1)
     # The root's gradient at 0 is infinite: there, the root of a constant instead.
