@@ -8,7 +8,7 @@ The set, once (170 MB): python -m sslx.data.prepare cifar10
 
 The victim is that of victim_cpu.py:simclr. Each theft sends 1,000, 3,000 and 9,000
 images; RDA's are ten views each of a tenth as many. Every stealer has the victim's
-network, 300 steps, and 256 images a step that it sees, whatever the attack makes of
+network, 200 steps, and 256 images a step that it sees, whatever the attack makes of
 them; the losses' numbers are the study's and the papers'. ssl_only is what the attacker
 has without a query.
 """
@@ -38,7 +38,7 @@ def get_config():
     c.steal.encoder = "conv3"
     c.steal.queries = 9000
     c.steal.batch_size = 256
-    c.steal.steps = 300
+    c.steal.steps = 200
     for part in (c.steal, c.steal.ssl):
         part.optim.update({"name": "adamw", "learning_rate": 2e-3})
     c.steal.ssl.augment = c.victim.augment

@@ -39,7 +39,7 @@ def get_config(attack: str = ""):
     """The experiment of one attack, or of all."""
     c = digits_direct.get_config()
     c.steal.queries = 450
-    c.steal.steps = 300
+    c.steal.steps = 200
     c.steal.loss_kw.infonce.temperature = 0.1
     c.steal.attack_kw.symmetrized.update({"hidden": 128, "predictor": 64})
     for part in (c.steal.ssl, c.steal.head):

@@ -22,7 +22,7 @@ from sslx.inspect_text import as_text
 from sslx.service import read_counters
 from sslx.stages.api import KINDS
 from sslx.stages.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
-from sslx.stages.query import ACCOUNT, LEDGER
+from sslx.stages.query import LEDGER, accounts, total
 from sslx.types import UserError
 
 PARTS = ("encoder", "head")
@@ -128,7 +128,7 @@ def _what(chain: list[tuple[int, Node]]) -> dict[str, Any]:
         "objective": own.get("objective"),
         **{key: own.get(key) for key in ("origin", "function", "images", "dim")},
         "attack": attacks[0] if attacks and nodes[0].stage != "probe" else None,
-        "loss": own.get("loss"),
+        **{key: own.get(key) for key in ("loss", "plan", "views", "output")},
         "encoder": encoder.get("name"),
         "encoder_kw": encoder.get("kw"),
         "data": slugs[0] if slugs else None,
@@ -225,7 +225,11 @@ def _report(node: Node) -> list[str]:
 
 def _ledger(node: Node) -> dict[str, Any]:
     """The bill: images used and left of the limit, calls, values."""
-    counters = read_counters(node.path / LEDGER, ACCOUNT)._asdict()
+    counted = {
+        name: read_counters(node.path / LEDGER, name)._asdict()
+        for name in accounts(node.recipe)
+    }
+    counters = total(counted)
     limit, used = counters["limit"], counters["images"]
     facts = {
         "limit": limit,
@@ -234,8 +238,10 @@ def _ledger(node: Node) -> dict[str, Any]:
         "unique": counters["unique_images"],
         "calls": counters["calls"],
         "values": counters["values"],
+        "cost": counters["cost"],
+        **({"accounts": counted} if len(counted) > 1 else {}),
     }
-    if node.finished and counters != node.meta.get("queries"):
+    if node.finished and counted != node.meta.get("accounts"):
         facts["problem"] = f"{LEDGER} is not what the run ended with"
     return facts
 

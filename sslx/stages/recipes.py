@@ -24,8 +24,8 @@ from sslx.stages.train import make_objective
 from sslx.types import Encoder, UserError
 
 # A hidden width of 0 is as wide as its input; a term of a loss may be left out.
-MAY_BE_0 = ("hidden", "invariance", "variance", "covariance", "off_diagonal", "decay")
-MAY_BE_0 += ("weight", "contrast", "align", "labels", "threshold")
+MAY_BE_0 = {"hidden", "invariance", "variance", "covariance", "off_diagonal", "decay"}
+MAY_BE_0 |= {"weight", "contrast", "align", "labels", "threshold"}
 AT_MOST_1 = ("decay", "final_decay", "threshold")
 
 

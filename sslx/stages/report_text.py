@@ -161,7 +161,7 @@ def _pipes(lines: list[list[str]]) -> str:
 def bill_table(found: dict) -> list[list[str]]:
     """What each cell has asked, as counted: a header, then a line for each account."""
     sweep = found["sweep"]
-    counters = next((c["queries"] for c in sweep if c["queries"]), {})
+    counters: dict = next((c["queries"] for c in sweep if c["queries"]), {})
     lines = [["theft", "account", *counters]]
     for cell, name in zip(sweep, labels(sweep), strict=True):
         for account, counted in cell["accounts"].items():

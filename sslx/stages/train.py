@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sslx.attacks import ATTACKS, Theft
+from sslx.attacks.matching import takes_labels
 from sslx.data.augment import augment_batch
 from sslx.data.presets import Recipe
 from sslx.engine.fit import Loop, Training
@@ -72,6 +73,10 @@ def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Obj
         dtype=encoder["kw"]["dtype"],
         steps=recipe["steps"],
         classes=classes,
+        labels=takes_labels(recipe["loss"]) if given.get("match") else False,
+        plain=lambda images: normalise(
+            images.astype(jnp.float32) / 255, recipe["mean"], recipe["std"]
+        ),
         **given,
     )
     return build(

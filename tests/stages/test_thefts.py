@@ -1,12 +1,13 @@
 """Every attack with every loss: it trains, or is refused before the start."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from sslx.attacks.matching import make_match, takes_labels
 
 from configs import default, digits_attack
 from sslx.attacks import ATTACKS
+from sslx.attacks.matching import make_match, takes_labels
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.stages.experiment import resolve
@@ -57,18 +58,18 @@ def one_step(cell):
     encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
     key = jax.random.key(0)
     if cell.ssl is not None:
-        params, stats = encoder.init(key, images.astype(np.float32))
+        params, stats = encoder.init(key, jnp.asarray(images, jnp.float32))
         given["trunk"] = {"params": params, "stats": stats}
     if cell.head is not None:
         objective = make_head(cell.head.recipe, responses["dim"])
-        params, stats, _ = objective.init(key, {"answers": answers})
+        params, stats, _ = objective.init(key, {"answers": jnp.asarray(answers)})
         given["head"] = {
             "params": params["projector"],
             "stats": stats.get("projector", {}),
         }
     theft = make_theft(r, responses["dim"], responses["classes"], **given)
     assert ("labels" in theft.uses) == takes_labels(r["loss"])
-    batch = {name: batch[name] for name in theft.uses}
+    batch = {name: jnp.asarray(batch[name]) for name in theft.uses}
     params, stats, extras = theft.init(key, batch)
 
     def loss(params):
@@ -123,7 +124,7 @@ def test_every_attack_is_in_the_digits_config():
         ({"steal__attack": "access_head"}, "works on service.output='projection'"),
         ({"service__output": "label"}, "'direct' works on"),
         ({"service__output": "logits"}, "works on|unknown service.output 'logits'"),
-        ({"steal__rounds": 301}, "rounds is 301, but only 300 images"),
+        ({"steal__rounds": 301}, "rounds is 301, but only 300 are asked"),
         ({"steal__plan": "x"}, "unknown plan 'x'; known: kmeans, random"),
         ({"steal__plan": "kmeans", "steal__plan_features": "x"}, "plan_features 'x'"),
         ({"service__image_limit": 299}, "image_limit is 299.*needs 300 images"),
