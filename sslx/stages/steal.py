@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from sslx.attacks.matching import cluster_labels, make_match, takes_labels
 from sslx.engine import checkpoint
 from sslx.engine.fit import fit
-from sslx.engine.rundir import Run, working_on, write_meta
+from sslx.engine.rundir import Run, is_finished, working_on, write_meta
 from sslx.stages import classifier
 from sslx.stages.experiment import Experiment
 from sslx.stages.link import head_of, open_run
@@ -39,9 +39,12 @@ def run(experiment: Experiment, config: ConfigDict) -> None:
 def _works(cell: Cell):
     """What a cell needs, in order: (run, what carries it out)."""
     asked = cell.responses
+    fitted = None
+    if asked and not is_finished(asked):  # the provider's part ends with the answers
+        fitted = asked.parents.get("classifier")
     return (
         (cell.ssl, _train_ssl),
-        (asked and asked.parents.get("classifier"), _fit_classifier),
+        (fitted, _fit_classifier),
         (asked, ask),
         (cell.head, _train_head),
         (cell.steal, _train),

@@ -242,6 +242,12 @@ def _check_fit(
             "loss 'supcon' with true labels needs a pool that has them, and "
             f"{steal.pool!r} has none; steal.loss_kw.supcon.labels=10 takes clusters"
         )
+    if loss == "bce" and attack.head:
+        raise UserError(
+            "loss 'bce' takes its thresholds from the answers, and attack "
+            f"{steal.attack!r} compares what its head makes of them; choose another "
+            "steal.loss"
+        )
     dim = responses["dim"]
     if loss in NON_NEGATIVE:
         why = None
