@@ -59,17 +59,12 @@ def untouched(theft: Theft) -> Sight:
     """Each view as it was sent, normalised and nothing more."""
 
     def look(key, batch):
+        assert theft.plain is not None, "Theft.plain is missing"
         asked = batch["asked"]
-        each = [plain(theft, asked[:, i]) for i in range(asked.shape[1])]
+        each = [theft.plain(asked[:, i]) for i in range(asked.shape[1])]
         return jnp.stack(each, axis=1)
 
     return Sight("asked", look)
-
-
-def plain(theft: Theft, images: Array) -> Array:
-    """Images (b, h, w, c), normalised and nothing more."""
-    assert theft.plain is not None, "Theft.plain is missing"
-    return theft.plain(images)
 
 
 class Student(NamedTuple):
@@ -156,7 +151,9 @@ def copying(
 
         assert match is not None, "Theft.match is missing"
         outs, stats = each_view(branch, stats, sight.look(key, batch))
-        answers = batch["answers"] if target is None else target(batch["answers"])
+        answers = jnp.asarray(batch["answers"])
+        if target is not None:
+            answers = target(answers)
         value, metrics = match(
             jnp.stack(outs, axis=1),
             jax.lax.stop_gradient(answers),

@@ -68,8 +68,9 @@ def recreate_head(
 ) -> Objective:
     """The second phase; a batch is ``{"asked" or "images", "answers"}``.
 
-    The config's loss between g(answers), with g = ``theft.head`` frozen, and the
-    stealer's trunk under a head of its own of the same form, thrown away afterwards.
+    Attack B of Dziedzic et al. 2022: the config's loss between g(answers), with
+    g = ``theft.head`` frozen, and the stealer's trunk under a head of its own of the
+    same form, thrown away afterwards.
 
     Args:
         encoder: The stealer's trunk.

@@ -6,7 +6,7 @@ from jax import Array
 from jaxtyping import Float
 
 from sslx.attacks.attack import Theft
-from sslx.attacks.copying import Sight, copying, make_student, mean_of, plain
+from sslx.attacks.copying import Sight, copying, make_student, mean_of
 from sslx.losses.contrastive import unit
 from sslx.objectives.siamese import Views
 from sslx.registry import pick
@@ -83,9 +83,10 @@ def stolen_encoder(
     pick(DISTANCES, distance, "distance")  # wrong ones are found before the start
 
     def look(key, batch):
+        assert theft.plain is not None, "Theft.plain is missing"
         asked, each = batch["asked"], []
         for i, one in enumerate(jax.random.split(key, asked.shape[1])):
-            each.append(plain(theft, asked[:, i]))
+            each.append(theft.plain(asked[:, i]))
             keys = jax.random.split(one, augmented)
             each += [views(k, asked[:, i])[:, 0] for k in keys]
         return jnp.stack(each, axis=1)
