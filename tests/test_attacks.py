@@ -155,8 +155,8 @@ def test_rounds_and_accounts(everything, tmp_path):
     folder = run(c, tmp_path)
     found = json.loads((folder / "results.json").read_text())
     assert {n: a["images"] for n, a in found["accounts"].items()} == {
-        "attacker1": 22,
-        "attacker2": 18,
+        "attacker1": 26,
+        "attacker2": 14,
     }
     assert (found["queries"]["images"], found["queries"]["calls"]) == (40, 3)
     cell = resolve(c, tmp_path).cells[0]
