@@ -8,9 +8,9 @@ The set, once (170 MB): python -m sslx.data.prepare cifar10
 
 The victim is that of victim_cpu.py:simclr. Each theft sends 1,000, 3,000 and 9,000
 images; RDA's are ten views each of a tenth as many. Every stealer has the victim's
-network, 200 steps, and 256 images a step that it sees, whatever the attack makes of
-them; the losses' numbers are the study's and the papers'. ssl_only is what the attacker
-has without a query.
+network, 200 steps, and 256 images a step that it sees (RDA: 240), whatever the attack
+makes of them; the losses' numbers are the study's and the papers'. ssl_only is what the
+attacker has without a query.
 """
 
 from configs import victim_cpu
@@ -25,7 +25,7 @@ THEFTS = (
     "attack=cont_steal loss=own ask_augment=simclr_cifar augment=simclr_cifar",
     # Five views of an image in a step.
     "attack=rda loss=own ask_views=10 ask_augment=rda_prototype augment=rda "
-    "batch_size=51",
+    "batch_size=48",
     "attack=warm_start loss=mse",
 )
 BUDGETS = (9000, 3000, 1000)
