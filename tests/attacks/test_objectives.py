@@ -221,7 +221,8 @@ def test_begins_with_the_trunk_that_is_given(name):
     given = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), small.trunk("float32"))
     batch = small.batch(name)
     warm = small.objective(name, dtype="float32", changes={"trunk": given})
-    params, stats, _ = jax.jit(warm.init)(jax.random.key(0), batch)
+    init = warm.init if name == "direct" else jax.jit(warm.init)  # which copies, too
+    params, stats, _ = init(jax.random.key(0), batch)
     mine = {"params": params["encoder"], "stats": stats["encoder"]}
     jax.tree.map(np.testing.assert_array_equal, mine, given)
     jax.tree.map(lambda x: x.delete(), mine)
