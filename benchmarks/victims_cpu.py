@@ -1,7 +1,8 @@
 """Every method on real CIFAR-10 with a small encoder on two cores: docs/victims.md.
 
 Command: python -m benchmarks.victims_cpu [METHOD ...]
-Time: not measured; about 5 minutes a method. Prints the table in Markdown.
+Time: 60 minutes on two cores that had other work (69 minutes of CPU time). Prints the
+table in Markdown.
 
 Each method is the experiment configs/victim_cpu.py:METHOD; what is finished is not run
 again, so that a second call only prints the table. Seconds are those of the training,
