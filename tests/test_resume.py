@@ -7,42 +7,60 @@ import subprocess
 import time
 
 import numpy as np
+import pytest
 
 import sslx
 from sslx import data
 from sslx.engine import checkpoint
-from sslx.service import read_counters
+from sslx.service import read_all_counters
 from tests import tiny
 
 SETTINGS = tiny.SETTINGS | {"victim.steps": 24, "steal.steps": 24}
+# Three rounds that follow from each other's answers, of two accounts; what chooses
+# among the images, and a head, are trained before the stealer.
+ROUNDS = {
+    "steal.attack": "recreate_head",
+    "steal.loss": "infonce",
+    "steal.ask_views": 2,
+    "steal.ask_augment": "mild",
+    "steal.plan": "kmeans",
+    "steal.plan_kw.kmeans.clusters": 20,
+    "steal.plan_features": "ssl",
+    "steal.rounds": 3,
+    "steal.accounts": 2,
+    "steal.ssl.augment": "mild",
+    "steal.ssl.steps": 12,
+    "steal.head.steps": 12,
+}
 
 
 def outcome(workdir):
-    """All that must be equal: weights, rows, ledger, results."""
+    """All that must be equal: weights, rows, plans, ledger, results."""
     out = {}
     images = data.load("digits", "test").images[:50]
-    for stage in ("victim", "steal"):
-        (path,) = (workdir / stage).iterdir()
+    for path in sorted((*workdir.glob("victim/*"), *workdir.glob("steal/*"))):
         run = sslx.open_run(path)
         digest = path / "ckpt" / str(checkpoint.steps(path)[-1]) / "digest"
         weights = json.loads((digest / "metadata").read_text())
-        out[stage] = (path.name, weights, run.metrics, run.embed(images).tobytes())
+        features = run.embed(images).tobytes() if "encoder" in run.meta else None
+        out[f"{path.parent.name}/{path.name}"] = (weights, run.metrics, features)
     (path,) = (workdir / "responses").iterdir()
-    out["ledger"] = read_counters(path / "ledger.sqlite", "attacker")
+    out["plan"] = [np.load(file).tolist() for file in sorted(path.glob("plan-*.npy"))]
+    out["ledger"] = read_all_counters(path / "ledger.sqlite")
     (path,) = (workdir / "report").iterdir()
     out["results"] = json.loads((path / "results.json").read_text())
     return out
 
 
-def finish(workdir):
-    process = tiny.start(workdir, SETTINGS)
+def finish(workdir, settings):
+    process = tiny.start(workdir, settings)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
 
 
-def kill_once_there_is(workdir, pattern):
+def kill_once_there_is(workdir, settings, pattern):
     """SIGKILL as soon as something is there that the run must go on from."""
-    process = tiny.start(workdir, SETTINGS)
+    process = tiny.start(workdir, settings)
     while not any(workdir.glob(pattern)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
@@ -52,18 +70,34 @@ def kill_once_there_is(workdir, pattern):
     assert not any(workdir.glob("report/*/results.json"))
 
 
-def test_kills_change_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("more", "moments", "ledger"),
+    [
+        ({}, ("victim/*/ckpt/[1-9]", "steal/*/ckpt/[1-9]"), {"attacker": 300}),
+        # In the middle of the second round: its plan is written, nothing of it asked.
+        (
+            ROUNDS,
+            ("responses/*/plan-1.npy", "steal/recreate_head-[!h]*/ckpt/[1-9]"),
+            {"attacker1": 192, "attacker2": 108},
+        ),
+    ],
+)
+def test_kills_change_nothing(more, moments, ledger, tmp_path):
     # Catches whatever is not a function of the step: order, keys, optimiser state,
-    # rows logged twice, answers paid for twice.
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    finish(straight)
-    kill_once_there_is(killed, "victim/*/ckpt/[1-9]")
-    kill_once_there_is(killed, "steal/*/ckpt/[1-9]")
-    finish(killed)
+    # rows logged twice, images chosen anew, answers paid for twice.
+    straight, killed, settings = tmp_path / "straight", tmp_path / "w", SETTINGS | more
+    finish(straight, settings)
+    for moment in moments:
+        kill_once_there_is(killed, settings, moment)
+    finish(killed, settings)
     want, got = outcome(straight), outcome(killed)
     assert got == want
-    assert [row["step"] for row in got["victim"][2]] == list(range(1, 25))
-    assert np.isfinite([row["loss"] for row in got["steal"][2]]).all()
+    assert {name: counted.images for name, counted in got["ledger"].items()} == ledger
+    runs = {key: found[1] for key, found in got.items() if "/" in key}
+    for key, rows in runs.items():
+        last = 24 if key.startswith("victim") or "-conv3-300q" in key else 12
+        assert [row["step"] for row in rows] == list(range(1, last + 1))
+        assert np.isfinite([row["loss"] for row in rows]).all()
 
 
 def test_two_processes_share_one_experiment(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sslx.attacks.matching import cluster_labels, make_match, takes_labels
-from sslx.engine import checkpoint
+from sslx.engine import checkpoint, hosts
 from sslx.engine.fit import fit
 from sslx.engine.rundir import Run, is_finished, working_on, write_meta
 from sslx.stages import classifier
@@ -40,8 +40,10 @@ def _works(cell: Cell):
     """What a cell needs, in order: (run, what carries it out)."""
     asked = cell.responses
     fitted = None
-    if asked and not is_finished(asked):  # the provider's part ends with the answers
-        fitted = asked.parents.get("classifier")
+    if asked and "classifier" in asked.parents:
+        # The provider's part ends with the answers. One process looks for all.
+        if not hosts.share(lambda: is_finished(asked)):
+            fitted = asked.parents["classifier"]
     return (
         (cell.ssl, _train_ssl),
         (fitted, _fit_classifier),
