@@ -31,7 +31,7 @@ PAIRS = ("infonce", "infonce_reference", "barlow", "barlow_reference")
 
 def changes() -> tuple[str, ...]:
     """The cells beside the headline, which is direct with mse."""
-    attacks = tuple(digits_attack.ATTACKS.values())[1:]
+    attacks = digits_attack.get_config().steal.also
     losses = tuple(f"loss={name}" for name in LOSSES[1:])
     pairs = tuple(f"loss={name} ask_views=2 ask_augment=mild" for name in PAIRS)
     return attacks + losses + pairs

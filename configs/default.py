@@ -135,6 +135,13 @@ def get_config() -> ConfigDict:
     # An image sent again: "memoised" (the stored answer) or "fresh" (answered anew).
     c.service.repeats = "memoised"
     c.service.defence = "none"
+    # The provider's classifier, for "probabilities" and "label"; as the probe has it.
+    c.service.classifier = {
+        "l2_grid": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+        "validation": 0.2,
+        "tolerance": 1e-5,
+        "max_iterations": 5000,
+    }
 
     c.steal = ConfigDict()
     c.steal.attack = "direct"

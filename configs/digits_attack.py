@@ -14,29 +14,51 @@ for.
 from configs import digits_direct
 from sslx.registry import pick
 
-# Attack -> what of the steal section it changes.
+MILD = {"ask_augment": "mild"}
+# Attack -> what of the steal section it changes; its "service.output" is the service's.
 ATTACKS = {
-    "direct": "attack=direct loss=mse",
-    "own_head": "attack=own_head loss=mse",
-    "access_head": "attack=access_head loss=infonce service.output=projection",
-    "recreate_head": ("attack=recreate_head loss=infonce ask_views=2 ask_augment=mild"),
-    "symmetrized": "attack=symmetrized loss=own ask_views=2 ask_augment=mild",
-    "stolen_encoder": "attack=stolen_encoder loss=own augment=mild",
-    "cont_steal": "attack=cont_steal loss=own ask_augment=mild augment=mild",
-    "cont_steal_released": (
-        "attack=cont_steal loss=own ask_augment=mild "
-        "attack_kw.cont_steal.form=released attack_kw.cont_steal.temperature=0.5"
-    ),
-    "rda": "attack=rda loss=own ask_views=10 ask_augment=mild augment=mild",
-    "warm_start": "attack=warm_start loss=mse",
-    "ssl_only": "attack=ssl_only loss=own",
-    "label_theft": "attack=label_theft loss=own service.output=label",
-    "knockoff": "attack=knockoff loss=own service.output=probabilities",
+    "direct": {"attack": "direct", "loss": "mse"},
+    "own_head": {"attack": "own_head", "loss": "mse"},
+    "access_head": {
+        "attack": "access_head",
+        "loss": "infonce",
+        "service.output": "projection",
+    },
+    "recreate_head": {"attack": "recreate_head", "loss": "infonce", "ask_views": 2}
+    | MILD,
+    "symmetrized": {"attack": "symmetrized", "loss": "own", "ask_views": 2} | MILD,
+    "stolen_encoder": {"attack": "stolen_encoder", "loss": "own", "augment": "mild"},
+    "cont_steal": {"attack": "cont_steal", "loss": "own", "augment": "mild"} | MILD,
+    "cont_steal_released": {
+        "attack": "cont_steal",
+        "loss": "own",
+        "attack_kw.cont_steal.form": "released",
+        "attack_kw.cont_steal.temperature": 0.5,
+    }
+    | MILD,
+    "rda": {"attack": "rda", "loss": "own", "ask_views": 10, "augment": "mild"} | MILD,
+    "warm_start": {"attack": "warm_start", "loss": "mse"},
+    "ssl_only": {"attack": "ssl_only", "loss": "own"},
+    "label_theft": {
+        "attack": "label_theft",
+        "loss": "own",
+        "service.output": "label",
+    },
+    "knockoff": {
+        "attack": "knockoff",
+        "loss": "own",
+        "service.output": "probabilities",
+    },
 }
 
 
+def also(changes: dict) -> str:
+    """Changes as an entry of ``steal.also``."""
+    return " ".join(f"{key}={value}" for key, value in changes.items())
+
+
 def get_config(attack: str = ""):
-    """The experiment of one attack, or of all."""
+    """The experiment of one attack, or of all with ``direct`` as the headline."""
     c = digits_direct.get_config()
     c.steal.queries = 450
     c.steal.steps = 200
@@ -49,9 +71,9 @@ def get_config(attack: str = ""):
         part.steps = 300
     c.steal.ssl.augment = "mild"
     c.steal.ssl.objective_kw.simclr.temperature = 0.2
-    if attack:
-        changes = ("", pick(ATTACKS, attack, "attack"))
-    else:
-        changes = ("", *ATTACKS.values())
-    c.steal.also = changes[1:]
+    for key, value in pick(ATTACKS, attack or "direct", "attack").items():
+        in_service = key.startswith("service.")
+        (c if in_service else c.steal).update_from_flattened_dict({key: value})
+    others = [changes for name, changes in ATTACKS.items() if name != "direct"]
+    c.steal.also = () if attack else tuple(map(also, others))
     return c

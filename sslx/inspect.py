@@ -25,7 +25,7 @@ from sslx.stages.lineage import Node, ancestors, data_slug, is_run, lineage, rea
 from sslx.stages.query import LEDGER, accounts, total
 from sslx.types import UserError
 
-PARTS = ("encoder", "head")
+PARTS = ("encoder", "head", "classifier")
 TRAINING = ("victim", "steal")
 
 
@@ -143,6 +143,7 @@ def _weights(node: Node, depth: int | None, norms: bool) -> dict[str, Any]:
     parts = {
         part: _piece(node.path, _part, node.path, part, sealed, depth, norms)
         for part in PARTS
+        if part != "encoder" or "encoder" in node.recipe  # a head trained alone
     }
     return {part: facts for part, facts in parts.items() if facts is not None}
 
@@ -229,7 +230,7 @@ def _ledger(node: Node) -> dict[str, Any]:
         name: read_counters(node.path / LEDGER, name)._asdict()
         for name in accounts(node.recipe)
     }
-    counters = total(counted)
+    counters = total(counted, node.recipe)
     limit, used = counters["limit"], counters["images"]
     facts = {
         "limit": limit,

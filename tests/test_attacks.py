@@ -10,7 +10,7 @@ import pytest
 import sslx
 from configs import digits_attack
 from sslx.service import read_answers, read_counters
-from sslx.stages import classifier, run
+from sslx.stages import link, run
 from sslx.stages.asked import make_asked
 from sslx.stages.experiment import resolve
 from sslx.stages.query import LEDGER, answered
@@ -29,6 +29,7 @@ SMALL = {
     "service__call_size": 16,
     "probe__l2_grid": (1e-1,),
     "probe__tolerance": 1e-2,
+    "service__classifier__l2_grid": (1e-1,),
     "steal__attack_kw__symmetrized__hidden": 16,
     "steal__attack_kw__symmetrized__predictor": 8,
 }
@@ -38,24 +39,29 @@ SMALL = {
 def everything(tmp_path_factory):
     """An experiment with every attack: (its config, report, images the victim saw)."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    also = tuple(digits_attack.ATTACKS.values())[1:]
-    c = tiny.config(steal__also=also, **SMALL)
+    c = tiny.config(steal__also=digits_attack.get_config().steal.also, **SMALL)
     seen = Counter()
-    real = classifier.answering
+    real = link._embed_of
 
-    def watched(victim, fitted, output):
-        embed = real(victim, fitted, output)
+    def counted(path, meta, output):
+        embed = real(path, meta, output)
 
         def counting(images):
             seen[output] += len(images)
             return embed(images)
 
-        return counting
+        return counting if meta["stage"] == "victim" else embed
 
+    def stages(*names):
+        part = c.copy_and_resolve_references()
+        part.stages = names
+        return run(part, folder)
+
+    stages("victim")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifier, "answering", watched)
-        report = run(c, folder)
-    return c, report, seen
+        patch.setattr(link, "_embed_of", counted)
+        stages("steal")
+    return c, stages("probe", "report"), seen
 
 
 def test_an_independent_count_of_every_attack(everything):
@@ -67,11 +73,8 @@ def test_an_independent_count_of_every_attack(everything):
     assert len(found["sweep"]) == len(digits_attack.ATTACKS)
     for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
         if cell.attack == "ssl_only":
-            assert (entry["queries"], entry["accounts"], entry["budget"]) == (
-                None,
-                {},
-                0,
-            )
+            free = (entry["queries"], entry["accounts"], entry["budget"])
+            assert free == (None, {}, 0)
             continue
         (counters,) = entry["accounts"].values()
         assert counters == entry["queries"]
@@ -79,8 +82,13 @@ def test_an_independent_count_of_every_attack(everything):
         if cell.responses.name not in asked:  # cells that ask the same share a bill
             asked.add(cell.responses.name)
             billed[entry["output"]] += counters["images"]
-    assert billed == seen
-    assert set(seen) == {"representation", "projection", "probabilities", "label"}
+    assert set(billed) == {"representation", "projection", "probabilities", "label"}
+    assert seen["projection"] == billed["projection"]
+    # Probabilities and labels come from the representation, on which the provider has
+    # fitted a classifier once, with images of his own.
+    (classifier,) = (report.parents[1] / "classifier").iterdir()
+    own = json.loads((classifier / "meta.json").read_text())["images"]
+    assert seen.total() == billed.total() + own
 
 
 def test_the_report_of_every_attack(everything):

@@ -9,7 +9,7 @@ from configs import default
 from sslx import data
 from sslx.attacks.matching import make_match
 from sslx.engine.step import init_state, make_update
-from sslx.models import make_encoder
+from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
 from sslx.stages import experiment, thefts
 from sslx.stages.train import make_head, make_objective, make_theft, make_training
@@ -69,12 +69,23 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     if name.startswith("victim_"):
         assert "Published:" in text
     assert f"configs/{name}.py" in text
-    if config.victim.weights:  # of no file; tests/test_import.py has them
-        return
+    if config.victim.weights:
+        config.victim.weights = weights(config.victim, tmp_path / "weights.npz")
     found = experiment.resolve(config, tmp_path)
-    trace(found.victim, make_objective(found.victim.recipe))
+    if not config.victim.weights:
+        trace(found.victim, make_objective(found.victim.recipe))
     for cell in found.cells:
         trace_theft(cell)
+
+
+def weights(section, path):
+    """A file of PyTorch weights of the encoder that a section names, all zero."""
+    kw = section.encoder_kw[section.encoder].to_dict()
+    encoder = make_encoder(section.encoder, **kw)
+    params, stats = zeros(encoder.init, np.zeros((1, 64, 64, 3), np.float32))
+    names = to_torch(section.encoder, params, stats, stem=kw["stem"])
+    np.savez_compressed(path, **names)
+    return str(path)
 
 
 def zeros(init, *args):

@@ -7,7 +7,7 @@ that is given.
 """
 
 from sslx.attacks.access_head import access_head
-from sslx.attacks.attack import Attack, Match, Plan, Theft
+from sslx.attacks.attack import Attack, Match, Theft
 from sslx.attacks.cont_steal import cont_steal
 from sslx.attacks.direct import direct
 from sslx.attacks.knockoff import knockoff
@@ -22,18 +22,18 @@ from sslx.attacks.warm_start import warm_start
 _VECTORS = ("representation", "projection")
 
 ATTACKS: dict[str, Attack] = {
-    "access_head": Attack(access_head, outputs=("projection",), has_head=True),
+    "access_head": Attack(access_head, outputs=("projection",), through_head=True),
     "cont_steal": Attack(cont_steal, _VECTORS, takes_loss=False),
     "direct": Attack(direct, _VECTORS),
     "knockoff": Attack(knockoff, outputs=("probabilities",), takes_loss=False),
     "label_theft": Attack(label_theft, outputs=("label",), takes_loss=False),
-    "own_head": Attack(own_head, has_head=True),
+    "own_head": Attack(own_head, through_head=True),
     "rda": Attack(rda, _VECTORS, takes_loss=False, least_views=2),
-    "recreate_head": Attack(recreate_head, has_head=True, least_views=2, head=head),
+    "recreate_head": Attack(recreate_head, through_head=True, least_views=2, head=head),
     "ssl_only": Attack(None, takes_loss=False, warm=True),
     "stolen_encoder": Attack(stolen_encoder, _VECTORS, takes_loss=False),
     "symmetrized": Attack(symmetrized, _VECTORS, takes_loss=False, least_views=2),
     "warm_start": Attack(warm_start, _VECTORS, warm=True),
 }
 
-__all__ = ["ATTACKS", "Attack", "Match", "Plan", "Theft"]
+__all__ = ["ATTACKS", "Attack", "Match", "Theft"]

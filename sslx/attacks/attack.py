@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 from jax import Array
 
 from sslx.types import Metrics, Objective
@@ -13,41 +12,12 @@ from sslx.types import Metrics, Objective
 Match = Callable[[Array, Array, Array | None], tuple[Array, Metrics]]
 
 
-class Plan(NamedTuple):
-    """The images to ask, and how many views of each; one view is one query.
-
-    Queries are counted through image by image: query q is view q % views of image
-    rows[q // views].
-
-    Attributes:
-        rows: int64 (n,), indices into the pool, no image twice.
-        views: Views asked of each image.
-    """
-
-    rows: np.ndarray
-    views: int
-
-    def calls(self, size: int, first: int = 0) -> list[tuple[str, np.ndarray]]:
-        """Cuts the plan into calls of ``size`` queries: (id of the call, queries).
-
-        Args:
-            size: Queries of a call; the last may have fewer.
-            first: Number of the first call: those before are of earlier rounds.
-        """
-        queries = np.arange(len(self.rows) * self.views)
-        starts = range(0, len(queries), size)
-        return [
-            (f"{first + i:07d}", queries[s : s + size]) for i, s in enumerate(starts)
-        ]
-
-
 class Theft(NamedTuple):
     """What an attack must know of the run that it is part of.
 
     Attributes:
         answer_dim: Width of the answers.
         dtype: Type of the computation, "float32" or "bfloat16".
-        steps: Updates in all.
         match: The loss that the config names; None for an attack with its own.
         trunk: Weights to start from, ``{"params", "stats"}`` of the encoder; None to
             start anew.
@@ -62,7 +32,6 @@ class Theft(NamedTuple):
 
     answer_dim: int
     dtype: str
-    steps: int
     match: Match | None = None
     trunk: Any = None
     head: Any = None
@@ -85,8 +54,8 @@ class Attack(NamedTuple):
             None where nothing is trained on answers.
         outputs: Outputs of the service that it can use.
         takes_loss: Whether the config's loss is what it trains; else it has its own.
-        has_head: Whether what is compared with the answers comes out of a head, and so
-            may be negative.
+        through_head: Whether what is compared with the answers comes out of a head, and
+            so may be negative.
         least_views: Views of each image that must be asked at least.
         warm: Whether the stealer first trains without labels on the pool, unasked.
         head: ``(theft, **numbers) -> Objective`` of a projector to be trained on the
@@ -97,7 +66,7 @@ class Attack(NamedTuple):
     objective: Callable[..., Objective] | None
     outputs: tuple[str, ...] = ("representation",)
     takes_loss: bool = True
-    has_head: bool = False
+    through_head: bool = False
     least_views: int = 1
     warm: bool = False
     head: Callable[..., Objective] | None = None

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sslx.engine import hosts
 from sslx.progress import say
 from sslx.types import UserError
@@ -75,6 +77,16 @@ def write_json(path: Path, data: Any) -> None:
     with open(fresh, "w") as file:
         json.dump(data, file, indent=1)
         file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a .npy file in one step, so that a kill leaves all of it or nothing."""
+    fresh = path.with_name(path.name + ".tmp")
+    with open(fresh, "wb") as file:
+        np.save(file, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

@@ -40,8 +40,9 @@ def read_answers(
             ids += ledgers.answer_ids(ledger, call, asked)
         if hashes != [ledgers.image_hash(image) for image in images]:
             raise UserError(
-                f"{path} holds answers to other images than these: the data set has "
-                "changed, or its order has; delete the run directory to ask again"
+                f"{path} holds answers to other images than these: the data set or its "
+                "order has changed, or another machine rounds augmented views "
+                "otherwise; delete the run directory to ask again"
             )
         return ledgers.read_stored(ledger, account, ids)
 

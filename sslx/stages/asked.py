@@ -10,8 +10,24 @@ from sslx.data.augment import augment_batch
 from sslx.data.presets import PRESETS
 from sslx.engine.rng import stream
 from sslx.stages.train import read_recipe
+from sslx.types import UserError
 
 CHUNK = 256  # views made at once; fewer are padded, so that there is one program
+
+
+def is_plain(r: dict) -> bool:
+    """Whether images are asked as they are, from the recipe of a responses run."""
+    return read_recipe(r["ask_augment"][0]) == PRESETS["none"][0]
+
+
+def _cpu() -> jax.Device:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        raise UserError(
+            "JAX was told to do without the CPU, which makes the views that are asked; "
+            "add it: JAX_PLATFORMS=cuda,cpu"
+        ) from None
 
 
 def make_asked(images: np.ndarray, rows: np.ndarray, r: dict) -> np.ndarray:
@@ -28,13 +44,13 @@ def make_asked(images: np.ndarray, rows: np.ndarray, r: dict) -> np.ndarray:
         r: The recipe of a responses run.
     """
     views = r["views"]
-    recipe = read_recipe(r["ask_augment"][0])
     repeated = np.repeat(rows, views)
-    if recipe == PRESETS["none"][0]:
+    if is_plain(r):
         return images[repeated]
+    recipe = read_recipe(r["ask_augment"][0])
     numbers = np.tile(np.arange(views), len(rows))
     out = np.empty((len(repeated), *images.shape[1:]), np.uint8)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.default_device(_cpu()):
         key = stream(r["seed"], "asked")
         make = jax.jit(partial(_views, recipe=recipe))
         for start in range(0, len(repeated), CHUNK):

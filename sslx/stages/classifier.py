@@ -31,13 +31,12 @@ from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
 from sslx.stages import api
 from sslx.stages.link import open_run
-from sslx.stages.recipes import reading
+from sslx.stages.recipes import check_solver, reading
 from sslx.stages.splits import divide
 from sslx.types import UserError
 
 FILE = "classifier.npz"
 OUTPUTS = ("probabilities", "label")  # of the service, that need a classifier
-PROBE = ("l2_grid", "validation", "tolerance", "max_iterations")
 
 Classify = Callable[[np.ndarray], np.ndarray]
 
@@ -60,6 +59,7 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
         return make_run(
             victim.workdir, "classifier", f"head-{slug}", recipe, {"victim": victim}
         )
+    check_solver("service.classifier", config.service.classifier)
     name = config.victim.dataset
     info = data.describe(name, reading(config))
     if info.classes < 2:
@@ -73,7 +73,7 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
         "held_out": config.data.held_out,
         "split_seed": config.data.split_seed,
         "classes": info.classes,
-        **{key: config.probe[key] for key in PROBE},
+        **config.service.classifier.to_dict(),
     }
     return make_run(
         victim.workdir, "classifier", f"probe-{slug}", recipe, {"victim": victim}

@@ -54,8 +54,8 @@ def _thefts(config: ConfigDict) -> tuple[str, ...]:
 def _check_sets(config: ConfigDict) -> None:
     """Raises where a set is not at hand: reading the others may take a minute."""
     needed = [] if recorded_in(config.victim.source) else [config.victim.dataset]
-    if _thefts(config) and config.steal.pool not in ("held_out", "test", "answered"):
-        needed.append(config.steal.pool)
+    pools = {thefts.changed(config, c).steal.pool for c in _thefts(config)}
+    needed += sorted(pools - {"held_out", "test", "answered"})
     for name in needed:
         data.find(name, reading(config))
     missing: dict[str, data.Missing] = {}
@@ -81,9 +81,13 @@ def _check_tuples(config: ConfigDict) -> None:
         ("steal.also", str),
         ("probe.datasets", str),
         ("probe.l2_grid", float),
+        ("service.classifier.l2_grid", float),
     ):
-        section, _, last = key.rpartition(".")
-        for value in (config[section] if section else config)[last]:
+        section = config
+        *path, last = key.split(".")
+        for name in path:
+            section = section[name]
+        for value in section[last]:
             number = isinstance(value, int | float) and math.isfinite(value)
             if not (number if kind is float else isinstance(value, str)):
                 word = "numbers" if kind is float else "names"

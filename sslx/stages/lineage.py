@@ -134,7 +134,7 @@ def data_slug(node: Node) -> str | None:
     if node.stage == "victim":
         start = f"victim/{r.get('objective')}-{(r.get('encoder') or {}).get('name')}-"
     elif node.stage == "responses":
-        start = f"responses/{r.get('attack')}-"
+        start = f"responses/{r.get('plan')}-"
         end = f"-{r.get('queries')}q{end}"
     else:
         rows = node.meta.get("results")

@@ -25,6 +25,14 @@ SERIES = (
     "#8a5a44",
     "#d77fa1",
     "#6b705c",
+    "#7a1f2b",
+    "#b5c334",
+    "#1b998b",
+    "#f2845c",
+    "#5d3a9b",
+    "#3d5a3d",
+    "#c49bbb",
+    "#a07d00",
 )
 WIDTH = 5.4  # inches; letters of 9 points are still read on a telephone
 _OWN: dict[str, Any] = {
@@ -155,7 +163,7 @@ def _ticks(budgets: list[int]) -> list[int]:
 
 
 def _budgets(found: dict, dataset: str, file: str) -> Picture:
-    figure = Figure((WIDTH, 3 + 0.12 * len(set(series(found)))))
+    figure = Figure((WIDTH, 3 + 0.12 * len(set(labels(found["sweep"])))))
     axes = figure.subplots()
     lines: dict[tuple[str, str], list] = {}
     levels = {

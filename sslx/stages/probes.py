@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.engine.rundir import Run, make_run
-from sslx.stages.recipes import normalisation, positive, reading, share
+from sslx.stages.recipes import check_solver, normalisation, positive, reading, share
 from sslx.stages.splits import divide
 from sslx.stages.thefts import OWN, Cell
 from sslx.types import UserError
@@ -59,15 +59,12 @@ def _untrained(config: ConfigDict, victim: Run, cells: list[Cell]) -> dict | Non
 def _check(config: ConfigDict) -> None:
     """Raises a UserError where the section's own numbers are wrong."""
     p = config.probe
-    share("probe.validation", p.validation)
+    check_solver("probe", p)
     share("probe.confidence", p.confidence)
-    keys = ("knn_k", "knn_temperature", "tolerance", "max_iterations")
-    positive("probe", {key: p[key] for key in keys})
+    positive("probe", {key: p[key] for key in ("knn_k", "knn_temperature")})
     if len(set(p.datasets)) < len(p.datasets):
         raise UserError("probe.datasets names a set twice")
     positive("probe", {"number of datasets": len(p.datasets)})
-    positive("probe", {"number of l2_grid entries": len(p.l2_grid)})
-    positive("probe", {f"l2_grid[{i}]": l2 for i, l2 in enumerate(p.l2_grid)})
 
 
 def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> None:

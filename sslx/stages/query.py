@@ -1,35 +1,27 @@
 """Asking the victim: the plan is sent to the service call by call, and paid for."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx.attacks.attack import Plan
 from sslx.attacks.plans import PLANS, refined, shares
 from sslx.engine.rng import host_stream, stream
-from sslx.engine.rundir import Run, read_json, working_on, write_meta
+from sslx.engine.rundir import Run, read_json, save_array, working_on, write_meta
 from sslx.models import make_encoder
 from sslx.progress import progress
 from sslx.service import DEFENCES, read_answers, read_counters, serve
 from sslx.stages import classifier
-from sslx.stages.asked import make_asked
+from sslx.stages.asked import is_plain, make_asked
 from sslx.stages.link import embedder, open_run, untrained
 from sslx.stages.pools import open_pool
+from sslx.stages.responses import LIMITS, Call, accounts, rounds_of
 from sslx.stages.thefts import Cell
 from sslx.types import UserError
 
 LEDGER = "ledger.sqlite"
-
-
-class Call(NamedTuple):
-    """One call: who makes it, its id, and which queries of all rounds it is."""
-
-    account: str
-    name: str
-    queries: np.ndarray
 
 
 class Answered(NamedTuple):
@@ -46,30 +38,6 @@ class Answered(NamedTuple):
     images: np.ndarray
     asked: np.ndarray
     answers: np.ndarray
-
-
-def accounts(r: dict[str, Any]) -> list[str]:
-    """The names of the attacker's accounts."""
-    if r["accounts"] == 1:
-        return ["attacker"]
-    return [f"attacker{i + 1}" for i in range(r["accounts"])]
-
-
-def _calls(r: dict[str, Any]) -> list[list[Call]]:
-    """The calls of each round; the accounts take turns."""
-    names, rounds = accounts(r), []
-    made = sent = 0
-    for count in shares(r["queries"] // r["views"], r["rounds"]):
-        plan = Plan(np.arange(count), r["views"])
-        calls = plan.calls(r["call_size"], made)
-        rounds.append(
-            [
-                Call(names[(made + i) % len(names)], name, sent + queries)
-                for i, (name, queries) in enumerate(calls)
-            ]
-        )
-        made, sent = made + len(calls), sent + count * r["views"]
-    return rounds
 
 
 def _plan_file(run: Run, round_: int):
@@ -120,30 +88,34 @@ def _features(run: Run, images: np.ndarray) -> np.ndarray:
     return embedder(encoder, variables, image_shape=shape, **how)(images)
 
 
-def _choose(run: Run, round_: int, images: np.ndarray, calls: list[Call]) -> np.ndarray:
+def _choose(
+    run: Run,
+    round_: int,
+    images: np.ndarray,
+    calls: list[Call],
+    features: Callable[[], np.ndarray],
+) -> np.ndarray:
     """Chooses the rows of a round and writes them down; those written stay."""
     r, path = run.recipe, _plan_file(run, round_)
-    if path.exists():
-        return _chosen(run, round_ + 1)
     before = _chosen(run, round_)
-    count = shares(r["queries"] // r["views"], r["rounds"])[round_]
-    chooser, features = PLANS[r["plan"]], None
+    if path.exists():
+        return _chosen(run, round_ + 1)[len(before) :]
+    chooser, known = PLANS[r["plan"]], None
     if chooser.needs_features:
-        features = _features(run, images)
+        known = features()
         if round_:
             _, answers = _read(run, calls, images, before)
-            mean = answers.mean(axis=1)
-            features = refined(features, before, mean, ridge=r["ridge"])
+            if r["output"] == "label":  # a class's number is no quantity
+                answers = np.eye(r["classes"], dtype=np.float32)[
+                    answers[..., 0].astype(int)
+                ]
+            known = refined(known, before, answers.mean(axis=1), ridge=r["ridge"])
     free = np.setdiff1d(np.arange(len(images)), before)
+    count = shares(r["queries"] // r["views"], r["rounds"])[round_]
     random = host_stream(r["seed"], "plan", round_)
-    rows = chooser.choose(random, free, count, features, **r["plan_numbers"])
-    fresh = path.with_suffix(".tmp")
-    with open(fresh, "wb") as file:
-        np.save(file, np.asarray(rows, np.int64))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    return np.concatenate([before, rows])
+    rows = chooser.choose(random, free, count, known, **r["plan_numbers"])
+    save_array(path, np.asarray(rows, np.int64))
+    return rows
 
 
 def ask(cell: Cell, config: ConfigDict) -> None:
@@ -158,11 +130,10 @@ def ask(cell: Cell, config: ConfigDict) -> None:
         embed = classifier.answering(
             run.parents["victim"], run.parents.get("classifier"), r["output"]
         )
-        limits = ("image_limit", "call_limit", "total_image_limit", "total_call_limit")
         service = serve(
             run.path / LEDGER,
             embed,
-            **{key: r[key] for key in limits},
+            **{key: r[key] for key in LIMITS},
             price=r["price"],
             repeats=r["repeats"],
             image_shape=tuple(victim.meta["image_shape"]),
@@ -173,30 +144,35 @@ def ask(cell: Cell, config: ConfigDict) -> None:
         images = open_pool(config, cell.pool, r["test_kept"]).load()
         # Paid before a kill; asked again for free.
         paid = sum(service.counters(name).images for name in accounts(r))
+        features = cache(partial(_features, run, images))
         done = 0
         made: list[Call] = []
         with progress(r["queries"], paid, "queries", "image") as bar:
-            for round_, calls in enumerate(_calls(r)):
-                rows = _choose(run, round_, images, made)
-                views = make_asked(images, rows, r)
+            for round_, calls in enumerate(rounds_of(r)):
+                views = make_asked(
+                    images, _choose(run, round_, images, made, features), r
+                )
+                first = done  # of this round's queries
                 for call in calls:
-                    service.query(call.account, views[call.queries], call.name)
+                    asked = views[call.queries - first]
+                    service.query(call.account, asked, call.name)
                     done += len(call.queries)
                     bar.update(max(0, done - bar.n))
                 made += calls
         counted = {name: service.counters(name)._asdict() for name in accounts(r)}
         service.close()
-        write_meta(run, finished=True, queries=total(counted), accounts=counted)
+        write_meta(run, finished=True, queries=total(counted, r), accounts=counted)
 
 
-def total(counted: dict[str, dict]) -> dict[str, Any]:
-    """The bills of several accounts as one."""
-    if len(counted) == 1:
-        return dict(*counted.values())
-    out: dict[str, Any] = {}
-    for key in next(iter(counted.values())):
-        values = [counters[key] for counters in counted.values()]
-        out[key] = None if None in values else sum(values)
+def total(counted: dict[str, dict], r: dict[str, Any]) -> dict[str, Any]:
+    """The bills of all accounts of a responses run as one, from its recipe.
+
+    An image that two accounts have sent counts as unique twice.
+    """
+    keys = next(iter(counted.values()))
+    out = {key: sum(bill[key] for bill in counted.values()) for key in keys}
+    if r["total_image_limit"] is not None:
+        out["limit"] = min(out["limit"], r["total_image_limit"])
     return out
 
 
@@ -229,6 +205,8 @@ def answered(cell: Cell, config: ConfigDict) -> Answered:
     bill(run)
     images = open_pool(config, cell.pool, run.recipe["test_kept"]).load()
     rows = _chosen(run, run.recipe["rounds"])
-    calls = [call for calls in _calls(run.recipe) for call in calls]
+    calls = [call for calls in rounds_of(run.recipe) for call in calls]
     asked, answers = _read(run, calls, images, rows)
-    return Answered(rows, images[rows], asked, answers)
+    as_they_are = is_plain(run.recipe)  # then not in memory twice
+    own = asked[:, 0] if as_they_are else images[rows]
+    return Answered(rows, own, asked, answers)

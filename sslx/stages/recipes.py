@@ -26,7 +26,7 @@ from sslx.types import Encoder, UserError
 # A hidden width of 0 is as wide as its input; a term of a loss may be left out.
 MAY_BE_0 = {"hidden", "invariance", "variance", "covariance", "off_diagonal", "decay"}
 MAY_BE_0 |= {"weight", "contrast", "align", "labels", "threshold"}
-AT_MOST_1 = ("decay", "final_decay", "threshold")
+AT_MOST_1 = ("decay", "final_decay")
 
 
 def reading(config: ConfigDict) -> data.Options:
@@ -83,6 +83,14 @@ def share(name: str, value: float) -> None:
         raise UserError(f"{name} must lie between 0 and 1, not {value}")
 
 
+def check_solver(name: str, section: ConfigDict) -> None:
+    """Raises a UserError where the numbers of a linear probe are wrong."""
+    share(f"{name}.validation", section.validation)
+    positive(name, {key: section[key] for key in ("tolerance", "max_iterations")})
+    positive(name, {"number of l2_grid entries": len(section.l2_grid)})
+    positive(name, {f"l2_grid[{i}]": l2 for i, l2 in enumerate(section.l2_grid)})
+
+
 def normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
     """Mean and standard deviation of images, for encoders that run here."""
     out = {}
@@ -122,6 +130,8 @@ def training(section: ConfigDict, name: str, n: int) -> dict:
     positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
     batch_size = min(section.batch_size, n)
+    if batch_size < 2:
+        raise UserError(f"{name}: a batch must be 2 images at least, not {batch_size}")
     steps = section.steps or section.epochs * (n // batch_size)
     positive(name, {"epochs (or steps)": steps})
     return {
@@ -175,8 +185,6 @@ def unlabelled(
         "augment": views_of(section.augment),
         **training(section, name, n),
     }
-    if recipe["batch_size"] < 2:
-        raise UserError(f"{name}.batch_size must be at least 2")
     wanted, given = make_objective(recipe).views, len(recipe["augment"])
     if given != wanted:
         raise UserError(

@@ -29,6 +29,7 @@ def results(experiment: Experiment) -> dict:
             for row in meta["results"]
         )
     bills = [bill(cell.responses) for cell in experiment.cells]
+    asked = [cell.responses and cell.responses.recipe for cell in experiment.cells]
     sweep = [
         {
             "attack": cell.attack,
@@ -36,12 +37,12 @@ def results(experiment: Experiment) -> dict:
             "pool": cell.pool,
             "budget": cell.queries,
             "change": cell.change,
-            "output": cell.responses and cell.responses.recipe["output"],
-            "queries": total(bills[i]) if bills[i] else None,
+            "output": r and r["output"],
+            "queries": r and total(bills[i], r),
             "accounts": bills[i],
             "accuracies": rows[i],
         }
-        for i, cell in enumerate(experiment.cells)
+        for i, (cell, r) in enumerate(zip(experiment.cells, asked, strict=True))
     ]
     order = ("victim", "stolen", "random", "pixels")
     shown = rows[None] + rows.get(0, [])

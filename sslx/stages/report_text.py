@@ -172,7 +172,7 @@ def bill_table(found: dict) -> list[list[str]]:
 def _counter(value: int | float | None) -> str:
     if value is None:
         return "none"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def doubts(found: dict) -> list[tuple[str, str, str]]:
@@ -200,7 +200,7 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         lead += (
             f" Stolen with {queries['images']} queries of a limit of "
             f"{queries['limit']} ({queries['unique_images']} different images, pool "
-            f"`{found['sweep'][0]['pool']}`; {queries['cost']:.2f} USD)."
+            f"`{found['sweep'][0]['pool']}`; {queries['cost']:.6g} USD)."
         )
     bill = (
         "## Bill\n\nCells that ask the same share one bill.\n\n"

@@ -1,22 +1,60 @@
 """The run that asks the victim: which images in which views, and on what terms."""
 
 import math
-from typing import Any
+from itertools import cycle
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx.attacks.attack import Plan
 from sslx.attacks.plans import PLANS, shares
 from sslx.engine.rundir import Run, make_run
 from sslx.models import make_encoder
 from sslx.registry import pick
-from sslx.service import DEFENCES
-from sslx.stages.classifier import classifier_run
+from sslx.service import DEFENCES, REPEATS
+from sslx.stages import classifier
 from sslx.stages.pools import Pool, pool_part
 from sslx.stages.recipes import normalisation, numbers, positive, views_of
 from sslx.stages.train import make_objective
 from sslx.types import Encoder, UserError
+
+OUTPUTS = ("representation", "projection", *classifier.OUTPUTS)
+
+
+class Call(NamedTuple):
+    """One call: who makes it, its id, and which queries of all rounds it is.
+
+    Queries are counted through image by image: query q is view q % views of the image
+    that is asked as number q // views.
+    """
+
+    account: str
+    name: str
+    queries: np.ndarray
+
+
+def accounts(r: dict[str, Any]) -> list[str]:
+    """The names of the attacker's accounts, from the recipe of a responses run."""
+    if r["accounts"] == 1:
+        return ["attacker"]
+    return [f"attacker{i + 1}" for i in range(r["accounts"])]
+
+
+def rounds_of(r: dict[str, Any]) -> list[list[Call]]:
+    """The calls of each round, whatever images it chooses; the accounts take turns."""
+    turn, rounds = cycle(accounts(r)), []
+    made = sent = 0
+    for images in shares(r["queries"] // r["views"], r["rounds"]):
+        end = sent + images * r["views"]
+        starts = range(sent, end, r["call_size"])
+        rounds.append(
+            [
+                Call(next(turn), f"{made + i:07d}", np.arange(s, end)[: r["call_size"]])
+                for i, s in enumerate(starts)
+            ]
+        )
+        made, sent = made + len(starts), end
+    return rounds
 
 
 def _answer_dim(output: str, victim: Run, classes: int) -> int:
@@ -34,11 +72,6 @@ def _answer_dim(output: str, victim: Run, classes: int) -> int:
         if "dim" in r:  # an API's
             return r["dim"]
         return make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]).dim
-    if output != "projection":
-        raise UserError(
-            f"unknown service.output {output!r}; known: label, probabilities, "
-            "projection, representation"
-        )
     if "objective" not in r:
         raise UserError(
             "service.output='projection' needs a victim that was trained here; write "
@@ -95,41 +128,39 @@ def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
     return part
 
 
-def _terms(config: ConfigDict, part: dict[str, Any]) -> dict[str, Any]:
+LIMITS = ("image_limit", "call_limit", "total_image_limit", "total_call_limit")
+
+
+def _terms(config: ConfigDict, plan: dict[str, Any]) -> dict[str, Any]:
     """What the service sells by: limits, price, repeats; and that the plan fits."""
-    service, accounts = config.service, config.steal.accounts
+    service, n = config.service, config.steal.accounts
     positive("service", {"call_size": service.call_size})
-    sizes = [len(queries) for _, queries in planned_sizes(part, service.call_size)]
-    sent = [sum(sizes[i::accounts]) for i in range(accounts)]
-    made = [len(sizes[i::accounts]) for i in range(accounts)]
-    needs = {
-        "image_limit": max(sent),
-        "call_limit": max(made),
-        "total_image_limit": sum(sent),
-        "total_call_limit": sum(made),
-    }
-    for key, needed in needs.items():
-        limit = service[key]
+    how = {"call_size": service.call_size, "accounts": n}
+    calls = [call for calls in rounds_of(plan | how) for call in calls]
+    if n > len(calls):
+        raise UserError(
+            f"steal.accounts is {n}, but the plan makes only {len(calls)} calls"
+        )
+    sizes = [len(call.queries) for call in calls]
+    sent = [sum(sizes[i::n]) for i in range(n)]
+    needs = (max(sent), len(sizes[::n]), sum(sent), len(sizes))
+    limits = {key: service[key] for key in LIMITS}
+    for (key, limit), needed in zip(limits.items(), needs, strict=True):
+        if limit is not None and limit < 0:
+            raise UserError(f"service.{key} must be 0 or more, not {limit}")
         if limit is not None and limit < needed:
-            what = "images" if "image" in key else "calls"
             raise UserError(
                 f"service.{key} is {limit}, but the plan of {config.steal.queries} "
-                f"queries needs {needed} {what}"
+                f"queries needs {needed} {'images' if 'image' in key else 'calls'}"
                 + ("" if "total" in key else " of an account")
             )
+    if limits["image_limit"] is None:
+        limits["image_limit"] = max(sent)
     if not 0 <= service.price < math.inf:
         raise UserError(f"service.price must be 0 or more, not {service.price}")
-    pick({"memoised": 1, "fresh": 1}, service.repeats, "service.repeats")
-    return {
-        "image_limit": max(sent)
-        if service.image_limit is None
-        else service.image_limit,
-        **{key: service[key] for key in list(needs)[1:]},
-        "call_size": service.call_size,
-        "accounts": accounts,
-        "price": service.price,
-        "repeats": service.repeats,
-    }
+    pick(dict.fromkeys(REPEATS), service.repeats, "service.repeats")
+    more = {"price": float(service.price), "repeats": service.repeats}
+    return limits | how | more
 
 
 def responses_run(
@@ -153,6 +184,11 @@ def responses_run(
         )
     pick(DEFENCES, service.defence, "defence")
     plan = _plan_part(s, pool)
+    if s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised":
+        raise UserError(
+            f"steal.ask_views={s.ask_views} with steal.ask_augment='none' asks the "
+            "same image again for the answer that is stored; name a preset"
+        )
     if s.pool == "answered" and plan["ask_augment"] != views_of("none"):
         raise UserError(
             f"steal.ask_augment={s.ask_augment!r} makes images that the recorded API "
@@ -160,8 +196,8 @@ def responses_run(
         )
     parents = {"victim": victim} | ({"ssl": ssl} if ssl else {})
     classes = 0
-    if service.output in ("probabilities", "label"):
-        parents["classifier"] = classifier_run(config, victim)
+    if service.output in classifier.OUTPUTS:
+        parents["classifier"] = classifier.classifier_run(config, victim)
         classes = parents["classifier"].recipe["classes"]
     recipe = {
         "seed": config.seed,
@@ -178,12 +214,3 @@ def responses_run(
         recipe |= normalisation(config, pool.image_shape[2])
     slug = f"{s.plan}-{pool.slug}-{s.queries}q-s{config.seed}"
     return make_run(victim.workdir, "responses", slug, recipe, parents)
-
-
-def planned_sizes(part: dict[str, Any], call_size: int) -> list[tuple[str, np.ndarray]]:
-    """The calls of a plan, all rounds, whatever images it will choose."""
-    calls: list[tuple[str, np.ndarray]] = []
-    for count in shares(part["queries"] // part["views"], part["rounds"]):
-        plan = Plan(np.arange(count), part["views"])
-        calls += plan.calls(call_size, len(calls))
-    return calls

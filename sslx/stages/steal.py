@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from sslx.attacks.matching import cluster_labels, make_match, takes_labels
 from sslx.engine import checkpoint, hosts
 from sslx.engine.fit import fit
-from sslx.engine.rundir import Run, is_finished, working_on, write_meta
+from sslx.engine.rundir import Run, is_finished, save_array, working_on, write_meta
 from sslx.stages import classifier
 from sslx.stages.experiment import Experiment
 from sslx.stages.link import head_of, open_run
@@ -40,10 +40,9 @@ def _works(cell: Cell):
     """What a cell needs, in order: (run, what carries it out)."""
     asked = cell.responses
     fitted = None
-    if asked and "classifier" in asked.parents:
-        # The provider's part ends with the answers. One process looks for all.
-        if not hosts.share(lambda: is_finished(asked)):
-            fitted = asked.parents["classifier"]
+    # The provider's part ends with the answers. One process looks for all.
+    if asked and not hosts.share(lambda: is_finished(asked)):
+        fitted = asked.parents.get("classifier")
     return (
         (cell.ssl, _train_ssl),
         (fitted, _fit_classifier),
@@ -127,10 +126,21 @@ def _train(cell: Cell, config: ConfigDict) -> None:
 
 
 def _labels(cell: Cell, config: ConfigDict, found: Answered) -> np.ndarray:
-    """The classes that the loss takes: the true ones, or clusters of the answers."""
-    r = cell.steal.recipe
+    """The classes that the loss takes: the true ones, or clusters of the answers.
+
+    Clusters are made once, by the first process, and written down: elsewhere their
+    sums are rounded otherwise, and an image may fall to another.
+    """
+    r, path = cell.steal.recipe, cell.steal.path / "labels.npy"
+
+    def make() -> None:
+        if not path.exists():
+            made = cluster_labels(found.answers, clusters, r["seed"])
+            save_array(path, made)
+
     if clusters := r["numbers"]["labels"]:
-        return cluster_labels(found.answers, clusters, r["seed"])
+        hosts.share(make)
+        return np.load(path, allow_pickle=False)
     assert cell.responses is not None
     pool = open_pool(config, cell.pool, cell.responses.recipe["test_kept"])
     assert pool.labels is not None

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from sslx.attacks import ATTACKS, Attack
 from sslx.attacks.matching import NON_NEGATIVE, PAIRED, loss_numbers
+from sslx.attacks.plans import PLANS
 from sslx.engine.rundir import Run, make_run
 from sslx.losses import LOSSES
 from sslx.registry import pick
@@ -20,7 +21,7 @@ from sslx.stages.recipes import (
     unlabelled,
     views_of,
 )
-from sslx.stages.responses import responses_run
+from sslx.stages.responses import OUTPUTS, responses_run
 from sslx.stages.train import make_head, make_theft
 from sslx.types import Encoder, UserError
 
@@ -71,23 +72,29 @@ def changed(config: ConfigDict, change: str) -> ConfigDict:
         section = config if path[:1] == ["service"] else config.steal
         for name in path:
             section = section.get(name) if isinstance(section, ConfigDict) else None
-        if not equals or not isinstance(section, ConfigDict) or last not in section:
+        there = isinstance(section, ConfigDict) and last in section
+        if not equals or not there or key == "also":
             raise UserError(
-                f"steal.also: {pair!r} is not KEY=VALUE with a key of the steal section"
+                f"{pair!r} is not KEY=VALUE with a key of the steal section, or one "
+                "of the service's led by 'service.'"
             )
-        old = section[last]
-        try:
-            value = text if isinstance(old, str) else ast.literal_eval(text)
-            if isinstance(old, float) and type(value) is int:
-                value = float(value)
-            if type(value) is not type(old):
-                raise ValueError
-        except (ValueError, SyntaxError):
-            raise UserError(
-                f"steal.also: {pair!r} is not of type {type(old).__name__}"
-            ) from None
-        section[last] = value
+        section[last] = _value(text, section[last], section.get_type(last), pair)
     return config
+
+
+def _value(text: str, old: object, kind: type, pair: str) -> object:
+    """A value of the type of the one that it replaces."""
+    if kind is str:
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind and not (value is None and old is None):
+        raise UserError(f"{pair!r} is not of type {kind.__name__}")
+    return value
 
 
 def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cell]:
@@ -112,12 +119,14 @@ def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
     loss = _loss(s, attack)
     encoder = encoder_of(s, config.precision)
     pool = open_pool(config, s.pool, s.test_kept)
-    by_ssl = attack.asks and s.plan != "random" and s.plan_features == "ssl"
+    by_features = attack.asks and pick(PLANS, s.plan, "plan").needs_features
+    by_ssl = by_features and s.plan_features == "ssl"
     ssl = _ssl_run(config, encoder, pool, victim) if attack.warm or by_ssl else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
         return Cell(s.attack, loss, 0, s.pool, change, None, ssl, None, ssl)
     service = config.service
+    pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
     if service.output not in attack.outputs:
         raise UserError(
             f"attack {s.attack!r} works on service.output="
@@ -189,8 +198,6 @@ def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
     """The run of a projection head, trained on the answers."""
     n = len(range(0, steal.queries, steal.ask_views))
     recipe = {**common, **training(steal.head, "steal.head", n)}
-    if recipe["batch_size"] < 2:
-        raise UserError("steal.head.batch_size must be at least 2")
     slug = f"{steal.attack}-head-{steal.queries}q-s{common['seed']}"
     parents = {"responses": responses}
     return make_run(responses.workdir, "steal", slug, recipe, parents)
@@ -227,6 +234,21 @@ def _steal_run(
     return make_run(responses.workdir, "steal", slug, recipe, parents)
 
 
+def _check_labels(labels: int, steal: ConfigDict, pool: Pool) -> None:
+    """Raises unless there are such labels: the true ones (0), or so many clusters."""
+    key, images = "steal.loss_kw.supcon.labels", steal.queries // steal.ask_views
+    if labels == 0 and not pool.labels:
+        raise UserError(
+            f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
+            f"{key}=10 takes clusters of the answers"
+        )
+    if labels and not 2 <= labels <= images:
+        raise UserError(
+            f"{key} must be 0 or a number of clusters from 2 to {images}, the images "
+            f"asked, not {labels}"
+        )
+
+
 def _check_fit(
     steal: ConfigDict, run: Run, encoder: Encoder, victim: Run, pool: Pool
 ) -> None:
@@ -237,10 +259,13 @@ def _check_fit(
         raise UserError(
             f"loss {loss!r} is that of two views of an image; write steal.ask_views=2"
         )
-    if loss == "supcon" and run.recipe["numbers"]["labels"] == 0 and not pool.labels:
+    numbers = run.recipe["numbers"]
+    if loss == "supcon":
+        _check_labels(numbers["labels"], steal, pool)
+    if loss == "bce" and not numbers["threshold"] < 1:
         raise UserError(
-            "loss 'supcon' with true labels needs a pool that has them, and "
-            f"{steal.pool!r} has none; steal.loss_kw.supcon.labels=10 takes clusters"
+            "steal.loss_kw.bce.threshold is the share of the answers below it and must "
+            f"be less than 1, not {numbers['threshold']}"
         )
     if loss == "bce" and attack.head:
         raise UserError(
@@ -253,7 +278,7 @@ def _check_fit(
         why = None
         if responses["output"] == "projection" or "encoder" not in victim.recipe:
             why = "the victim's answers may be negative"
-        elif attack.has_head:
+        elif attack.through_head:
             why = f"attack {steal.attack!r} compares what comes out of a head"
         elif dim != encoder.dim:
             why = f"the linear map to the {dim} numbers of an answer may be negative"

@@ -71,7 +71,6 @@ def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Obj
     theft = Theft(
         answer_dim=answer_dim,
         dtype=encoder["kw"]["dtype"],
-        steps=recipe["steps"],
         classes=classes,
         labels=takes_labels(recipe["loss"]) if given.get("match") else False,
         plain=lambda images: normalise(
@@ -91,7 +90,7 @@ def make_head(recipe: dict, answer_dim: int) -> Objective:
     """What trains the projection head of an attack, from the head's recipe."""
     build = ATTACKS[recipe["attack"]].head
     assert build is not None
-    theft = Theft(answer_dim=answer_dim, dtype="float32", steps=recipe["steps"])
+    theft = Theft(answer_dim=answer_dim, dtype="float32")
     return build(theft, **recipe["attack_numbers"])
 
 

@@ -78,7 +78,6 @@ def theft(name, dtype="float64", **changes):
     given = Theft(
         answer_dim=answer_dim(name),
         dtype=dtype,
-        steps=12,
         match=over_views(LOSSES["mse"]) if ATTACKS[CASES[name][0]].takes_loss else None,
         trunk=trunk(dtype),
         head=head(dtype) if name == "recreate_head" else None,

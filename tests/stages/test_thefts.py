@@ -7,7 +7,7 @@ import pytest
 
 from configs import default, digits_attack
 from sslx.attacks import ATTACKS
-from sslx.attacks.matching import make_match
+from sslx.attacks.matching import PAIRED, make_match
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.stages.experiment import resolve
@@ -31,12 +31,11 @@ REFUSED = {
 
 def config(attack, loss):
     """An attack on the digits as digits_attack.py has it, with another loss."""
-    setup = digits_attack.ATTACKS[attack]
-    changes = {"loss": loss, "ask_views": "2" if "_reference" in loss else None}
-    pairs = dict(pair.split("=") for pair in setup.split())
-    pairs |= {key: value for key, value in changes.items() if value}
+    changes = digits_attack.ATTACKS[attack] | {"loss": loss}
+    if loss in PAIRED:
+        changes |= {"ask_views": 2, "ask_augment": "mild"}
     c = tiny.config(steal__batch_size=8, steal__loss_kw__supcon__labels=3)
-    return changed(c, " ".join(f"{k}={v}" for k, v in pairs.items()))
+    return changed(c, digits_attack.also(changes))
 
 
 def one_step(cell):
@@ -107,10 +106,8 @@ def test_every_attack_with_every_loss(attack, loss, tmp_path):
 
 def test_every_attack_is_in_the_digits_config():
     # Catches an attack that no command line reaches.
-    pairs = [
-        dict(p.split("=") for p in s.split()) for s in digits_attack.ATTACKS.values()
-    ]
-    assert {pair["attack"] for pair in pairs} == set(ATTACKS)
+    setups = digits_attack.ATTACKS.values()
+    assert {setup["attack"] for setup in setups} == set(ATTACKS)
     assert set(default.get_config().steal.attack_kw) == set(ATTACKS)
 
 
@@ -119,12 +116,15 @@ def test_every_attack_is_in_the_digits_config():
     [
         (
             {"steal__attack": "rda", "steal__loss": "own"},
-            "compares 2 views.*ask_views is 1",
+            "compares 2 views.*is 1",
         ),
-        ({"steal__ask_views": 7}, "queries is 300.*write 294 or 301"),
+        ({"steal__ask_views": 7, "steal__ask_augment": "mild"}, "write 294 or 301"),
         ({"steal__attack": "access_head"}, "works on service.output='projection'"),
         ({"service__output": "label"}, "'direct' works on"),
-        ({"service__output": "logits"}, "works on|unknown service.output 'logits'"),
+        (
+            {"service__output": "logits"},
+            "unknown service.output 'logits'; known: label",
+        ),
         ({"steal__rounds": 301}, "rounds is 301, but only 300 are asked"),
         ({"steal__plan": "x"}, "unknown plan 'x'; known: kmeans, random"),
         ({"steal__plan": "kmeans", "steal__plan_features": "x"}, "plan_features 'x'"),
@@ -133,8 +133,21 @@ def test_every_attack_is_in_the_digits_config():
         ({"service__total_image_limit": 299}, "total_image_limit is 299"),
         ({"service__repeats": "x"}, "service.repeats 'x'; known: fresh, memoised"),
         ({"steal__accounts": 0}, "steal.accounts must be above 0"),
-        ({"steal__attack_kw__direct__train_on": "x"}, "train_on|'x'"),
-        ({"steal__loss": "bce", "steal__loss_kw__bce__threshold": 1.5}, "threshold"),
+        ({"steal__attack_kw__direct__train_on": "x"}, "unknown train_on 'x'"),
+        (
+            {"steal__loss": "bce", "steal__loss_kw__bce__threshold": 1.0},
+            "threshold.*less",
+        ),
+        (
+            {"steal__loss": "supcon", "steal__loss_kw__supcon__labels": 1},
+            "labels.*2 to 300",
+        ),
+        ({"steal__batch_size": 1}, "steal: a batch must be 2 images at least"),
+        ({"steal__accounts": 50}, "accounts is 50, but the plan makes only 5 calls"),
+        ({"steal__ask_views": 2}, "asks the same image again"),
+        ({"service__call_limit": -1}, "call_limit must be 0 or more"),
+        ({"steal__also": ("also=x",)}, "also.*is not KEY=VALUE"),
+        ({"steal__also": ("service.image_limit=x",)}, "is not of type int"),
         (
             {"steal__ssl__objective": "supervised", "steal__attack": "warm_start"},
             "without labels",
