@@ -78,12 +78,13 @@ def changed(config: ConfigDict, change: str) -> ConfigDict:
                 f"{pair!r} is not KEY=VALUE with a key of the steal section, or one "
                 "of the service's led by 'service.'"
             )
-        section[last] = _value(text, section[last], section.get_type(last), pair)
+        section[last] = _value(text, section[last], pair)
     return config
 
 
-def _value(text: str, old: object, kind: type, pair: str) -> object:
-    """A value of the type of the one that it replaces."""
+def _value(text: str, old: object, pair: str) -> object:
+    """A value of the type of the one that it replaces; None is that of a limit."""
+    kind = int if old is None else type(old)
     if kind is str:
         return text
     try:
