@@ -75,8 +75,8 @@ def changed(config: ConfigDict, change: str) -> ConfigDict:
         there = isinstance(section, ConfigDict) and last in section
         if not equals or not there or key == "also":
             raise UserError(
-                f"{pair!r} is not KEY=VALUE with a key of the steal section, or one "
-                "of the service's led by 'service.'"
+                f"steal.also: {pair!r} is not KEY=VALUE with a key of the steal "
+                "section, or one of the service's led by 'service.'"
             )
         section[last] = _value(text, section[last], pair)
     return config
@@ -94,7 +94,7 @@ def _value(text: str, old: object, pair: str) -> object:
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind and not (value is None and old is None):
-        raise UserError(f"{pair!r} is not of type {kind.__name__}")
+        raise UserError(f"steal.also: {pair!r} is not of type {kind.__name__}")
     return value
 
 
@@ -106,8 +106,9 @@ def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cel
     """
     found = []
     for change in changes:
+        own = changed(config, change)
         try:
-            found.append(_cell(changed(config, change), change, victim))
+            found.append(_cell(own, change, victim))
         except UserError as error:
             where = f"steal.also {change!r}: " if change else ""
             raise UserError(f"{where}{error}") from None
