@@ -9,6 +9,8 @@ import pytest
 
 import sslx
 from configs import digits_attack
+from sslx.inspect import look
+from sslx.inspect_text import as_text
 from sslx.service import read_answers, read_counters
 from sslx.stages import link, run
 from sslx.stages.asked import make_asked
@@ -106,6 +108,21 @@ def test_the_report_of_every_attack(everything):
     found = json.loads((report / "results.json").read_text())
     assert (found["attack"], found["loss"]) == ("direct", "mse")
     assert found["accounts"] == {"attacker": found["queries"]}
+
+
+def test_every_run_can_be_inspected(everything):
+    # Catches a kind of run that is shown as damaged, or without its data.
+    _, report, _ = everything
+    workdir = report.parents[1]
+    for path in (*workdir.glob("steal/*"), *workdir.glob("classifier/*")):
+        parts = look(path).get("weights", {}).values()
+        assert [part["problem"] for part in parts] == [None] * len(parts), path
+        assert ("steal" in str(path)) == bool(parts)
+    for path in workdir.glob("responses/*"):
+        facts = look(path)["what"]
+        assert (facts["data"], facts["plan"]) == ("digits", "random")
+    text = as_text(look(workdir))
+    assert "recreate_head-head-40q" in text and "! " not in text
 
 
 def test_the_views_that_were_asked_can_be_made_again(everything):

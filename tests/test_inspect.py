@@ -100,6 +100,7 @@ def test_bill_results_report(experiment):
         "unique": 300,
         "calls": 5,
         "values": 300 * 32,
+        "cost": 0.3,
     }
     assert "limit 300, used 300, left 0" in as_text(facts)
     probe = only(experiment, "probe", "pixels")
@@ -178,7 +179,7 @@ def test_deleted_parent(workdir):
     text = as_text(facts)
     section = text[text.index("\nparent missing") :]
     assert section.count("  steal/") == 2 and section.count("    probe/stolen") == 2
-    assert "lacks" in section and "responses/direct-digits" in section
+    assert "lacks" in section and "responses/random-digits" in section
     facts = look(only(workdir, "steal", "direct-mse"))
     assert [n["problem"] for n in facts["lineage"]] == [None, "missing"]
     assert facts["weights"]["encoder"]["problem"] is None

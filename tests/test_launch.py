@@ -60,7 +60,7 @@ def test_bad_flags(tmp_path, flags, expected):
             "unknown stem 'x'; known: cifar, imagenet",
         ),
         ({"victim.objective": "x"}, "unknown objective 'x'; known: barlow"),
-        ({"steal.attack": "x"}, "unknown attack 'x'; known: direct"),
+        ({"steal.attack": "x"}, "unknown attack 'x'; known: access_head"),
         ({"victim.augment": "x"}, "unknown augmentation preset 'x'; known: barlow"),
         (
             {"victim.augment": "none"},

@@ -63,6 +63,7 @@ def test_results(report):
         "calls": 5,
         "values": 300 * 32,
         "limit": 300,
+        "cost": 0.3,
     }
     cells = [(c["loss"], c["budget"], c["queries"]["images"]) for c in found["sweep"]]
     assert cells == [("mse", 300, 300), ("infonce", 300, 300), ("mse", 90, 90)]
