@@ -242,7 +242,8 @@ def _ledger(node: Node) -> dict[str, Any]:
         "cost": counters["cost"],
         **({"accounts": counted} if len(counted) > 1 else {}),
     }
-    if node.finished and counted != node.meta.get("accounts"):
+    ended = node.meta.get("queries"), node.meta.get("accounts")
+    if node.finished and (counters, counted) != ended:
         facts["problem"] = f"{LEDGER} is not what the run ended with"
     return facts
 

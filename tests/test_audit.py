@@ -134,7 +134,8 @@ def test_a_recording_that_lacks_a_probes_images(tmp_path):
     c = config(source, steal__queries=pool)
     report = run(c, tmp_path / "runs")
     experiment = resolve(c, tmp_path / "runs")
-    images, answers = answered(experiment.cells[0], c)
+    found = answered(experiment.cells[0], c)
+    images, answers = found.images, found.answers[:, 0]
     sent = {image.tobytes() for image in images}
     assert sent == {image.tobytes() for image in train[:70]}
     victim = sslx.open_run(experiment.victim.path)

@@ -269,11 +269,12 @@ def test_damaged_ledger(workdir):
     assert "nothing was asked" in look(path)["ledger"]["problem"]
 
 
-def test_a_bill_that_is_not_the_one_paid(workdir):
+@pytest.mark.parametrize("where", ["queries", "accounts"])
+def test_a_bill_that_is_not_the_one_paid(workdir, where):
     # Catches a ledger put in another's place.
     path = only(workdir, "responses")
     meta = json.loads((path / "meta.json").read_text())
-    meta["queries"]["images"] = 299
+    (meta[where] if where == "queries" else meta[where]["attacker"])["images"] = 299
     (path / "meta.json").write_text(json.dumps(meta))
     facts = look(path)
     assert facts["ledger"]["used"] == 300

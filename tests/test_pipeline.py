@@ -253,9 +253,10 @@ def test_the_chain_is_linked(report, workdir):
     c = tiny.config()
     experiment = resolve(c, workdir)
     cell = experiment.cells[0]
-    images, answers = answered(cell, c)
+    _, images, asked, answers = answered(cell, c)
+    assert np.array_equal(asked, images[:, None])  # as they are, one view of each
     victim = sslx.open_run(experiment.victim.path)
-    np.testing.assert_allclose(answers, victim.embed(images), atol=1e-5)
+    np.testing.assert_allclose(answers[:, 0], victim.embed(images), atol=1e-5)
     dataset, split, rows = pool_of(c, "held_out", 0.1)
     pool = {image.tobytes() for image in data.load(dataset, split).images[rows]}
     assert {image.tobytes() for image in images} <= pool
@@ -361,12 +362,12 @@ def test_projection_narrower_stealer_bfloat16(workdir):
     )
     assert run(c, workdir) is None
     experiment = resolve(c, workdir)
-    images, answers = answered(experiment.cells[0], c)
+    _, images, _, answers = answered(experiment.cells[0], c)
     victim = sslx.open_run(experiment.victim.path)
-    assert answers.shape == (300, 128) and answers.dtype == np.float32
+    assert answers.shape == (300, 1, 128) and answers.dtype == np.float32
     assert victim.meta["encoder"]["kw"]["dtype"] == "bfloat16"
     want = victim.embed(images, output="projection")
-    np.testing.assert_allclose(answers, want, atol=1e-5)
+    np.testing.assert_allclose(answers[:, 0], want, atol=1e-5)
     stolen = sslx.open_run(experiment.cells[0].steal.path)
     assert stolen.embed(images[:2]).shape == (2, 16)
 
@@ -426,7 +427,7 @@ def test_another_set_as_pool(workdir, tmp_path):
     name = f"npz:{tmp_path / 'own.npz'}"
     c = tiny.config(steal__pool=name, steal__queries=100, stages=("victim", "steal"))
     run(c, workdir)
-    images, _ = answered(resolve(c, workdir).cells[0], c)
+    images = answered(resolve(c, workdir).cells[0], c).images
     assert {i.tobytes() for i in images} == {
         i.tobytes() for i in 255 - train.images[:100]
     }

@@ -190,7 +190,9 @@ def bill(run: Run | None) -> dict[str, dict[str, Any]]:
         name: read_counters(run.path / LEDGER, name)._asdict()
         for name in accounts(run.recipe)
     }
-    if counted != read_json(run.path / "meta.json").get("accounts"):
+    meta = read_json(run.path / "meta.json")
+    ended = meta.get("queries"), meta.get("accounts")
+    if (total(counted, run.recipe), counted) != ended:
         raise UserError(
             f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
             "ask again"

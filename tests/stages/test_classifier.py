@@ -29,7 +29,8 @@ WITH_LABELS = {
 def made(workdir, **changes):
     """A config, its finished victim and its finished classifier."""
     small = {"victim__steps": 8, "victim__watch_every": 0, "engine__save_every": 500}
-    config = tiny.config(**small | changes)
+    solver = {"service__classifier__l2_grid": (1e-2, 1e-1)}
+    config = tiny.config(**small | solver | changes)
     config.stages = ("victim",)
     experiment = resolve(config, workdir)
     victim.run(experiment, config)
@@ -113,7 +114,7 @@ def test_nothing_of_the_attacker_or_the_test_is_fitted(probed, workdir, monkeypa
 
     monkeypatch.setattr(classifier, "open_run", spied)
     config = config.copy_and_resolve_references()
-    config.probe.l2_grid = (1e-2,)  # another run, made anew
+    config.service.classifier.l2_grid = (1e-2,)  # another run, made anew
     make(classifier_run(config, own), config)
     name, part, rows = pool_of(config, "held_out", None)
     train = data.load(name, part).images
@@ -128,19 +129,18 @@ def test_what_determines_a_classifier(probed, supervised):
     # nothing.
     config, own, run = probed
     for key, value in (
-        ("probe.l2_grid", (1e-3,)),
-        ("probe.validation", 0.3),
+        ("service.classifier.l2_grid", (1e-3,)),
+        ("service.classifier.validation", 0.3),
         ("data.held_out", 0.5),
         ("data.split_seed", 1),
     ):
         other = config.copy_and_resolve_references()
-        section, _, last = key.partition(".")
-        other[section][last] = value
+        other.update_from_flattened_dict({key: value})
         assert classifier_run(other, own).name != run.name, key
         trained = supervised[1]
         assert classifier_run(other, trained).name == supervised[2].name, key
     other = config.copy_and_resolve_references()
-    other.probe.knn_k = 3
+    other.probe.l2_grid = (1e-3,)
     assert classifier_run(other, own).name == run.name
     assert run.parents == {"victim": own}
 
