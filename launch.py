@@ -17,8 +17,12 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", "checkpoints", "Root of all runs.")
 
 
+def _say(message: str) -> None:
+    print(f"sslx: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
 def _leave(message: str, code: int) -> None:
-    print(f"sslx: {' '.join(message.split())}", file=sys.stderr)
+    _say(message)
     raise SystemExit(code)
 
 
@@ -56,7 +60,12 @@ def _carry_out(config, workdir: str) -> None:
         hosts.give_up(f"{type(error).__name__}: {error}", 1)
         raise
     if hosts.give_up(what, code):
-        _leave(what if hosts.first() else f"process {hosts.index()}: {what}", code)
+        _say(what if hosts.first() else f"process {hosts.index()}: {what}")
+    if code == 130:
+        # XLA may be in the middle of a computation, which the interpreter's own way
+        # out does not survive. All that is written is written whole.
+        sys.stdout.flush()
+        os._exit(code)
     raise SystemExit(code)
 
 
@@ -86,7 +95,8 @@ def _parse(argv: list[str]) -> list[str]:
             2,
         )
     except Exception as error:  # the config file is a program of the user's
-        _leave(f"config: {type(error).__name__}: {error}", 2)
+        known = type(error).__name__ == "UserError"
+        _leave(str(error) if known else f"config: {type(error).__name__}: {error}", 2)
     if len(rest) > 1:
         _leave(f"unexpected {rest[1]!r} on the command line; flags start with --", 2)
     return rest

@@ -1,7 +1,7 @@
 """What each augmentation preset costs, beside a training step, on CPUs.
 
 Command: python -m benchmarks.augment_cost
-Time: not measured; not run at full size yet.
+Time: 2 minutes with --rounds 3 on two cores beside other work (docs/performance.md).
 
 Views alone are timed, one process, everything in turn, so that a machine that slows
 down slows all of it; medians over all rounds. A preset of 32 pixels is compared with

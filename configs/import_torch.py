@@ -5,6 +5,9 @@ Time: not measured; the import itself takes seconds, the rest is cifar_direct.py
 for the victim's training
 Expected: not measured; it depends on the weights
 
+The sets are those of cifar_direct.py; "--config.probe.datasets=('cifar10',)" takes one,
+--config.probe.skip_missing=True those that are there.
+
 FILE is an .npz, .safetensors, .pth, .pt or .ckpt file (docs/pytorch.md). Say what it
 holds in victim.encoder and the stem and width of victim.encoder_kw, and in data.mean
 and data.std the normalisation that it was trained with, which no file of weights

@@ -1,4 +1,19 @@
-"""The black box: an encoder behind a query interface, with exact accounting."""
+"""The black box: an encoder behind a query interface, with exact accounting.
+
+service = serve(
+"answers.sqlite",
+sslx.open_run("checkpoints/victim/NAME").embed,
+image_limit=1000,  # of each account
+image_shape=(32, 32, 3),
+dim=512,
+defence=DEFENCES["none"],
+key=None,  # of a defence that draws at random
+price=0.001,  # USD an image
+accounts={"alice": "her key"},
+)
+answers = service.query("alice", images, api_key="her key")  # float32 (n, 512)
+service.counters("alice")
+"""
 
 from sslx.service.blackbox import Service, serve
 from sslx.service.counters import Counters

@@ -143,8 +143,8 @@ def serve(
 
 
 def _check_names(account: str, call: str | None) -> None:
-    if not account:
-        raise UserError("the account has no name")
+    if not isinstance(account, str) or not account:
+        raise UserError(f"an account's name is a text, not {account!r}")
     if call == "":
         raise UserError("a call's id is empty: give one, or None for a new one")
 

@@ -27,12 +27,16 @@ _SURROUNDINGS = {
 }
 
 
+def way_out(path: Path) -> str:
+    """What to delete so that all can be asked again: the run, or the file alone."""
+    folder = path.absolute().parent
+    in_run = (folder / "meta.json").is_file()
+    return f"delete the run directory {folder}" if in_run else "delete that file"
+
+
 def damaged(path: Path, what: str) -> UserError:
     """The error for a file that is not what was written, and the way out."""
-    folder = path.absolute().parent
-    return UserError(
-        f"{path} is damaged ({what}); delete the run directory {folder} to ask again"
-    )
+    return UserError(f"{path} is damaged ({what}); {way_out(path)} to ask again")
 
 
 def digest(*parts: bytes) -> bytes:

@@ -21,6 +21,7 @@ from sslx.service.database import (
     damaged,
     digest,
     transaction,
+    way_out,
 )
 from sslx.service.terms import REPEATS, Terms
 from sslx.types import UserError
@@ -67,10 +68,15 @@ def open_ledger(path: str | os.PathLike, terms: Terms) -> Ledger:
                 )
             ledger = _whole(db, path)
         for name, was, now in zip(terms._fields, ledger.terms, terms, strict=True):
+            if was != now and name == "api_keys":
+                raise UserError(
+                    f"{path} was made {'with' if was else 'without'} accounts and "
+                    f"keys; give {'them' if was else 'None'} in accounts"
+                )
             if was != now:
                 raise UserError(
                     f"{path} was made for {name} {was}, not {now}; name another file, "
-                    f"or delete the run directory {path.absolute().parent}"
+                    f"or {way_out(path)}"
                 )
     except BaseException:
         db.close()
@@ -215,7 +221,6 @@ def _read_terms(db: sqlite3.Connection, path: Path) -> Terms:
     fields: dict[str, Any] = json.loads(rows[0][0])
     if set(fields) != set(Terms._fields):
         raise UserError(
-            f"{path} was made by another version of sslx; delete the run directory "
-            f"{path.absolute().parent} to ask again"
+            f"{path} was made by another version of sslx; {way_out(path)} to ask again"
         )
     return Terms(**fields | {"image_shape": tuple(fields["image_shape"])})

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from sslx.service import ledger as ledgers
 from sslx.service.counters import Counters, count, count_all
+from sslx.service.database import way_out
 from sslx.types import UserError
 
 
@@ -42,7 +44,7 @@ def read_answers(
             raise UserError(
                 f"{path} holds answers to other images than these: the data set or its "
                 "order has changed, or another machine rounds augmented views "
-                "otherwise; delete the run directory to ask again"
+                f"otherwise; {way_out(Path(path))} to ask again"
             )
         return ledgers.read_stored(ledger, account, ids)
 

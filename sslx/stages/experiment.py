@@ -117,9 +117,10 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
             raise UserError(f"{key} must be 0 or more and below 2**32, not {value}")
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
+    # A file of weights is looked at before all sets of the probes are asked for.
+    brought = foreign_run(config, workdir) if is_foreign(config) else None
     _check_sets(config)
-    make_victim = foreign_run if is_foreign(config) else victim_run
-    victim = make_victim(config, workdir)
+    victim = brought or victim_run(config, workdir)
     cells = thefts.cells(config, _thefts(config), victim)
     found, skipped = at_hand(config)
     unknown = unanswered(config, list(found))
