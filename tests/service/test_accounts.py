@@ -148,7 +148,7 @@ def test_a_file_with_keys_is_not_opened_without(box):
     # The keys of all accounts undone by one who names none.
     make, _, _ = box
     make(accounts=KEYS)
-    with pytest.raises(UserError, match="made for api_keys True, not False"):
+    with pytest.raises(UserError, match="made with accounts and keys"):
         make()
 
 

@@ -124,5 +124,19 @@ def test_a_file_of_another_version_is_not_called_damaged(tmp_path):
         db.execute("DROP TABLE keys")
     db.close()
     for act in (lambda: read_counters(path, "a"), lambda: opened(path, limit=40)):
-        with pytest.raises(UserError, match="by another version of sslx; delete the"):
+        with pytest.raises(
+            UserError, match="by another version of sslx; delete that file"
+        ):
             act()
+
+
+def test_the_way_out_of_a_run(tmp_path):
+    # Catches advice to delete a folder that is no run's, or a file without which a
+    # finished run would be left with nothing.
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"no ledger" * 1000)
+    with pytest.raises(UserError, match="delete that file to ask again"):
+        read_counters(path, "a")
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(UserError, match=f"delete the run directory {tmp_path} to ask"):
+        read_counters(path, "a")

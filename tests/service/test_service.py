@@ -259,7 +259,7 @@ def test_images_of_another_kind_are_refused(box, images, got):
         ({"total_call_limit": 0}, "total_call_limit None, not 0"),
         ({"price": 0.5}, "price 0.0, not 0.5"),
         ({"repeats": "fresh"}, "repeats memoised, not fresh"),
-        ({"accounts": {}}, "api_keys False, not True"),
+        ({"accounts": {}}, "made without accounts and keys; give None"),
     ],
 )
 def test_a_file_made_for_another_service_is_refused(box, change, message):
