@@ -73,7 +73,7 @@ def labels(sweep: list[dict]) -> list[str]:
     """What tells the cells of a sweep apart, but for their budgets.
 
     Attack and loss, and of a cell's other settings those that not all cells of that
-    attack and loss have.
+    attack and loss have, without the blocks they lie in.
     """
     kinds = [(c["attack"], c["loss"]) for c in sweep]
     settings = [
@@ -87,12 +87,22 @@ def labels(sweep: list[dict]) -> list[str]:
     out = []
     for kind, own in zip(kinds, settings, strict=True):
         alike = [s for k, s in zip(kinds, settings, strict=True) if k == kind]
-        told = [pair for pair in own if not all(pair in other for other in alike)]
+        told = [
+            _short_key(pair)
+            for pair in own
+            if not all(pair in other for other in alike)
+        ]
         attack, loss = kind
         # "direct" goes without saying, and so does a loss that the attack brings.
         words = [attack] * (attack != "direct") + [loss] * (loss != "own")
         out.append(" ".join([*words, *told]))
     return out
+
+
+def _short_key(pair: str) -> str:
+    """KEY=VALUE without the blocks that the key lies in."""
+    key, equals, value = pair.partition("=")
+    return key.rpartition(".")[2] + equals + value
 
 
 def short(dataset: str) -> str:

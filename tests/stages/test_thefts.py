@@ -185,7 +185,7 @@ def test_labels_tell_cells_apart():
         cell("direct", "mse", "queries=90"),
         cell("rda", "own", "attack=rda loss=own ask_views=10"),
         cell("rda", "own", "attack=rda loss=own ask_views=10 queries=90"),
-        cell("own_head", "mse", "attack=own_head steps=3"),
+        cell("own_head", "mse", "attack=own_head optim.learning_rate=0.5"),
         cell("own_head", "mse", "attack=own_head"),
     ]
     assert labels(sweep) == [
@@ -193,6 +193,6 @@ def test_labels_tell_cells_apart():
         "mse",
         "rda",
         "rda",
-        "own_head mse steps=3",
+        "own_head mse learning_rate=0.5",
         "own_head mse",
     ]
