@@ -1,7 +1,7 @@
 """Ten SIGKILLs spread over an experiment; the end must equal an undisturbed one.
 
 Command: python -m tests.proofs.kills [SEED] [rounds]
-Time: about 6 minutes on two cores. The suite has a small version, tests/test_resume.py.
+Time: 2 to 3 minutes on two cores. The suite has a small version, tests/test_resume.py.
 
 With "rounds" the images are asked in three rounds by two accounts, and the stealer's
 network and a projection head are trained before.
@@ -20,10 +20,10 @@ from tests.test_resume import ROUNDS, outcome
 # Stage to be killed in, and the longest wait (s) after it has begun. Many small calls
 # make the querying last.
 KILLS = (
-    [("victim", 12.0)] * 4
+    [("victim", 4.0)] * 4
     + [("responses", 1.0)] * 2
-    + [("steal", 10.0)] * 2
-    + [("probe", 3.0)] * 2
+    + [("steal", 4.0)] * 2
+    + [("probe", 1.0)] * 2
 )
 SETTINGS = {
     "steal.also": (),
