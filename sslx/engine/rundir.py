@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -71,25 +71,27 @@ def fingerprint_of(run: Run) -> str:
     return run.name.rpartition("-")[2]
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Replaces a JSON file in one step, so that a kill leaves the old or the new."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes to, which takes the place of ``path`` when it is whole."""
     fresh = path.with_name(path.name + ".tmp")
-    with open(fresh, "w") as file:
-        json.dump(data, file, indent=1)
-        file.write("\n")
+    with open(fresh, "wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replaces a JSON file in one step, so that a kill leaves the old or the new."""
+    with replacing(path) as file:
+        file.write((json.dumps(data, indent=1) + "\n").encode())
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """Writes a .npy file in one step, so that a kill leaves all of it or nothing."""
-    fresh = path.with_name(path.name + ".tmp")
-    with open(fresh, "wb") as file:
+    with replacing(path) as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def read_json(path: Path) -> Any:

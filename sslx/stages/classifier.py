@@ -11,7 +11,6 @@ says what the labels are, whatever the encoder learnt from. Of an API nothing is
 but its answers, so it is refused.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 
@@ -25,7 +24,14 @@ from scipy.special import softmax
 from sslx import data
 from sslx.data.npz import read_arrays
 from sslx.engine import checkpoint
-from sslx.engine.rundir import Run, make_run, read_json, working_on, write_meta
+from sslx.engine.rundir import (
+    Run,
+    make_run,
+    read_json,
+    replacing,
+    working_on,
+    write_meta,
+)
 from sslx.evals.linear import probe as linear_probe
 from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
@@ -87,12 +93,8 @@ def make(run: Run, config: ConfigDict) -> None:
     with working_on(run, what[run.recipe["kind"]]) as needed:
         if needed:
             arrays, facts = kinds[run.recipe["kind"]](run, config)
-            fresh = run.path / f"{FILE}.tmp"
-            with open(fresh, "wb") as file:
+            with replacing(run.path / FILE) as file:
                 np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(run.path / FILE)
             write_meta(run, finished=True, digest=checkpoint.digest(arrays), **facts)
 
 
