@@ -83,7 +83,7 @@ def _optim() -> dict:
 def get_config() -> ConfigDict:
     """The whole tree; its numbers are the study's where it has them."""
     c = ConfigDict()
-    c.seed = 0  # of the victim, the stealer and the plan of queries
+    c.seed = 0  # of the victim, and of the stealer where steal.seed says nothing
     c.stages = ("victim", "steal", "probe", "report")
     c.precision = "float32"  # of the computation; or "bfloat16" (statistics stay wide)
 
@@ -144,6 +144,8 @@ def get_config() -> ConfigDict:
     }
 
     c.steal = ConfigDict()
+    # Of the stealer and of its choice of images; None: `seed`.
+    c.steal.seed = config_dict.placeholder(object)
     c.steal.attack = "direct"
     # train_on: what the stealer sees of an image, "asked" (the view that was sent) or
     # "image" (the image itself), either through steal.augment.
@@ -245,9 +247,26 @@ def get_config() -> ConfigDict:
     c.probe.validation = 0.2  # share of the training split that chooses among them
     c.probe.tolerance = 1e-5  # largest entry of the gradient at the solution
     c.probe.max_iterations = 5000
+    # Further linear probes, on these shares of the training labels: (0.01, 0.1).
+    c.probe.few_labels = ()
+    # Also the study's own probe, for comparison (docs/evaluation.md).
+    c.probe.reference = False
     c.probe.knn_k = 20
     c.probe.knn_temperature = 0.07
     c.probe.confidence = 0.95  # of the intervals
+    # Encoders that nobody stole, to compare with: so many further victims, trained as
+    # the victim with the seeds after its own.
+    c.probe.independent = 0
+    # How alike encoder and victim are, without labels (docs/evaluation.md).
+    c.probe.fidelity_rows = 2000  # test images compared pairwise, at most
+    c.probe.fidelity_neighbours = 10
+
+    # A study: every combination of one change of each axis, an axis being a tuple of
+    # changes, "steal.loss=infonce steal.optim.learning_rate=1e-3", with whole keys.
+    # (("steal.loss=mse", "steal.loss=infonce"), ("seed=0", "seed=1")) are 4 thefts.
+    c.study = ConfigDict()
+    c.study.grid = ()
+    c.study.name = "study"  # of its report
 
     # How runs are carried out. None of this changes what comes out of them, but for
     # rounding where devices or steps_per_dispatch differ.
@@ -258,6 +277,11 @@ def get_config() -> ConfigDict:
     c.engine.steps_per_dispatch = 20  # on an accelerator; a CPU takes one
     c.engine.data_on_device = True  # on an accelerator
     c.engine.cpu_devices = 4  # emulated where there is no accelerator
+    # Stealers of a study that train in one step (docs/performance.md); 0: as many as
+    # measured faster. 1: each alone.
+    c.engine.together = 0
+    # False: features are not kept on disk, but computed again for each use.
+    c.engine.keep_features = True
     c.engine.compile_cache = "~/.cache/sslx/xla"  # "" for none
     # Several processes (docs/hosts.md). Slurm, Open MPI and TPUs say all of it.
     c.engine.coordinator = ""  # "HOST:PORT" of process 0; "" for none

@@ -11,7 +11,8 @@ from sslx.attacks.matching import make_match
 from sslx.engine.step import init_state, make_update
 from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
-from sslx.stages import experiment, thefts
+from sslx.stages import experiment
+from sslx.stages.changes import changed
 from sslx.stages.train import make_head, make_objective, make_theft, make_training
 
 FILES = sorted(
@@ -152,7 +153,7 @@ def test_the_studys_numbers():
     assert (c.steal.queries, c.steal.loss, c.steal.epochs) == (9000, "softnn", 100)
     assert c.steal.loss_kw.softnn.temperature == 100.0
     assert (c.steal.batch_size, c.steal.optim.learning_rate) == (256, 1e-3)
-    others = [thefts.changed(c, change).steal for change in c.steal.also]
+    others = [changed(c, change).steal for change in c.steal.also]
     numbers = [(o.loss, o.batch_size, o.optim.learning_rate) for o in others]
     assert numbers == [("mse", 64, 1e-3), ("infonce", 256, 3e-4)]
     assert (c.data.size, c.data.channels) == (32, 3)

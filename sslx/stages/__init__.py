@@ -15,10 +15,10 @@ from sslx.stages.train import make_loop
 from sslx.types import UserError
 
 STAGES = {
-    "victim": victim.run,
-    "steal": steal.run,
-    "probe": probe.run,
-    "report": report.run,
+    "victim": victim.works,
+    "steal": steal.works,
+    "probe": probe.works,
+    "report": report.works,
 }
 
 
@@ -59,7 +59,8 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     hosts.meet(f"{how} {experiment.report.name}", Path(workdir))
     for stage in STAGES:
         if stage in config.stages:
-            STAGES[stage](experiment, config)
+            for work in STAGES[stage](experiment, config):
+                work.do()
     if "report" not in config.stages:
         return None
     folder = experiment.report.path

@@ -15,9 +15,10 @@ from sslx import data
 from sslx.engine.rundir import Run, make_run
 from sslx.stages import thefts
 from sslx.stages.api import recorded_in
+from sslx.stages.changes import changed
 from sslx.stages.foreign import foreign_run, is_foreign, unanswered
 from sslx.stages.probes import Probe, at_hand, make_probes
-from sslx.stages.recipes import positive, reading, victim_run
+from sslx.stages.recipes import positive, reading, victim_run, whole_seed
 from sslx.stages.thefts import OWN, Cell
 from sslx.types import UserError
 
@@ -27,12 +28,14 @@ STAGES = ("victim", "steal", "probe", "report")
 class Experiment(NamedTuple):
     """All runs of a config; ``cells[0]`` is the headline; none without a theft.
 
+    ``independent`` are encoders trained as the victim, which nobody steals;
     ``skipped`` are the probe sets that are not at hand and may be left out;
     ``unanswered`` those without a probe of the victim, and how many of their images
     nobody asked it.
     """
 
     victim: Run
+    independent: list[Run]
     cells: list[Cell]
     probes: list[Probe]
     report: Run
@@ -54,7 +57,7 @@ def _thefts(config: ConfigDict) -> tuple[str, ...]:
 def _check_sets(config: ConfigDict) -> None:
     """Raises where a set is not at hand: reading the others may take a minute."""
     needed = [] if recorded_in(config.victim.source) else [config.victim.dataset]
-    pools = {thefts.changed(config, c).steal.pool for c in _thefts(config)}
+    pools = {changed(config, c).steal.pool for c in _thefts(config)}
     needed += sorted(pools - {"held_out", "test", "answered"})
     for name in needed:
         data.find(name, reading(config))
@@ -94,6 +97,22 @@ def _check_tuples(config: ConfigDict) -> None:
                 raise UserError(f"{key} must hold {word}, not {value!r}")
 
 
+def _independent(config: ConfigDict, workdir: Path) -> list[Run]:
+    """Victims of the seeds that follow."""
+    n = config.probe.independent
+    if n and is_foreign(config):
+        raise UserError(
+            "probe.independent trains encoders as the victim was trained, and this one "
+            "comes from elsewhere; write 0"
+        )
+    out = []
+    for i in range(n):
+        other = config.copy_and_resolve_references().unlock()
+        other.seed = (config.seed + 1 + i) % 2**32
+        out.append(victim_run(other, workdir))
+    return out
+
+
 def resolve(config: ConfigDict, workdir: Path) -> Experiment:
     """The runs a config asks for, headline cell first.
 
@@ -108,13 +127,9 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         raise UserError(
             f"precision must be float32 or bfloat16, not {config.precision!r}"
         )
-    for key, value in (("seed", config.seed), ("split_seed", config.data.split_seed)):
-        if value is None and key == "split_seed":
-            continue
-        if type(value) is not int:
-            raise UserError(f"{key} must be a whole number, not {value!r}")
-        if not 0 <= value < 2**32:
-            raise UserError(f"{key} must be 0 or more and below 2**32, not {value}")
+    whole_seed("seed", config.seed)
+    if config.data.split_seed is not None:
+        whole_seed("split_seed", config.data.split_seed)
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
     # A file of weights is looked at before all sets of the probes are asked for.
@@ -124,9 +139,10 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
     cells = thefts.cells(config, _thefts(config), victim)
     found, skipped = at_hand(config)
     unknown = unanswered(config, list(found))
-    probes = make_probes(config, victim, cells, found, unknown)
+    independent = _independent(config, workdir)
+    probes = make_probes(config, victim, independent, cells, found, unknown)
     recipe = {
-        "format": 3,  # grows with the report, so that an older one is made anew
+        "format": 4,  # grows with the report, so that an older one is made anew
         "seed": config.seed,
         "cells": [[c.attack, c.loss, c.queries, c.pool, c.change] for c in cells],
         "probes": [[p.encoder, p.cell, p.dataset] for p in probes],
@@ -138,11 +154,13 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         "victim": victim,
         **{f"responses{i}": c.responses for i, c in enumerate(cells) if c.responses},
         **{f"steal{i}": c.steal for i, c in enumerate(cells)},
+        **{f"independent{i}": run for i, run in enumerate(independent)},
         **{f"probe{i}": p.run for i, p in enumerate(probes)},
+        **{f"fidelity{i}": p.fidelity for i, p in enumerate(probes) if p.fidelity},
     }
     slug = victim.name.rpartition("-")[0]
     if cells:  # what is done to it in place of how it came to be
         done = [cells[0].attack, *([cells[0].loss] if cells[0].loss != OWN else [])]
         slug = "-".join([*done, slug.partition("-")[2]])
     report = make_run(workdir, "report", slug, recipe, parents)
-    return Experiment(victim, cells, probes, report, skipped, unknown)
+    return Experiment(victim, independent, cells, probes, report, skipped, unknown)

@@ -1,93 +1,186 @@
 """Stage probe: one protocol for every encoder, on the full test split.
 
-Each encoder and data set is a run of its own, so experiments that share a victim share
-its figures.
+Features, probe and comparison with the victim are runs of their own for each encoder
+and data set, so experiments that share a victim share its figures.
 """
+
+from functools import partial
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import data
-from sslx.engine.rng import stream
-from sslx.engine.rundir import Run, working_on, write_meta
+from sslx.engine.rundir import Run, read_json, replacing, working_on, write_meta
+from sslx.evals.fidelity import fidelity
 from sslx.evals.intervals import wilson
 from sslx.evals.knn import knn
+from sslx.evals.linear import ProbeResult, few
 from sslx.evals.linear import probe as linear_probe
-from sslx.models import make_encoder
+from sslx.evals.reference import BATCH, TEST_BATCH, TEST_IMAGES, reference_probe
+from sslx.stages import features
 from sslx.stages.experiment import Experiment
-from sslx.stages.link import embedder, open_run, untrained
+from sslx.stages.probes import Probe
 from sslx.stages.recipes import reading
 from sslx.stages.splits import divide
+from sslx.stages.work import Work
+from sslx.types import UserError
+
+PREDICTIONS = "predictions.npz"
 
 
-def run(experiment: Experiment, config: ConfigDict) -> None:
-    """Probes every encoder on every data set of the config."""
-    for probe in experiment.probes:
-        with working_on(probe.run, f"{probe.encoder} on {probe.dataset}") as needed:
-            if needed:
-                results = _evaluate(probe.run, probe.dataset, reading(config))
-                write_meta(probe.run, finished=True, results=results)
+def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
+    """Features, probes and comparisons, of every encoder on every data set."""
+    steps = []
+    for p in experiment.probes:
+        steps.append((p.features, partial(features.make, p.features, p.dataset)))
+    for p in experiment.probes:
+        steps.append((p.run, partial(_probe, p)))
+    for p in experiment.probes:
+        if p.fidelity is not None:
+            steps.append((p.fidelity, partial(_compare, p)))
+    return [Work((run,), partial(do, config=config)) for run, do in steps]
 
 
-def _embedding(run: Run, train_images: np.ndarray):
-    """``embed`` of the encoder that the run is about."""
-    if "encoder" in run.parents:
-        return open_run(run.parents["encoder"].path).embed
-    r = run.recipe
-    if "untrained" not in r:  # raw pixels
-        return lambda images: images.reshape(len(images), -1).astype(np.float32) / 255
-    meta = r["untrained"]
-    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
-    how = {"mean": meta["mean"], "std": meta["std"]}
-    key = stream(meta["seed"], "untrained")
-    variables = untrained(encoder, key, train_images, **how)
-    return embedder(encoder, variables, image_shape=tuple(r["image_shape"]), **how)
+def kept_rows(run: Run, dataset: str, options: data.Options) -> np.ndarray:
+    """The rows of the test split that figures are on: those that were not for sale."""
+    ids, r = data.ids(dataset, "test", options), run.recipe
+    if r["test_kept"] is None:
+        return np.arange(len(ids))
+    return divide(ids, r["test_kept"], r["split_seed"])[1]
 
 
-def _evaluate(run: Run, dataset: str, options: data.Options) -> list[dict]:
-    """Accuracies of the linear probe and of kNN, as results.json has them."""
-    r = run.recipe
-    train, test = (data.load(dataset, split, options) for split in ("train", "test"))
-    if r["test_kept"] is not None:  # the rest of the test split was for sale
-        ids = data.ids(dataset, "test", options)
-        _, kept = divide(ids, r["test_kept"], r["split_seed"])
-        test = type(test)(test.images[kept], test.labels[kept])
-    embed = _embedding(run, train.images)
-    classes = data.describe(dataset, options).classes
-    features = embed(train.images), train.labels, embed(test.images)
-    linear = linear_probe(
-        *features,
-        classes=classes,
-        l2_grid=tuple(r["l2_grid"]),
-        validation_fraction=r["validation"],
-        tolerance=r["tolerance"],
-        max_iterations=r["max_iterations"],
-        seed=r["split_seed"] or 0,  # with None, the last ones are the test's
-        groups=data.ids(dataset, "train", options),
-    )
-    neighbours = knn(
-        *features, classes=classes, k=r["knn_k"], temperature=r["knn_temperature"]
-    )
-    chosen = {
-        "l2": linear.l2,
-        "l2_at_edge": linear.at_edge,
-        "converged": linear.converged,
+def predictions(run: Run) -> dict[str, np.ndarray]:
+    """Evaluator -> predicted classes of the test rows, and their ``labels``."""
+    path = run.path / PREDICTIONS
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return dict(found)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}); delete {run.path} to "
+            "probe again"
+        ) from None
+
+
+def _probe(probe: Probe, config: ConfigDict) -> None:
+    run = probe.run
+    with working_on(run, f"{probe.encoder} on {probe.dataset}") as needed:
+        if not needed:
+            return
+        found, notes = _evaluate(run, probe.dataset, config)
+        labels = found.pop("labels")
+        with replacing(run.path / PREDICTIONS) as file:
+            np.savez_compressed(file, labels=labels, **found)
+        rows = [
+            _row(run, probe.dataset, name, predicted, labels, notes.get(name, {}))
+            for name, predicted in found.items()
+        ]
+        write_meta(run, finished=True, results=rows)
+
+
+def _row(run, dataset, evaluator, predicted, labels, notes) -> dict:
+    """A row of results.json; a probe of the last test images predicts only those."""
+    n = len(predicted)
+    right = int(np.sum(predicted == labels[-n:]))
+    interval = wilson(right, n, confidence=run.recipe["confidence"])
+    return {
+        "dataset": dataset,
+        "evaluator": evaluator,
+        "accuracy": right / n,
+        "interval": list(interval),
+        "n_test": n,
+        **notes,
     }
-    rows = []
-    for evaluator, predictions, more in (
-        ("linear", linear.predictions, chosen),
-        ("knn", neighbours, {}),
-    ):
-        right = int(np.sum(predictions == test.labels))
-        n = len(test.labels)
-        rows.append(
-            {
-                "dataset": dataset,
-                "evaluator": evaluator,
-                "accuracy": right / n,
-                "interval": list(wilson(right, n, confidence=r["confidence"])),
-                "n_test": n,
-                **more,
-            }
+
+
+def _notes(result: ProbeResult) -> dict:
+    return {
+        "l2": result.l2,
+        "l2_at_edge": result.at_edge,
+        "converged": result.converged,
+    }
+
+
+def _evaluate(
+    run: Run, dataset: str, config: ConfigDict
+) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
+    """Predictions of each evaluator, with the labels, and what is to note of them."""
+    r, options = run.recipe, reading(config)
+    of = run.parents["features"]
+    kept = kept_rows(run, dataset, options)
+    train, test = (features.load(of, dataset, s, config) for s in features.SPLITS)
+    test = test[kept]
+    labels = data.load(dataset, "train", options).labels
+    groups = data.ids(dataset, "train", options)
+    classes = data.describe(dataset, options).classes
+    seed = r["split_seed"] or 0  # with None, the last ones are the test's
+
+    def linear(rows: np.ndarray | slice) -> ProbeResult:
+        return linear_probe(
+            *(train[rows], labels[rows], test),
+            classes=classes,
+            l2_grid=tuple(r["l2_grid"]),
+            validation_fraction=r["validation"],
+            tolerance=r["tolerance"],
+            max_iterations=r["max_iterations"],
+            seed=seed,
+            groups=groups[rows],
         )
-    return rows
+
+    solved = {"linear": linear(slice(None))}
+    for share in r["few_labels"]:
+        chosen = few(labels, share, seed=seed, groups=groups, classes=classes)
+        solved[f"linear_{share:g}"] = linear(chosen)
+    found = {name: result.predictions for name, result in solved.items()}
+    found["knn"] = knn(
+        *(train, labels, test),
+        classes=classes,
+        k=r["knn_k"],
+        temperature=r["knn_temperature"],
+    )
+    if r["reference"]:
+        found["reference_probe"] = reference_probe(
+            features.by_batch_statistics(of, dataset, "train", BATCH, config),
+            labels,
+            features.by_batch_statistics(of, dataset, "test", TEST_BATCH, config)[kept][
+                -TEST_IMAGES:
+            ],
+            classes=classes,
+            learning_rate=r["reference"],
+            seed=seed,
+        )
+    found["labels"] = data.load(dataset, "test", options).labels[kept]
+    return found, {name: _notes(result) for name, result in solved.items()}
+
+
+def _compare(probe: Probe, config: ConfigDict) -> None:
+    """Compares an encoder with the victim, on test images and without labels."""
+    run = probe.fidelity
+    assert run is not None
+    what = f"{probe.encoder} against the victim on {probe.dataset}"
+    with working_on(run, what) as needed:
+        if not needed:
+            return
+        options = reading(config)
+        kept = kept_rows(run, probe.dataset, options)
+        rows, voted = {}, {}
+        for role, parent in run.parents.items():
+            of = parent.parents["features"]
+            rows[role] = features.load(of, probe.dataset, "test", config)[kept]
+            voted[role] = predictions(parent)["linear"]
+        found = fidelity(
+            rows["victim"],
+            rows["encoder"],
+            rows.get("untrained"),
+            predictions=(voted["victim"], voted["encoder"]),
+            groups=data.ids(probe.dataset, "test", options)[kept],
+            rows=run.recipe["rows"],
+            neighbours=run.recipe["neighbours"],
+            seed=run.recipe["split_seed"] or 0,
+        )
+        write_meta(run, finished=True, fidelity={"dataset": probe.dataset, **found})
+
+
+def compared(run: Run) -> dict:
+    """The measures of a finished fidelity run."""
+    return read_json(run.path / "meta.json")["fidelity"]

@@ -1,6 +1,6 @@
 """The probes a config asks for: every encoder on every data set, by one protocol."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -16,16 +16,25 @@ class Probe(NamedTuple):
     """One encoder on one data set.
 
     Attributes:
-        encoder: victim, stolen, random or pixels: the word of the report.
-        cell: Index of the cell it was stolen in; None for the others.
+        encoder: victim, stolen, independent, random or pixels: the word of the report.
+        cell: Index of the cell it was stolen in, or of the independent encoder; None
+            for the others.
         dataset: As the config names it.
         run: The probe's run.
+        fidelity: The run that compares the encoder with the victim; None for the
+            victim, for pixels, and where the victim is not probed.
     """
 
     encoder: str
     cell: int | None
     dataset: str
     run: Run
+    fidelity: Run | None = None
+
+    @property
+    def features(self) -> Run:
+        """The run that holds the encoder's features."""
+        return self.run.parents["features"]
 
 
 def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
@@ -61,6 +70,15 @@ def _check(config: ConfigDict) -> None:
     p = config.probe
     check_solver("probe", p)
     share("probe.confidence", p.confidence)
+    for value in p.few_labels:
+        share("probe.few_labels", value)
+    if p.independent < 0:
+        raise UserError(f"probe.independent must be 0 or more, not {p.independent}")
+    if p.fidelity_rows < 10:
+        raise UserError(
+            f"probe.fidelity_rows must be 10 or more, not {p.fidelity_rows}"
+        )
+    positive("probe", {"fidelity_neighbours": p.fidelity_neighbours})
     positive("probe", {key: p[key] for key in ("knn_k", "knn_temperature")})
     if len(set(p.datasets)) < len(p.datasets):
         raise UserError("probe.datasets names a set twice")
@@ -103,46 +121,86 @@ def _kept(
 def make_probes(
     config: ConfigDict,
     victim: Run,
+    independent: list[Run],
     cells: list[Cell],
     sets: dict[str, data.Info],
     unknown: dict[str, int],
 ) -> list[Probe]:
-    """The runs of all probes.
+    """The runs of all probes, with those of the features they stand on.
 
     Args:
         config: The experiment's.
         victim: Its run.
+        independent: Encoders that were trained as the victim was, and not stolen.
         cells: The thefts.
         sets: The data sets that are at hand.
         unknown: Those of them that the victim cannot be asked for.
     """
     _check(config)
-    seed = f"s{config.seed}"
-    protocol = config.probe.to_dict()
-    del protocol["datasets"], protocol["skip_missing"]
+    shape, seed = victim.recipe["image_shape"], f"s{config.seed}"
     untrained = _untrained(config, victim, cells)
     probes = []
     for name, info in sets.items():
         _check_set(config, name, info, victim)
-        recipe = {
-            "data": info.identity,
-            "test_kept": _kept(config, name, info, cells),
-            "split_seed": config.data.split_seed,
-            "image_shape": victim.recipe["image_shape"],
-            **protocol,
-        }
+        on = {"data": info.identity, "image_shape": shape}
+        kept = _kept(config, name, info, cells)
+        protocol = _protocol(config, kept)
 
-        def add(word, cell, more, extra, parents, *, name=name, recipe=recipe):
+        def make(word, cell, more, encoder=None, *, name=name, on=on, proto=protocol):
             slug = "-".join(filter(None, (word, sets[name].slug, more)))
-            run = make_run(victim.workdir, "probe", slug, recipe | extra, parents)
-            probes.append(Probe(word, cell, name, run))
+            extra = {"untrained": untrained} if word == "random" else {}
+            parents = {"encoder": encoder} if encoder else {}
+            features = make_run(victim.workdir, "features", slug, on | extra, parents)
+            # The study's rates: one for what is its provider's, one for the attacker.
+            if proto["reference"]:
+                proto = proto | {"reference": 1e-4 if word == "stolen" else 3e-4}
+            parents = {"features": features}
+            run = make_run(victim.workdir, "probe", slug, on | proto, parents)
+            return Probe(word, cell, name, run)
 
-        if name not in unknown:
-            add("victim", None, seed, {}, {"encoder": victim})
+        rows = [] if name in unknown else [make("victim", None, seed, victim)]
         for i, c in enumerate(cells):
             what = c.attack if c.loss == OWN else c.loss
-            add("stolen", i, f"{what}-{c.queries}q-{seed}", {}, {"encoder": c.steal})
+            own = f"s{c.steal.recipe['seed']}"
+            rows.append(make("stolen", i, f"{what}-{c.queries}q-{own}", c.steal))
+        for i, run in enumerate(independent):
+            more = f"s{run.recipe['seed']}"
+            rows.append(make("independent", i, more, run))
         if untrained is not None:
-            add("random", None, seed, {"untrained": untrained}, {})
-        add("pixels", None, "", {}, {})
+            rows.append(make("random", None, seed))
+        probes += _with_fidelity(rows, config) + [make("pixels", None, "")]
     return probes
+
+
+def _protocol(config: ConfigDict, kept: float | None) -> dict[str, Any]:
+    """The part of a probe's recipe that is the same for all encoders."""
+    p = config.probe.to_dict()
+    for key in ("datasets", "skip_missing", "independent"):
+        del p[key]
+    p = {key: value for key, value in p.items() if not key.startswith("fidelity")}
+    return {"test_kept": kept, "split_seed": config.data.split_seed, **p}
+
+
+def _with_fidelity(rows: list[Probe], config: ConfigDict) -> list[Probe]:
+    """Gives the probes of one data set the runs that compare them with the victim's."""
+    by = {probe.encoder: probe.run for probe in rows}
+    if "victim" not in by:
+        return rows
+    victim = by["victim"]
+    kept = ("data", "test_kept", "split_seed")
+    recipe = {
+        **{key: victim.recipe[key] for key in kept},
+        "rows": config.probe.fidelity_rows,
+        "neighbours": config.probe.fidelity_neighbours,
+    }
+    scale = {"untrained": by["random"]} if "random" in by else {}
+
+    def compared(probe: Probe) -> Probe:
+        if probe.encoder == "victim":
+            return probe
+        slug = probe.run.name.rpartition("-")[0]
+        parents = {"victim": victim, "encoder": probe.run, **scale}
+        run = make_run(victim.workdir, "fidelity", slug, recipe, parents)
+        return probe._replace(fidelity=run)
+
+    return [compared(probe) for probe in rows]

@@ -83,6 +83,14 @@ def share(name: str, value: float) -> None:
         raise UserError(f"{name} must lie between 0 and 1, not {value}")
 
 
+def whole_seed(name: str, value: object) -> None:
+    """Raises a UserError unless a seed is a whole number of 32 bits."""
+    if type(value) is not int:
+        raise UserError(f"{name} must be a whole number, not {value!r}")
+    if not 0 <= value < 2**32:
+        raise UserError(f"{name} must be 0 or more and below 2**32, not {value}")
+
+
 def check_solver(name: str, section: ConfigDict) -> None:
     """Raises a UserError where the numbers of a linear probe are wrong."""
     share(f"{name}.validation", section.validation)

@@ -1,5 +1,7 @@
 """Stage report: results.json, report.md and report.html, from finished runs."""
 
+from functools import partial
+
 from ml_collections import ConfigDict
 
 from sslx.engine.logbook import WATCHED, read_rows
@@ -8,6 +10,7 @@ from sslx.stages import gallery
 from sslx.stages.experiment import Experiment
 from sslx.stages.query import bill, total
 from sslx.stages.report_text import labels, markdown
+from sslx.stages.work import Work
 
 
 def results(experiment: Experiment) -> dict:
@@ -58,8 +61,12 @@ def results(experiment: Experiment) -> dict:
     }
 
 
-def run(experiment: Experiment, config: ConfigDict) -> None:
-    """Writes the report of the experiment."""
+def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
+    """The report of the experiment."""
+    return [Work((experiment.report,), partial(_write, experiment, config))]
+
+
+def _write(experiment: Experiment, config: ConfigDict) -> None:
     report = experiment.report
     with working_on(report, f"{len(experiment.probes)} probes") as needed:
         if not needed:

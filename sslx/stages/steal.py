@@ -1,5 +1,6 @@
 """Stage steal: ask within the budget, then train the stealer on the stored answers."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,38 +24,36 @@ from sslx.stages.train import (
     make_theft,
     make_training,
 )
+from sslx.stages.work import Work, once
 from sslx.types import Objective
 
 
-def run(experiment: Experiment, config: ConfigDict) -> None:
-    """Asks for and trains every cell, the headline first."""
-    done = set()  # runs that cells share are looked at once
-    for cell in experiment.cells:
-        for run, work in _works(cell):
-            if run is not None and run.path not in done:
-                work(cell, config)
-                done.add(run.path)
+def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
+    """What the cells need, each in order, the headline first; what they share once."""
+    return once([w for cell in experiment.cells for w in _works(cell, config)])
 
 
-def _works(cell: Cell):
-    """What a cell needs, in order: (run, what carries it out)."""
-    asked = cell.responses
-    fitted = None
-    # The provider's part ends with the answers. One process looks for all.
-    if asked and not hosts.share(lambda: is_finished(asked)):
-        fitted = asked.parents.get("classifier")
-    return (
-        (cell.ssl, _train_ssl),
-        (fitted, _fit_classifier),
-        (asked, ask),
-        (cell.head, _train_head),
-        (cell.steal, _train),
+def _works(cell: Cell, config: ConfigDict) -> list[Work]:
+    fitted = cell.responses.parents.get("classifier") if cell.responses else None
+    each = (
+        ((cell.ssl,), _train_ssl),
+        ((fitted, cell.responses), _ask),
+        ((cell.head,), _train_head),
+        ((cell.steal,), train),
     )
+    found = [(tuple(filter(None, runs)), do) for runs, do in each]
+    return [Work(runs, partial(do, cell, config)) for runs, do in found if runs]
 
 
-def _fit_classifier(cell: Cell, config: ConfigDict) -> None:
-    assert cell.responses is not None
-    classifier.make(cell.responses.parents["classifier"], config)
+def _ask(cell: Cell, config: ConfigDict) -> None:
+    """Asks the victim; fits the provider's classifier before, if that answers."""
+    run = cell.responses
+    assert run is not None
+    fitted = run.parents.get("classifier")
+    # The provider's part ends with the answers. One process looks for all.
+    if fitted and not hosts.share(lambda: is_finished(run)):
+        classifier.make(fitted, config)
+    ask(cell, config)
 
 
 def _carry_out(
@@ -99,7 +98,8 @@ def _train_head(cell: Cell, config: ConfigDict) -> None:
         _carry_out(run, objective, {"answers": answers}, config)
 
 
-def _train(cell: Cell, config: ConfigDict) -> None:
+def train(cell: Cell, config: ConfigDict) -> None:
+    """Trains the stealer of a cell on the answers, if it trains on any."""
     run, r = cell.steal, cell.steal.recipe
     if cell.responses is None:  # trained above
         return

@@ -1,6 +1,5 @@
 """The thefts a config asks for: what each asks, trains first, and trains on answers."""
 
-import ast
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -11,6 +10,7 @@ from sslx.attacks.plans import PLANS
 from sslx.engine.rundir import Run, make_run
 from sslx.losses import LOSSES
 from sslx.registry import pick
+from sslx.stages.changes import changed
 from sslx.stages.pools import Pool, open_pool, pool_part
 from sslx.stages.recipes import (
     block_of,
@@ -20,6 +20,7 @@ from sslx.stages.recipes import (
     training,
     unlabelled,
     views_of,
+    whole_seed,
 )
 from sslx.stages.responses import OUTPUTS, responses_run
 from sslx.stages.train import make_head, make_theft
@@ -54,50 +55,6 @@ class Cell(NamedTuple):
     steal: Run
 
 
-def changed(config: ConfigDict, change: str) -> ConfigDict:
-    """The config with one entry of ``steal.also`` applied.
-
-    Args:
-        config: The headline's.
-        change: ``key=value`` pairs with blanks between them. A key is one of the steal
-            section, or one of the service's led by "service."; dots lead into blocks.
-
-    Raises:
-        UserError: Not of that form, unknown key, or a value of another type.
-    """
-    config = config.copy_and_resolve_references().unlock()
-    for pair in change.split():
-        key, equals, text = pair.partition("=")
-        *path, last = key.split(".")
-        section = config if path[:1] == ["service"] else config.steal
-        for name in path:
-            section = section.get(name) if isinstance(section, ConfigDict) else None
-        there = isinstance(section, ConfigDict) and last in section
-        if not equals or not there or key == "also":
-            raise UserError(
-                f"steal.also: {pair!r} is not KEY=VALUE with a key of the steal "
-                "section, or one of the service's led by 'service.'"
-            )
-        section[last] = _value(text, section[last], pair)
-    return config
-
-
-def _value(text: str, old: object, pair: str) -> object:
-    """A value of the type of the one that it replaces; None is that of a limit."""
-    kind = int if old is None else type(old)
-    if kind is str:
-        return text
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind and not (value is None and old is None):
-        raise UserError(f"steal.also: {pair!r} is not of type {kind.__name__}")
-    return value
-
-
 def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cell]:
     """A cell for each change of the steal section.
 
@@ -107,7 +64,11 @@ def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cel
     found = []
     for change in changes:
         own = changed(config, change)
+        # All that the attacker draws is of this seed: queries, weights, data order.
+        if own.steal.seed is not None:
+            own.seed = own.steal.seed
         try:
+            whole_seed("steal.seed", own.seed)
             found.append(_cell(own, change, victim))
         except UserError as error:
             where = f"steal.also {change!r}: " if change else ""

@@ -13,7 +13,7 @@ from sslx.models import make_encoder
 from sslx.stages import train
 from sslx.stages.experiment import resolve
 from sslx.stages.report_text import labels
-from sslx.stages.thefts import changed
+from sslx.stages.changes import changed
 from sslx.stages.train import make_head, make_theft
 from sslx.types import Encoder, UserError
 from tests import tiny

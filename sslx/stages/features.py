@@ -1,0 +1,129 @@
+"""The features of one encoder on one data set, computed once and kept.
+
+A run of its own, so that every probe and comparison of the encoder shares it. The files
+may be deleted to save room: they are made again when they are wanted.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.engine.rng import stream
+from sslx.engine.rundir import Run, read_json, save_array, working_on, write_meta
+from sslx.models import make_encoder
+from sslx.stages.link import embedder, normalise, open_run, untrained
+from sslx.stages.recipes import reading
+from sslx.types import UserError
+
+SPLITS = ("train", "test")
+
+
+def make(run: Run, dataset: str, config: ConfigDict) -> None:
+    """Computes the features of both splits, and keeps them if the config says so."""
+    with working_on(run, f"features on {dataset}") as needed:
+        if not needed:
+            return
+        digests = {}
+        # Raw pixels lie in the data set; without keeping, there is nothing to do.
+        if config.engine.keep_features and _encoder_of(run):
+            embed = _embedding(run, dataset, reading(config))
+            for split in SPLITS:
+                images = data.load(dataset, split, reading(config)).images
+                save_array(run.path / f"{split}.npy", embed(images))
+                digests[split] = _digest(run.path / f"{split}.npy")
+        write_meta(run, finished=True, digests=digests)
+
+
+def load(run: Run, dataset: str, split: str, config: ConfigDict) -> np.ndarray:
+    """The features of a split, float32 (n, d), in the order of the data set.
+
+    Raises:
+        UserError: The file is not what the run wrote.
+    """
+    path = run.path / f"{split}.npy"
+    if not path.exists():
+        images = data.load(dataset, split, reading(config)).images
+        return _embedding(run, dataset, reading(config))(images)
+    if read_json(run.path / "meta.json")["digests"].get(split) != _digest(path):
+        raise UserError(f"{path} is damaged; delete it to have it made again")
+    return np.load(path, allow_pickle=False)
+
+
+def by_batch_statistics(
+    run: Run, dataset: str, split: str, size: int, config: ConfigDict
+) -> np.ndarray:
+    """The features of a network in training mode: each batch by its own statistics.
+
+    So does the study's probe, whose network never leaves that mode. The images are
+    taken in order, ``size`` at a time; the last batch may be smaller. What has no
+    statistics, an API or pixels, gives its ordinary features.
+    """
+    images = data.load(dataset, split, reading(config)).images
+    meta = _encoder_of(run) and _meta(run)
+    if not meta or "encoder" not in meta:
+        return load(run, dataset, split, config)
+    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
+    if "encoder" in run.parents:
+        trunk = open_run(run.parents["encoder"].path).variables()["encoder"]
+    else:
+        trunk = _untrained(run, dataset, reading(config))["encoder"]
+
+    @jax.jit
+    def forward(batch):
+        x = normalise(batch.astype(jnp.float32) / 255, meta["mean"], meta["std"])
+        return encoder.apply(trunk["params"], trunk["stats"], x, True)[0]
+
+    starts = range(0, len(images), size)
+    parts = [np.asarray(forward(images[s : s + size]), np.float32) for s in starts]
+    return np.concatenate(parts)
+
+
+def _encoder_of(run: Run) -> bool:
+    """Whether there is an encoder at all; else the run is of raw pixels."""
+    return "encoder" in run.parents or "untrained" in run.recipe
+
+
+def _meta(run: Run) -> dict:
+    """Encoder, mean and std, and what else its meta or recipe says."""
+    if "encoder" in run.parents:
+        return read_json(run.parents["encoder"].path / "meta.json")
+    return run.recipe["untrained"]
+
+
+def _embedding(run: Run, dataset: str, options: data.Options):
+    """``embed`` of the encoder that the run is about."""
+    if "encoder" in run.parents:
+        return open_run(run.parents["encoder"].path).embed
+    if "untrained" not in run.recipe:
+        return lambda images: images.reshape(len(images), -1).astype(np.float32) / 255
+    meta = run.recipe["untrained"]
+    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
+    how = {"mean": meta["mean"], "std": meta["std"]}
+    shape = tuple(run.recipe["image_shape"])
+    variables = _untrained(run, dataset, options)
+    return embedder(encoder, variables, image_shape=shape, **how)
+
+
+def _untrained(run: Run, dataset: str, options: data.Options):
+    meta = run.recipe["untrained"]
+    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
+    images = data.load(dataset, "train", options).images
+    how = {"mean": meta["mean"], "std": meta["std"]}
+    return untrained(encoder, stream(meta["seed"], "untrained"), images, **how)
+
+
+def _digest(path: Path) -> str:
+    stat = path.stat()
+    return _digest_of(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _digest_of(path: Path, changed: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
