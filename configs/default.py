@@ -257,9 +257,12 @@ def get_config() -> ConfigDict:
     # Encoders that nobody stole, to compare with: so many further victims, trained as
     # the victim with the seeds after its own.
     c.probe.independent = 0
-    # How alike encoder and victim are, without labels (docs/evaluation.md).
-    c.probe.fidelity_rows = 2000  # test images compared pairwise, at most
-    c.probe.fidelity_neighbours = 10
+    # How alike encoder and victim are on test images, without labels.
+    c.probe.fidelity = {
+        "fit": 0.5,  # share of them that the best maps are fitted on; figures: the rest
+        "rows": 2000,  # that are compared pair by pair, at most
+        "neighbours": 10,
+    }
 
     # A study: every combination of one change of each axis, an axis being a tuple of
     # changes, "steal.loss=infonce steal.optim.learning_rate=1e-3", with whole keys.

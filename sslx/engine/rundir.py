@@ -172,6 +172,18 @@ def hold(run: Run) -> Iterator[None]:
         yield
 
 
+def is_held(run: Run) -> bool:
+    """Whether a process works on the run at this moment."""
+    try:
+        with open(run.path / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextmanager
 def working_on(run: Run, what: str, *, together: bool = False) -> Iterator[bool]:
     """Holds a run while its stage works on it; logs its start and end.

@@ -328,3 +328,6 @@ def _check(features, labels, classes: int, l2: float) -> None:
     if low == high:
         raise UserError(f"linear probe: the training images are all of class {low}")
     _check_finite("training", features)
+
+
+def few(*a, **k): ...

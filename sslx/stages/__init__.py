@@ -6,10 +6,10 @@ from ml_collections import ConfigDict
 
 from sslx.engine import hosts
 from sslx.engine.mesh import data_mesh
-from sslx.engine.rundir import read_json
+from sslx.engine.rundir import Run, read_json
 from sslx.progress import say
-from sslx.stages import probe, report, steal, victim
-from sslx.stages.experiment import resolve
+from sslx.stages import probe, report, steal, study, study_report, victim
+from sslx.stages.experiment import Experiment, resolve
 from sslx.stages.report_text import plain, table
 from sslx.stages.train import make_loop
 from sslx.types import UserError
@@ -23,12 +23,13 @@ STAGES = {
 
 
 def run(config: ConfigDict, workdir: str | Path) -> Path | None:
-    """Runs what is missing of an experiment; prints its table and where the report is.
+    """Runs what is missing of an experiment or a study; says where the report is.
 
-    Several processes train together; all else the first does, while the others wait.
+    The table is printed, too. Several processes that were started as one train
+    together; all else the first does, while the others wait.
 
     Args:
-        config: As ``configs/default.py`` has it.
+        config: As ``configs/default.py`` has it; a study where it has a grid.
         workdir: Root of all runs; created where missing.
 
     Returns:
@@ -38,25 +39,11 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         UserError: Something the user can mend.
         sslx.engine.interrupt.Stopped: A signal came; what was computed is saved.
     """
-    experiment = resolve(config, Path(workdir))
-    if experiment.skipped and "probe" in config.stages:
-        names = ", ".join(experiment.skipped)
-        say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
-    for name, n in experiment.unanswered.items():
-        say(f"[probe] victim on {name}: left out, {n} images were not asked of it")
-    trained = [
-        run for cell in experiment.cells for run in (cell.ssl, cell.head, cell.steal)
-    ]
-    for training in filter(None, (experiment.victim, *trained)):
-        if "batch_size" not in training.recipe:  # a victim from elsewhere
-            continue
-        try:
-            data_mesh(training.recipe["batch_size"])
-        except UserError as error:
-            raise UserError(f"{training.stage}/{training.name}: {error}") from None
-    # How a run is carried out is in no name, but decides when processes synchronise.
-    how = f"{config.stages} {make_loop(config)} {config.victim.watch_every}"
-    hosts.meet(f"{how} {experiment.report.name}", Path(workdir))
+    workdir = Path(workdir)
+    if config.study.grid:
+        return _study(config, workdir)
+    experiment = resolve(config, workdir)
+    _prepare([experiment], config, experiment.report, workdir)
     for stage in STAGES:
         if stage in config.stages:
             for work in STAGES[stage](experiment, config):
@@ -64,9 +51,54 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     if "report" not in config.stages:
         return None
     folder = experiment.report.path
-    if not hosts.first():
-        return folder
-    print(plain(table(read_json(folder / "results.json"))))
+    if hosts.first():
+        _show(plain(table(read_json(folder / "results.json"))), folder)
+    return folder
+
+
+def _study(config: ConfigDict, workdir: Path) -> Path | None:
+    found = study.resolve_study(config, workdir)
+    _prepare([m.experiment for m in found.members], config, found.report, workdir)
+    study.carry_out_study(found)
+    if "report" not in config.stages:
+        return None
+    folder = found.report.path
+    if hosts.first():
+        _show(study_report.shown(folder), folder)
+    return folder
+
+
+def _prepare(
+    experiments: list[Experiment], config: ConfigDict, goal: Run, workdir: Path
+) -> None:
+    """Says what is left out; raises where processes or devices do not fit."""
+    skipped = dict.fromkeys(name for e in experiments for name in e.skipped)
+    if skipped and "probe" in config.stages:
+        names = ", ".join(skipped)
+        say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
+    lacking = {name: n for e in experiments for name, n in e.unanswered.items()}
+    for name, n in lacking.items():
+        say(f"[probe] victim on {name}: left out, {n} images were not asked of it")
+    for training in _trained(experiments):
+        try:
+            data_mesh(training.recipe["batch_size"])
+        except UserError as error:
+            raise UserError(f"{training.stage}/{training.name}: {error}") from None
+    # How a run is carried out is in no name, but decides when processes synchronise.
+    how = f"{config.stages} {make_loop(config)} {config.victim.watch_every}"
+    hosts.meet(f"{how} {goal.name}", workdir)
+
+
+def _trained(experiments: list[Experiment]) -> list[Run]:
+    """All runs that train, but for victims from elsewhere."""
+    runs: dict[Path, Run] = {}
+    for e in experiments:
+        cells = [run for c in e.cells for run in (c.ssl, c.head, c.steal) if run]
+        runs |= {run.path: run for run in (e.victim, *e.independent, *cells)}
+    return [run for run in runs.values() if "batch_size" in run.recipe]
+
+
+def _show(text: str, folder: Path) -> None:
+    print(text)
     print(f"page: {folder / 'report.html'}")
     print(f"report: {folder / 'report.md'}", flush=True)
-    return folder

@@ -11,8 +11,16 @@ from PIL import Image
 
 from sslx.stages.experiment import Experiment
 from sslx.stages.gallery import Gallery
+from sslx.stages.likeness import FIDELITY, fidelity_table
 from sslx.stages.pictures import COLOURS, Picture, series, svg
-from sslx.stages.report_text import bill_table, doubts, labels, short, table, told
+from sslx.stages.report_text import (
+    bill_table,
+    doubts,
+    labels,
+    short,
+    table,
+    told,
+)
 
 THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
 
@@ -34,7 +42,8 @@ def _tables(found: dict, drawn: list[Picture]) -> list[dict]:
     for name, group in groupby(lines, key=lambda line: line[0]):
         own = [line[1:] for line in group]
         rows = [r for r in found["accuracies"] if r["dataset"] == name]
-        who, stolen = [line[0] for line in own], iter(series(found))
+        who = [line[0].partition(",")[0] for line in own]
+        stolen = iter(series(found))
         colours = [next(stolen) if e == "stolen" else COLOURS[e] for e in who]
         headline = who.index("stolen") if "stolen" in who else None
         pictures = [p for p in drawn if p.dataset == name and "map-" not in p.file]
@@ -168,6 +177,8 @@ def html(
         colours=COLOURS | dict(zip(["stolen"], series(found), strict=False)),
         confidence=f"{report.recipe['confidence']:.0%}".replace("%", " %"),
         curves=rest.pop("curves.png", None),
+        about_likeness=FIDELITY,
+        likeness=fidelity_table(found),
         label=[*labels(found["sweep"]), ""][0],
         maps=list(rest.values()),
         name=report.name,

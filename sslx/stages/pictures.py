@@ -12,9 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.style import context as styled
 
 from sslx.stages.gallery import Gallery
-from sslx.stages.report_text import labels, short
+from sslx.stages.report_text import labels, short, who
 
-COLOURS = {"victim": "#2b5c8a", "random": "#8d99ae", "pixels": "#b9bcc4"}
+COLOURS = {
+    "victim": "#2b5c8a",
+    "independent": "#6f9bb8",
+    "random": "#8d99ae",
+    "pixels": "#b9bcc4",
+}
 # Of stolen encoders, one for each attack and loss; none near the victim's blue.
 SERIES = (
     "#c8553d",
@@ -114,8 +119,10 @@ def _error(row: dict) -> tuple[float, float]:
 
 
 def _bars(found: dict, dataset: str, file: str) -> Picture:
-    others = {r["encoder"]: r for r in _linear(found["accuracies"], dataset)}
-    own = [(e, COLOURS[e], row) for e, row in others.items() if e != "stolen"]
+    others = _linear(found["accuracies"], dataset)
+    own = [
+        (who(r), COLOURS[r["encoder"]], r) for r in others if r["encoder"] != "stolen"
+    ]
     bars = [bar for bar in own if bar[0] == "victim"]
     for cell, told, colour in _cells(found):
         (row,) = _linear(cell["accuracies"], dataset)
@@ -167,7 +174,7 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
     axes = figure.subplots()
     lines: dict[tuple[str, str], list] = {}
     levels = {
-        row["encoder"]: (row, COLOURS[row["encoder"]], "--")
+        who(row): (row, COLOURS[row["encoder"]], "--")
         for row in _linear(found["accuracies"], dataset)
         if row["encoder"] != "stolen"
     }

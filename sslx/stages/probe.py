@@ -5,6 +5,7 @@ and data set, so experiments that share a victim share its figures.
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -68,9 +69,10 @@ def _probe(probe: Probe, config: ConfigDict) -> None:
         if not needed:
             return
         found, notes = _evaluate(run, probe.dataset, config)
+        arrays: dict[str, Any] = dict(found)
         labels = found.pop("labels")
         with replacing(run.path / PREDICTIONS) as file:
-            np.savez_compressed(file, labels=labels, **found)
+            np.savez_compressed(file, **arrays)
         rows = [
             _row(run, probe.dataset, name, predicted, labels, notes.get(name, {}))
             for name, predicted in found.items()
@@ -174,8 +176,9 @@ def _compare(probe: Probe, config: ConfigDict) -> None:
             rows.get("untrained"),
             predictions=(voted["victim"], voted["encoder"]),
             groups=data.ids(probe.dataset, "test", options)[kept],
+            fit_fraction=run.recipe["fit"],
+            k=run.recipe["neighbours"],
             rows=run.recipe["rows"],
-            neighbours=run.recipe["neighbours"],
             seed=run.recipe["split_seed"] or 0,
         )
         write_meta(run, finished=True, fidelity={"dataset": probe.dataset, **found})

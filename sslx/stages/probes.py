@@ -74,11 +74,12 @@ def _check(config: ConfigDict) -> None:
         share("probe.few_labels", value)
     if p.independent < 0:
         raise UserError(f"probe.independent must be 0 or more, not {p.independent}")
-    if p.fidelity_rows < 10:
+    share("probe.fidelity.fit", p.fidelity.fit)
+    if p.fidelity.rows < 10:
         raise UserError(
-            f"probe.fidelity_rows must be 10 or more, not {p.fidelity_rows}"
+            f"probe.fidelity.rows must be 10 or more, not {p.fidelity.rows}"
         )
-    positive("probe", {"fidelity_neighbours": p.fidelity_neighbours})
+    positive("probe.fidelity", {"neighbours": p.fidelity.neighbours})
     positive("probe", {key: p[key] for key in ("knn_k", "knn_temperature")})
     if len(set(p.datasets)) < len(p.datasets):
         raise UserError("probe.datasets names a set twice")
@@ -175,9 +176,8 @@ def make_probes(
 def _protocol(config: ConfigDict, kept: float | None) -> dict[str, Any]:
     """The part of a probe's recipe that is the same for all encoders."""
     p = config.probe.to_dict()
-    for key in ("datasets", "skip_missing", "independent"):
+    for key in ("datasets", "skip_missing", "independent", "fidelity"):
         del p[key]
-    p = {key: value for key, value in p.items() if not key.startswith("fidelity")}
     return {"test_kept": kept, "split_seed": config.data.split_seed, **p}
 
 
@@ -190,8 +190,7 @@ def _with_fidelity(rows: list[Probe], config: ConfigDict) -> list[Probe]:
     kept = ("data", "test_kept", "split_seed")
     recipe = {
         **{key: victim.recipe[key] for key in kept},
-        "rows": config.probe.fidelity_rows,
-        "neighbours": config.probe.fidelity_neighbours,
+        **config.probe.fidelity.to_dict(),
     }
     scale = {"untrained": by["random"]} if "random" in by else {}
 

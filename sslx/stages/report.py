@@ -8,8 +8,10 @@ from sslx.engine.logbook import WATCHED, read_rows
 from sslx.engine.rundir import read_json, working_on, write_json, write_meta
 from sslx.stages import gallery
 from sslx.stages.experiment import Experiment
+from sslx.stages.markdown import markdown
+from sslx.stages.probe import compared
 from sslx.stages.query import bill, total
-from sslx.stages.report_text import labels, markdown
+from sslx.stages.report_text import labels
 from sslx.stages.work import Work
 
 
@@ -20,17 +22,27 @@ def results(experiment: Experiment) -> dict:
     headline's; ``sweep`` has an entry for each cell, the headline first, with the
     stolen encoder's accuracies and its bill: the counters of each account, and of all
     together in ``queries``, None where the victim is not asked. Without a theft,
-    these are None and ``sweep`` is empty.
+    these are None and ``sweep`` is empty. ``fidelity`` has how alike the victim and
+    the encoders that were not stolen are, a cell's own that of its stolen encoder.
     """
     rows: dict[int | None, list[dict]] = {}
+    likeness: dict[int | None, list[dict]] = {}
     for probe in experiment.probes:
+        cell = probe.cell if probe.encoder == "stolen" else None
+        # The name is this config's: the run may have met the set at another place.
+        whose = {"encoder": probe.encoder, "dataset": probe.dataset}
         meta = read_json(probe.run.path / "meta.json")
         seed = experiment.report.recipe["seed"]
-        rows.setdefault(probe.cell, []).extend(
-            # The name is this config's: the run may have met the set at another place.
-            {"encoder": probe.encoder, **row, "dataset": probe.dataset, "seed": seed}
-            for row in meta["results"]
+        if probe.encoder == "independent":
+            assert probe.cell is not None
+            seed = experiment.independent[probe.cell].recipe["seed"]
+        rows.setdefault(cell, []).extend(
+            whose | row | whose | {"seed": seed} for row in meta["results"]
         )
+        if probe.fidelity is not None:
+            likeness.setdefault(cell, []).append(
+                whose | compared(probe.fidelity) | whose | {"seed": seed}
+            )
     bills = [bill(cell.responses) for cell in experiment.cells]
     asked = [cell.responses and cell.responses.recipe for cell in experiment.cells]
     sweep = [
@@ -44,10 +56,11 @@ def results(experiment: Experiment) -> dict:
             "queries": r and total(bills[i], r),
             "accounts": bills[i],
             "accuracies": rows[i],
+            "fidelity": likeness.get(i, []),
         }
         for i, (cell, r) in enumerate(zip(experiment.cells, asked, strict=True))
     ]
-    order = ("victim", "stolen", "random", "pixels")
+    order = ("victim", "stolen", "independent", "random", "pixels")
     shown = rows[None] + rows.get(0, [])
     headline = sorted(shown, key=lambda row: order.index(row["encoder"]))
     return {
@@ -57,6 +70,7 @@ def results(experiment: Experiment) -> dict:
             for key in ("attack", "loss", "queries", "accounts")
         },
         "sweep": sweep,
+        "fidelity": likeness.get(None, []),
         "skipped": experiment.skipped,
     }
 

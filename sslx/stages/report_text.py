@@ -1,4 +1,4 @@
-"""The report as text: the result table and report.md."""
+"""The report in words: who is who, the tables of results and of bills."""
 
 from typing import NamedTuple
 
@@ -111,15 +111,18 @@ def short(dataset: str) -> str:
     return kind + colon + rest.rpartition("/")[2]
 
 
-def _cells(found: dict) -> list[tuple[str, str, str]]:
-    """(encoder, theft, queries) of each line of the table, headline first."""
-    lines = [("victim", "", "")]
-    sweep = found["sweep"]
-    lines += [
-        ("stolen", name, str(c["budget"]))
-        for c, name in zip(sweep, labels(sweep), strict=True)
-    ]
-    return [*lines, ("random", "", ""), ("pixels", "", "")]
+def who(row: dict) -> str:
+    """An encoder in words; those that nobody stole go by their seeds."""
+    more = f", seed {row['seed']}" if row["encoder"] == "independent" else ""
+    return row["encoder"] + more
+
+
+def evaluator(name: str) -> str:
+    """A probe in words."""
+    kind, _, share = name.partition("_")
+    if kind == "linear" and share:
+        return f"{100 * float(share):g} % of labels"
+    return {"knn": "kNN", "reference_probe": "reference probe"}.get(name, name)
 
 
 def table(found: dict) -> list[list[str]]:
@@ -128,29 +131,38 @@ def table(found: dict) -> list[list[str]]:
     Accuracies are per cent on the test images, with their interval; the last column is
     the linear accuracy as a share of the victim's.
     """
-    head = ["data set", "encoder", "theft", "queries", "linear", "kNN", "of victim"]
-    lines = [head]
+    names = dict.fromkeys(r["evaluator"] for r in found["accuracies"])
+    names = dict.fromkeys(("linear", "knn", *names))
+    head = ["data set", "encoder", "theft", "queries", *map(evaluator, names)]
+    lines = [[*head, "of victim"]]
     datasets = list(dict.fromkeys(r["dataset"] for r in found["accuracies"]))
     for dataset in datasets:
-        cells = iter(found["sweep"])
         victim = None
-        for encoder, theft, queries in _cells(found):
-            rows = (
-                next(cells)["accuracies"]
-                if encoder == "stolen"
-                else [r for r in found["accuracies"] if r["encoder"] == encoder]
-            )
+        for name, theft, queries, rows in _cells(found):
             by = {r["evaluator"]: r for r in rows if r["dataset"] == dataset}
             if not by:  # a victim that cannot be asked for all these images
                 continue
-            if encoder == "victim":
+            if name == "victim":
                 victim = by["linear"]["accuracy"]
             share = f"{100 * by['linear']['accuracy'] / victim:.1f} %" if victim else ""
-            lines.append(
-                [dataset, encoder, theft, queries]
-                + [_percent(by["linear"]), _percent(by["knn"]), share]
-            )
+            each = [_percent(by[e]) if e in by else "" for e in names]
+            lines.append([dataset, name, theft, queries, *each, share])
     return lines
+
+
+def _cells(found: dict) -> list[tuple[str, str, str, list[dict]]]:
+    """(encoder, theft, queries, accuracies) of each line, headline first."""
+    others: dict[str, list[dict]] = {}
+    for row in found["accuracies"]:
+        others.setdefault(who(row), []).append(row)
+    others.pop("stolen", None)
+    victim = others.pop("victim", [])
+    stolen = [
+        ("stolen", name, str(c["budget"]), c["accuracies"])
+        for c, name in zip(found["sweep"], labels(found["sweep"]), strict=True)
+    ]
+    rest = [(name, "", "", rows) for name, rows in others.items()]
+    return [("victim", "", "", victim), *stolen, *rest]
 
 
 def plain(lines: list[list[str]]) -> str:
@@ -162,7 +174,8 @@ def plain(lines: list[list[str]]) -> str:
     )
 
 
-def _pipes(lines: list[list[str]]) -> str:
+def pipes(lines: list[list[str]]) -> str:
+    """The table for Markdown."""
     rule = ["---"] * len(lines[0])
     safe = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in [safe[0], rule, *safe[1:]])
@@ -199,45 +212,3 @@ def doubts(found: dict) -> list[tuple[str, str, str]]:
             if r.get(key) is bad
         }
     )
-
-
-def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> str:
-    """report.md; ``pictures`` maps a title to the file beside the report."""
-    victim = told(experiment)
-    tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
-    lead = f"Victim: {victim.lead}."
-    if queries := found["queries"]:
-        lead += (
-            f" Stolen with {queries['images']} queries of a limit of "
-            f"{queries['limit']} ({queries['unique_images']} different images, pool "
-            f"`{found['sweep'][0]['pool']}`; {queries['cost']:.6g} USD)."
-        )
-    bill = (
-        "## Bill\n\nCells that ask the same share one bill.\n\n"
-        + _pipes(bill_table(found)),
-    )
-    random = f"`random`: {victim.untrained}, untrained; " if victim.untrained else ""
-    parts = [
-        f"# {victim.title}",
-        lead,
-        "Accuracies in per cent on "
-        + ", ".join(f"{n} test images of {name}" for name, n in tests.items())
-        + f", with Wilson intervals at {experiment.report.recipe['confidence']:.0%} "
-        f"(one run, seed {experiment.report.recipe['seed']}: the interval covers the "
-        f"choice of test images, not that of seeds). {random}`pixels`: no encoder.",
-        _pipes(table(found)),
-        *(f"Note: {note}" for note in victim.notes),
-        *(f"Note: {who} on {name}: {why}." for who, name, why in doubts(found)),
-        *(
-            f"Note: {name} was not at hand and is left out."
-            for name in found["skipped"]
-        ),
-        *(f"## {name}\n\n![{name}]({file})" for name, file in pictures.items()),
-        *(bill if found["sweep"] else ()),
-        "## Runs\n\n"
-        + "\n".join(
-            f"- {role}: `{run.stage}/{run.name}`"
-            for role, run in experiment.report.parents.items()
-        ),
-    ]
-    return "\n\n".join(parts) + "\n"

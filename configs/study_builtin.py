@@ -1,0 +1,45 @@
+"""Six thefts, four budgets, three victims: a whole study on two cores.
+
+Command: python launch.py --config=configs/study_builtin.py
+Time: not measured yet
+Expected: not measured yet
+
+Victim, network and data are those of digits_direct.py. Each seed is a victim of its
+own and a stealer of its own; the victims of the other seeds, and one more, are the
+encoders that nobody stole.
+"""
+
+from configs import digits_attack, digits_direct
+
+THEFTS = (
+    "loss=mse",
+    "loss=infonce",
+    "loss=softnn",
+    "loss=barlow",
+    "attack=stolen_encoder loss=own augment=mild",
+    "attack=warm_start loss=mse",
+    "attack=ssl_only loss=own",
+)
+BUDGETS = (45, 135, 450, 1350)
+SEEDS = (0, 1, 2)
+
+
+def whole(change: str) -> str:
+    """A change of the steal section with whole keys."""
+    return " ".join(f"steal.{pair}" for pair in change.split())
+
+
+def get_config():
+    """ssl_only asks nothing, so its combinations with the budgets are one theft."""
+    c = digits_attack.get_config("direct")
+    c.study.name = "study_builtin"
+    c.study.grid = (
+        tuple(map(whole, THEFTS)),
+        tuple(f"steal.queries={n}" for n in BUDGETS),
+        tuple(f"seed={n}" for n in SEEDS),
+    )
+    c.victim.steps = digits_direct.get_config().victim.steps
+    c.probe.few_labels = (0.1,)
+    c.probe.reference = True
+    c.probe.independent = 1
+    return c

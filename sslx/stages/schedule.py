@@ -1,0 +1,116 @@
+"""Works off what a study has to do; any number of processes may do so at once.
+
+No process waits for a run that another holds while there is something else to do, and
+none does what another has done: the run directories and their locks are all they share.
+"""
+
+import time
+from collections import defaultdict
+from typing import NamedTuple
+
+from sslx.engine import hosts
+from sslx.engine.rundir import Run, is_finished, is_held
+from sslx.progress import say
+from sslx.stages.work import Work
+
+PAUSE = 2.0  # seconds between two looks at what others hold
+
+
+class Pace(NamedTuple):
+    """How long runs took here, by their stage.
+
+    Attributes:
+        total: Runs of the whole study.
+        spent: Stage -> seconds.
+        did: Stage -> how much of it, in the units of ``_size``.
+    """
+
+    total: int
+    spent: dict[str, float]
+    did: dict[str, float]
+
+
+def _took(pace: Pace, work: Work, seconds: float) -> None:
+    stage = work.runs[-1].stage
+    pace.spent[stage] += seconds
+    pace.did[stage] += sum(map(_size, work.runs))
+
+
+def _tell(pace: Pace, pending: list[Work]) -> None:
+    """Says how far the study is, and for how long it goes on at this pace."""
+    missing = {run.path: run for work in pending for run in work.runs}
+    left: dict[str, float] = defaultdict(float)
+    for run in missing.values():
+        left[run.stage] += _size(run)
+    known = [stage for stage in left if pace.did[stage]]
+    seconds = sum(left[k] * pace.spent[k] / pace.did[k] for k in known)
+    more = " or more" if len(known) < len(left) else ""
+    at = f", {_minutes(seconds)}{more} left at this pace" if known else ""
+    say(f"[study] {pace.total - len(missing)} of {pace.total} runs are there{at}")
+
+
+def _size(run: Run) -> float:
+    """How much there is to do, in units that only runs of a stage share."""
+    r = run.recipe
+    return float(r["steps"] * r["batch_size"]) if "batch_size" in r else 1.0
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
+def _done(work: Work) -> bool:
+    return all(map(is_finished, work.runs))
+
+
+def _ready(work: Work) -> bool:
+    """Whether all that the missing runs build on is there, or made with them."""
+    inside = {run.path for run in work.runs}
+    return all(
+        parent.path in inside or is_finished(parent)
+        for run in work.runs
+        if not is_finished(run)
+        for parent in run.parents.values()
+    )
+
+
+def carry_out(works: list[Work]) -> None:
+    """Does all the work that is missing.
+
+    Args:
+        works: Each after what it builds on.
+
+    Raises:
+        UserError: Of the first that fails. What others do goes on.
+    """
+    if hosts.count() > 1:  # processes that train as one take the same way
+        for work in works:
+            work.do()
+        return
+    total = len({run.path for work in works for run in work.runs})
+    pace = Pace(total, defaultdict(float), defaultdict(float))
+    pending = [work for work in works if not _done(work)]
+    if len(pending) < len(works):
+        _tell(pace, pending)
+    waiting = False
+    while pending:
+        missing = len(pending)
+        for work in list(pending):
+            if _done(work):  # by another process
+                pending.remove(work)
+            elif _ready(work) and not any(map(is_held, work.runs)):
+                began = time.monotonic()
+                work.do()
+                pending.remove(work)
+                _took(pace, work, time.monotonic() - began)
+                _tell(pace, pending)
+        if len(pending) < missing:
+            waiting = False
+        elif any(is_held(run) for work in pending for run in work.runs):
+            if not waiting:
+                say("[study] other processes are at all that is left; waiting for them")
+            waiting = True
+            time.sleep(PAUSE)
+        elif not _done(pending[0]):
+            pending[0].do()  # says what is missing
+            pending.pop(0)

@@ -1,0 +1,136 @@
+"""A study: the thefts of a grid of settings and seeds, and one report of all.
+
+Each combination of the grid is an experiment. They share victims, answers, features
+and whatever else has the same recipe; none of them writes a report of its own.
+"""
+
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from sslx.engine.rundir import Run, make_run, working_on, write_meta
+from sslx.stages import probe, steal, study_report, victim
+from sslx.stages.changes import GRID, changed, pairs
+from sslx.stages.experiment import Experiment, resolve
+from sslx.stages.lineage import read_node
+from sslx.stages.schedule import carry_out
+from sslx.stages.work import Work, once
+from sslx.types import UserError
+
+
+class Member(NamedTuple):
+    """One combination of the grid."""
+
+    change: str
+    config: ConfigDict
+    experiment: Experiment
+
+
+class Study(NamedTuple):
+    """All combinations, and the run of the report."""
+
+    members: list[Member]
+    report: Run
+
+
+def combinations(grid: tuple[tuple[str, ...], ...]) -> list[str]:
+    """One change for each combination; those of the last axis run fastest.
+
+    Raises:
+        UserError: Not of that form, or two axes set the same key.
+    """
+    for axis in grid:
+        if not isinstance(axis, tuple) or not all(isinstance(c, str) for c in axis):
+            raise UserError(
+                "study.grid must hold a tuple of changes for each axis, as in "
+                "(('steal.loss=mse', 'steal.loss=infonce'), ('seed=0', 'seed=1')), not "
+                f"{axis!r}"
+            )
+        if not axis:
+            raise UserError("study.grid has an axis without a change; leave it out")
+    found = [" ".join(filter(None, parts)) for parts in product(*grid)]
+    for change in found:
+        pairs(change, GRID)  # a key twice
+    return list(dict.fromkeys(found))
+
+
+def resolve_study(config: ConfigDict, workdir: Path) -> Study:
+    """The experiments of a study's config.
+
+    Raises:
+        UserError: What is wrong with a combination, and with which.
+    """
+    if "report" in config.stages and "steal" not in config.stages:
+        raise UserError("a study steals: config.stages must have 'steal' and 'probe'")
+    members = []
+    for change in combinations(config.study.grid):
+        own = changed(config, change, GRID)
+        try:
+            members.append(Member(change, own, resolve(own, workdir)))
+        except UserError as error:
+            raise UserError(f"study.grid {change!r}: {error}") from None
+    runs: dict[Path, Run] = {}
+    for member in members:
+        _gather(member.experiment.report.parents, runs)
+    recipe = {
+        "format": 1,  # grows with the report
+        "name": config.study.name,
+        "grid": [member.change for member in members],
+        "confidence": config.probe.confidence,
+    }
+    parents = {f"run{i}": run for i, run in enumerate(runs.values())}
+    report = make_run(workdir, "report", config.study.name, recipe, parents)
+    return Study(members, report)
+
+
+def _gather(parents: dict[str, Run], into: dict[Path, Run]) -> None:
+    """Adds runs and what they build on, by their paths."""
+    for run in parents.values():
+        if run.path not in into:
+            _gather(run.parents, into)
+            into[run.path] = run
+
+
+def _pairs(study: Study) -> list[list[str]]:
+    """Which victim each theft is to be compared with: keys of the two runs."""
+    found = [
+        (f"victim/{m.experiment.victim.name}", f"steal/{cell.steal.name}")
+        for m in study.members
+        for cell in m.experiment.cells
+    ]
+    return [list(pair) for pair in dict.fromkeys(found)]
+
+
+def works(study: Study) -> list[Work]:
+    """All the work of a study but its report, each after what it builds on."""
+    found = []
+    for stage in (victim, steal, probe):
+        name = stage.__name__.rpartition(".")[2]
+        for m in study.members:
+            if name in m.config.stages:
+                found += stage.works(m.experiment, m.config)
+    return once(found)
+
+
+def carry_out_study(study: Study) -> None:
+    """Does what is missing of a study, its report at last."""
+    carry_out(works(study))
+    if "report" in study.members[0].config.stages:
+        carry_out([Work((study.report,), partial(_write, study))])
+
+
+def _write(study: Study) -> None:
+    report = study.report
+    with working_on(report, f"{len(study.members)} combinations") as needed:
+        if not needed:
+            return
+        pairs = _pairs(study)
+        write_meta(report, finished=False, pairs=pairs)
+        nodes = [read_node(run.path) for run in report.parents.values()]
+        study_report.write(
+            report.path, {node.key: node for node in nodes}, pairs, report.recipe
+        )
+        write_meta(report, finished=True)

@@ -1,0 +1,3 @@
+def write(folder, nodes, pairs, recipe): ...
+def shown(folder):
+    return ""
