@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,6 +164,13 @@ def open_prepared(folder: Path) -> Prepared:
         UserError: What lies there is broken, in another file format, or no set of
             labelled images with a split to train and one to test on.
     """
+    files = (folder / "dataset_info.json", folder / "features.json")
+    return _open(folder, tuple(f.stat().st_mtime_ns for f in files if f.exists()))
+
+
+@lru_cache(maxsize=16)
+def _open(folder: Path, stamp: tuple[int, ...]) -> Prepared:
+    """The same; ``stamp`` tells versions of its files apart."""
     import tensorflow_datasets as tfds
 
     try:

@@ -75,7 +75,7 @@ class _Rows(NamedTuple):
     shape: form.Shape  # (h, w, c) before that; None where images differ
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Rows:
     found = open_prepared(folder)
     total = found.builder.info.splits[found.splits[split]].num_examples
@@ -144,7 +144,7 @@ def _load(rest: str, split: str, options: Options) -> Split:
     return _read(_open(rest, options), split, options).split
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _official(folder: Path, stamp: tuple, split: str) -> np.ndarray | None:
     """Each example's ``id``, or the number it ends with; None unless all differ."""
     found = open_prepared(folder)

@@ -31,14 +31,16 @@ PREDICTIONS = "predictions.npz"
 
 def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
     """Features, probes and comparisons, of every encoder on every data set."""
-    steps = []
-    for p in experiment.probes:
-        steps.append((p.features, partial(features.make, p.features, p.dataset)))
-    for p in experiment.probes:
-        steps.append((p.run, partial(_probe, p)))
-    for p in experiment.probes:
-        if p.fidelity is not None:
-            steps.append((p.fidelity, partial(_compare, p)))
+    names = dict.fromkeys(p.dataset for p in experiment.probes)
+    return [work for name in names for work in works_on(name, experiment, config)]
+
+
+def works_on(dataset: str, experiment: Experiment, config: ConfigDict) -> list[Work]:
+    """The same for one data set, which is best done for all encoders in a row."""
+    own = [p for p in experiment.probes if p.dataset == dataset]
+    steps = [(p.features, partial(features.make, p.features, dataset)) for p in own]
+    steps += [(p.run, partial(_probe, p)) for p in own]
+    steps += [(p.fidelity, partial(_compare, p)) for p in own if p.fidelity]
     return [Work((run,), partial(do, config=config)) for run, do in steps]
 
 

@@ -14,6 +14,7 @@ from sslx.progress import say
 from sslx.stages.work import Work
 
 PAUSE = 2.0  # seconds between two looks at what others hold
+SPEAK = 10.0  # seconds, at least, between two words on how far it is
 
 
 class Pace(NamedTuple):
@@ -92,7 +93,7 @@ def carry_out(works: list[Work]) -> None:
     pending = [work for work in works if not _done(work)]
     if len(pending) < len(works):
         _tell(pace, pending)
-    waiting = False
+    waiting, told = False, time.monotonic()
     while pending:
         missing = len(pending)
         for work in list(pending):
@@ -103,7 +104,9 @@ def carry_out(works: list[Work]) -> None:
                 work.do()
                 pending.remove(work)
                 _took(pace, work, time.monotonic() - began)
-                _tell(pace, pending)
+                if time.monotonic() - told > SPEAK:
+                    _tell(pace, pending)
+                    told = time.monotonic()
         if len(pending) < missing:
             waiting = False
         elif any(is_held(run) for work in pending for run in work.runs):

@@ -106,12 +106,17 @@ def _pairs(study: Study) -> list[list[str]]:
 
 def works(study: Study) -> list[Work]:
     """All the work of a study but its report, each after what it builds on."""
-    found = []
-    for stage in (victim, steal, probe):
-        name = stage.__name__.rpartition(".")[2]
-        for m in study.members:
-            if name in m.config.stages:
+    found: list[Work] = []
+    stages = study.members[0].config.stages
+    for name, stage in (("victim", victim), ("steal", steal)):
+        if name in stages:
+            for m in study.members:
                 found += stage.works(m.experiment, m.config)
+    if "probe" in stages:
+        sets = [p.dataset for m in study.members for p in m.experiment.probes]
+        for dataset in dict.fromkeys(sets):
+            for m in study.members:
+                found += probe.works_on(dataset, m.experiment, m.config)
     return once(found)
 
 

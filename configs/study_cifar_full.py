@@ -1,0 +1,60 @@
+"""The study's CIFAR-10 results in one command: two victims, ten thefts, six budgets.
+
+Command: python launch.py --config=configs/study_cifar_full.py
+Small, on two cores: --config=configs/study_cifar_full.py:cpu
+Time: not measured on an accelerator; the small one is in docs/results.md
+Expected: see docs/results.md
+
+The sets, once: python -m sslx.data.prepare cifar10 cifar100 fashion_mnist svhn_cropped
+(sets that are not at hand are left out).
+
+In pieces: whatever ends the command, the same line goes on from the last step that was
+saved, so `timeout 9m python launch.py ...`, again and again, does it in pieces of nine
+minutes; several processes may work on it at once.
+
+The losses' optimisers are the study's, the newer attacks' numbers their papers'. All
+stealers take the same number of steps.
+"""
+
+from configs import cifar_attacks_cpu, study_cifar_losses
+
+LOSSES = ("mse", "infonce", "softnn", "wasserstein", "barlow", "soft_cross_entropy")
+# Of cifar_attacks_cpu.py, which says why the batches differ.
+ATTACKS = tuple(t for t in cifar_attacks_cpu.THEFTS if t.startswith("attack="))
+BUDGETS = {"full": (500, 1_000, 3_000, 5_000, 9_000), "cpu": (1_000, 9_000)}
+MORE = 50_000  # more than the victim's own set leaves over: of CIFAR-100
+SEEDS = {"full": (0, 1, 2), "cpu": (0, 1, 2)}
+
+
+def _whole(theft: str) -> str:
+    return " ".join(f"steal.{pair}" for pair in theft.split())
+
+
+def get_config(size: str = "full"):
+    """``size`` is full or cpu."""
+    c = study_cifar_losses.base(size)
+    c.study.name = f"study_cifar_full-{size}"
+    losses = [
+        change
+        for change in study_cifar_losses.thefts(size)
+        if change.split()[0].removeprefix("steal.loss=") in LOSSES
+    ]
+    attacks = [_whole(f"{theft} optim.name=adam") for theft in ATTACKS]
+    alone = [_whole("attack=ssl_only loss=own")]
+    budgets = [f"steal.queries={n}" for n in BUDGETS[size]]
+    seeds = tuple(f"steal.seed={seed}" for seed in SEEDS[size])
+    if size == "full":
+        c.steal.steps = 100 * (9000 // 256)
+        c.steal.ssl.epochs = 200
+        budgets.append(f"steal.queries={MORE} steal.pool=cifar100")
+        c.probe.datasets = ("cifar10", "cifar100", "svhn_cropped", "fashion_mnist")
+        victims = tuple(
+            f"victim.encoder={name} steal.encoder={name}"
+            for name in ("resnet34", "resnet18")
+        )
+    else:
+        attacks = [_whole(theft) for theft in ATTACKS]
+        victims = ("victim.encoder=conv3",)
+    c.probe.skip_missing = True
+    c.study.grid = (victims, (*losses, *attacks, *alone), tuple(budgets), seeds)
+    return c
