@@ -1,5 +1,7 @@
 """Who may see which images: the victim, the attacker, the test."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from sslx.engine.rng import host_stream
@@ -17,13 +19,24 @@ def divide(
             count (TFDS's ``test_09999``) are the last ones.
 
     Returns:
-        Two ascending int arrays that together hold each of 0..n-1 once.
+        Two ascending int arrays that together hold each of 0..n-1 once; read-only.
     """
-    originals = np.unique(ids)
+    return _divide(np.asarray(ids, np.int64).tobytes(), share, seed)
+
+
+@lru_cache(maxsize=32)  # a study divides the same sets for each of its cells
+def _divide(
+    ids: bytes, share: float, seed: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.frombuffer(ids, np.int64)
+    originals = np.unique(rows)
     if seed is None:
         chosen = originals[::-1]
     else:
         chosen = host_stream(seed, "split").permutation(originals)
     chosen = chosen[: round(share * len(originals))]
-    inside = np.isin(ids, chosen)
-    return np.flatnonzero(~inside), np.flatnonzero(inside)
+    inside = np.isin(rows, chosen)
+    parts = np.flatnonzero(~inside), np.flatnonzero(inside)
+    for part in parts:
+        part.flags.writeable = False  # handed out again
+    return parts
