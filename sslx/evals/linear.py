@@ -329,5 +329,3 @@ def _check(features, labels, classes: int, l2: float) -> None:
         raise UserError(f"linear probe: the training images are all of class {low}")
     _check_finite("training", features)
 
-
-def few(*a, **k): ...
