@@ -95,7 +95,7 @@ def t_interval(values: Values, *, confidence: float) -> tuple[float, float] | No
         raise ValueError(f"no mean of {values}")
     if len(sample) == 1:
         return None
-    error = 0.0 if _equal(sample) else sample.std(ddof=1) / np.sqrt(len(sample))
+    error = sample.std(ddof=1) / np.sqrt(len(sample))
     half = t.ppf((1 + confidence) / 2, len(sample) - 1) * error
     return float(sample.mean() - half), float(sample.mean() + half)
 
@@ -177,8 +177,3 @@ def mcnemar(
     differ = only_first + only_second
     p = float(binomtest(only_first, differ).pvalue) if differ else 1.0
     return Discordant(only_first, only_second, p)
-
-
-def _equal(sample: Float[np.ndarray, " n"]) -> bool:
-    """Equal but for the rounding of float64."""
-    return bool(np.ptp(sample) <= 1e-12 * np.abs(sample).max())
