@@ -1,37 +1,14 @@
-"""The linear probe: convex softmax regression on frozen features."""
+"""The linear probe: one convex protocol for every encoder, with all labels or few."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 
+from sslx.evals.solver import Solution, check_finite, check_problem, fit
 from sslx.types import UserError
-
-SMALL = 10**9  # multiplications in one product of features and weights
-
-
-class Solution(NamedTuple):
-    """The softmax regression that ``fit`` ended with.
-
-    Attributes:
-        weights: (d, k).
-        bias: (k,).
-        loss: Mean cross-entropy in nats plus the penalty.
-        gradient_norm: Greatest absolute entry of the gradient of ``loss``.
-        iterations: Of L-BFGS.
-        converged: Whether ``gradient_norm`` is at most the tolerance asked for.
-    """
-
-    weights: Float[np.ndarray, "d k"]
-    bias: Float[np.ndarray, " k"]
-    loss: float
-    gradient_norm: float
-    iterations: int
-    converged: bool
 
 
 class ProbeResult(NamedTuple):
@@ -71,6 +48,7 @@ def probe(
     max_iterations: int,
     seed: int,
     groups: Integer[np.ndarray, " n"] | None = None,
+    cross_validated: bool = False,
 ) -> ProbeResult:
     """Fit a linear classifier on training features and predict the test rows.
 
@@ -91,6 +69,9 @@ def probe(
         seed: Of the validation part.
         groups: Rows with the same value are never divided between the two parts (the
             views of one picture); each row is its own group if not given.
+        cross_validated: For few labels: each group is held out once, in as many parts,
+            alike in their classes, as the fraction goes into 1. What is held out then
+            counts over all parts; classes that a part leaves none of count as wrong.
 
     Raises:
         UserError: Labels, features, grid or fraction are out of their range, the rows
@@ -98,181 +79,116 @@ def probe(
 
     Source: Chen et al. 2020 (SimCLR), appendix B.8: L-BFGS, l2 chosen on validation.
     """
-    _check_finite("test", test_features)
-    _check(train_features, train_labels, classes, min(l2_grid, default=0.0))
-    held = _validation_part(len(train_labels), validation_fraction, seed, groups)
+    check_finite("test", test_features)
+    check_problem(train_features, train_labels, classes, min(l2_grid, default=0.0))
+    if cross_validated:
+        parts = _parts(train_labels, validation_fraction, seed, groups)
+    else:
+        n = len(train_labels)
+        parts = [_validation_part(n, validation_fraction, seed, groups)]
     solve = partial(
         fit, classes=classes, tolerance=tolerance, max_iterations=max_iterations
     )
-    mean, scale = _standardiser(train_features[~held])
-    fitted = (train_features[~held] - mean) * scale
-    validation = (train_features[held] - mean) * scale
-    accuracy: dict[float, float] = {}
-    solutions: dict[float, Solution] = {}
-    start = None
-    for l2 in sorted(set(l2_grid), reverse=True):
-        start = solve(fitted, train_labels[~held], l2=l2, start=start)
-        solutions[l2] = start
-        right = _predict(start, validation) == train_labels[held]
-        accuracy[l2] = float(right.mean())
+    strengths = sorted(set(l2_grid), reverse=True)
+    accuracy, solutions, converged = _validate(
+        train_features, train_labels, parts, strengths, solve
+    )
     # The first maximum of a dict that runs from the strongest to the weakest.
     best = max(accuracy, key=accuracy.__getitem__)
-    del fitted, validation  # as large as the features; the last solve needs the room
 
     mean, scale = _standardiser(train_features)
     features = (train_features - mean) * scale
-    last = solve(features, train_labels, l2=best, start=solutions[best])
+    last = solve(features, train_labels, l2=best, start=solutions.get(best))
     return ProbeResult(
         predictions=_predict(last, (test_features - mean) * scale),
         l2=best,
         at_edge=best in (min(l2_grid), max(l2_grid)),
         validation_accuracy=accuracy,
-        converged=last.converged and all(s.converged for s in solutions.values()),
+        converged=converged and last.converged,
         solution=last,
         mean=mean,
         scale=scale,
     )
 
 
-def fit(
-    features: Float[np.ndarray, "n d"],
+def few(
     labels: Integer[np.ndarray, " n"],
-    *,
-    classes: int,
-    l2: float,
-    tolerance: float,
-    max_iterations: int,
-    start: Solution | None = None,
-) -> Solution:
-    """Minimise mean cross-entropy + l2 / 2 * ||weights||^2; the bias is free.
+    share: float,
+    seed: int,
+    groups: Integer[np.ndarray, " n"] | None = None,
+) -> Integer[np.ndarray, " m"]:
+    """Draws the rows of a few-label probe: a share of the pictures of each class.
 
-    scikit-learn's ``LogisticRegression(C=1 / (n * l2))`` has the same optimum. The
-    objective is strictly convex but for a constant added to every bias, so ``start``
-    changes the time and not the result. All of it in float64.
+    Of each class that is there, the share rounded and at least one picture. With one
+    seed a smaller share is part of a larger. Hand ``probe`` these rows, with
+    ``cross_validated``.
 
     Args:
-        features: Finite. They are taken as they are, not standardised.
-        labels: Values 0 to classes - 1, two or more of them present.
-        classes: Number of classes, present or not.
-        l2: Positive; does not grow with n.
-        tolerance: Greatest absolute entry of the gradient to stop at. Rounding of the
-            loss ends the search at about 1e-8 (``converged`` is then false).
-        max_iterations: L-BFGS iterations at most; see ``Solution.converged``.
-        start: A solution to start from; zeros if not given.
+        labels: Of the training rows; all rows of a picture count as its first's class.
+        share: Above 0, at most 1; for example 0.01.
+        seed: Of the draw.
+        groups: Rows of the same value are one picture, taken whole or not at all; each
+            row is its own if not given.
+
+    Returns:
+        Places of the rows, ascending.
 
     Raises:
-        UserError: l2, labels or features are out of their range.
+        UserError: The share is out of its range.
 
-    Source: Liu and Nocedal 1989 (L-BFGS), in variables of near unit Hessian.
+    Source: Chen et al. 2020 (SimCLR), section 6, takes 1 % and 10 % of the labels,
+    balanced by class (and fine-tunes; here the encoder stays frozen).
     """
-    _check(features, labels, classes, l2)
-    features = features.astype(np.float64, copy=False)
-    theta = np.zeros((classes, features.shape[1] + 1))
-    if start is not None:
-        theta[:] = np.column_stack([start.weights.T, start.bias])
-    # BLAS threads wait for each other by spinning: on small products and a shared
-    # machine they made this 30 times slower. None leaves them as they are.
-    threads = 1 if features.size * classes < SMALL else None
-    with threadpool_limits(threads, "blas"):
-        return _solve(theta, features, labels, l2, tolerance, max_iterations)
+    if not 0 < share <= 1:
+        raise UserError(f"few labels: a share of {share} must be above 0 and at most 1")
+    units, of_unit, unit_of_row = _units(labels, groups)
+    order = np.random.default_rng(seed).permutation(units)
+    taken = np.zeros(units, bool)
+    for label in np.unique(of_unit):
+        own = order[of_unit[order] == label]
+        taken[own[: max(1, round(share * len(own)))]] = True
+    return np.flatnonzero(taken[unit_of_row])
 
 
-def _solve(
-    start: Float[np.ndarray, "k e"],
+def _units(
+    labels: Integer[np.ndarray, " n"], groups: Integer[np.ndarray, " n"] | None
+) -> tuple[int, Integer[np.ndarray, " u"], Integer[np.ndarray, " n"]]:
+    """How many pictures, the class of each, and which of them each row shows."""
+    groups = np.arange(len(labels)) if groups is None else groups
+    _, first, unit_of_row = np.unique(groups, return_index=True, return_inverse=True)
+    return len(first), labels[first], unit_of_row
+
+
+def _validate(
     features: Float[np.ndarray, "n d"],
     labels: Integer[np.ndarray, " n"],
-    l2: float,
-    tolerance: float,
-    max_iterations: int,
-) -> Solution:
-    change = _change_of_variables(start, features, l2)
-    reached = np.inf
+    parts: list[Bool[np.ndarray, " n"]],
+    strengths: list[float],
+    solve: Callable[..., Solution],
+) -> tuple[dict[float, float], dict[float, Solution], bool]:
+    """Holds out each part in turn.
 
-    def objective(flat):
-        nonlocal reached
-        theta = start + flat.reshape(start.shape) @ change
-        loss, gradient = _objective(theta, features, labels, l2)
-        reached = np.abs(gradient).max()
-        return loss, (gradient @ change.T).ravel()
-
-    def stop(intermediate_result):
-        # Scipy's own test sees the gradient in the changed variables. An iteration
-        # ends with the evaluation of the point it accepts, so ``reached`` is of here.
-        if reached <= tolerance:
-            raise StopIteration
-
-    result = minimize(
-        objective,
-        np.zeros(start.size),
-        jac=True,
-        method="L-BFGS-B",
-        callback=stop,
-        # Of scipy's limits only maxiter: an iteration is 20 evaluations at most.
-        options=dict(maxiter=max_iterations, maxfun=10**9, ftol=0, gtol=0),
-    )
-    theta = start + result.x.reshape(start.shape) @ change
-    loss, gradient = _objective(theta, features, labels, l2)
-    norm = float(np.abs(gradient).max())
-    weights, bias = theta[:, :-1].T.copy(), theta[:, -1].copy()
-    done = norm <= tolerance
-    return Solution(weights, bias, float(loss), norm, int(result.nit), done)
-
-
-def _objective(
-    theta: Float[np.ndarray, "k e"],
-    features: Float[np.ndarray, "n d"],
-    labels: Integer[np.ndarray, " n"],
-    l2: float,
-) -> tuple[float, Float[np.ndarray, "k e"]]:
-    """Loss and gradient; theta is the weights, transposed, and the bias as last column.
-
-    Laid out (k, n): a sum over classes adds long rows, twice as fast as (n, k).
+    Returns:
+        Accuracy of each strength over all that is held out; the last solution of each;
+        whether all solves converged.
     """
-    weights, n = theta[:, :-1], len(labels)
-    every = np.arange(n)
-    logits = _shifted_logits(theta, features)
-    right = logits[labels, every]
-    probabilities = np.exp(logits, out=logits)
-    total = probabilities.sum(0)
-    loss = (np.log(total) - right).mean() + l2 / 2 * np.square(weights).sum()
-    probabilities /= total
-    probabilities[labels, every] -= 1
-    gradient = np.empty_like(theta)
-    gradient[:, :-1] = probabilities @ features / n + l2 * weights
-    gradient[:, -1] = probabilities.mean(1)
-    return loss, gradient
-
-
-def _shifted_logits(
-    theta: Float[np.ndarray, "k e"], features: Float[np.ndarray, "n d"]
-) -> Float[np.ndarray, "k n"]:
-    """Logits less their greatest over classes: exp stays within 0 and 1."""
-    logits = theta[:, :-1] @ features.T
-    logits += theta[:, -1:]
-    logits -= logits.max(0)
-    return logits
-
-
-def _change_of_variables(
-    theta: Float[np.ndarray, "k e"], features: Float[np.ndarray, "n d"], l2: float
-) -> Float[np.ndarray, "e e"]:
-    """Inverse Cholesky factor of about the Hessian at theta, one block for all classes.
-
-    Features of encoders are nearly collinear; in variables changed by it L-BFGS needs
-    some ten times fewer iterations, and the optimum is where it was.
-    """
-    # An estimate is enough, and eight rows for each column give a good one.
-    step = max(1, len(features) // (8 * theta.shape[1]))
-    probabilities = np.exp(_shifted_logits(theta, features[::step]))
-    rows = np.column_stack([features[::step], np.ones(probabilities.shape[1])])
-    probabilities /= probabilities.sum(0)
-    curvature = (probabilities * (1 - probabilities)).mean(0)
-    hessian = (rows * curvature[:, None]).T @ rows / len(rows)
-    diagonal = np.einsum("ii->i", hessian)
-    diagonal[:-1] += l2
-    diagonal += 1e-10 * diagonal.max()  # positive in rounding too
-    factor = np.linalg.cholesky(hessian)
-    return solve_triangular(factor, np.eye(len(factor)), lower=True)
+    right = dict.fromkeys(strengths, 0)
+    solutions: dict[float, Solution] = {}
+    converged = True
+    for held in parts:
+        if len(parts) > 1 and np.ptp(labels[~held]) == 0:
+            continue  # a single class is left: all of the part count as wrong
+        mean, scale = _standardiser(features[~held])
+        fitted = (features[~held] - mean) * scale
+        validation = (features[held] - mean) * scale
+        start = None
+        for l2 in strengths:
+            start = solve(fitted, labels[~held], l2=l2, start=start)
+            solutions[l2] = start
+            right[l2] += int(np.sum(_predict(start, validation) == labels[held]))
+            converged = converged and start.converged
+    total = int(np.sum(parts))
+    return {l2: n / total for l2, n in right.items()}, solutions, converged
 
 
 def _predict(
@@ -312,20 +228,22 @@ def _validation_part(
     return rows
 
 
-def _check_finite(name: str, features) -> None:
-    if not np.isfinite(features).all():
-        raise UserError(f"linear probe: the {name} features hold NaN or infinity")
-
-
-def _check(features, labels, classes: int, l2: float) -> None:
-    if not l2 > 0:
-        raise UserError(f"linear probe: every l2 must be above 0, not {l2}")
-    low, high = labels.min(), labels.max()
-    if low < 0 or high >= classes:
+def _parts(
+    labels: Integer[np.ndarray, " n"],
+    fraction: float,
+    seed: int,
+    groups: Integer[np.ndarray, " n"] | None,
+) -> list[Bool[np.ndarray, " n"]]:
+    """Parts that hold each row once, alike in size and in classes."""
+    units, of_unit, unit_of_row = _units(labels, groups)
+    if not 0 < fraction <= 0.5:
         raise UserError(
-            f"linear probe: labels run from {low} to {high}, not 0 to {classes - 1}"
+            f"few labels: validation_fraction={fraction} must be above 0, at most 0.5"
         )
-    if low == high:
-        raise UserError(f"linear probe: the training images are all of class {low}")
-    _check_finite("training", features)
-
+    order = np.random.default_rng(seed).permutation(units)
+    order = order[np.argsort(of_unit[order], kind="stable")]
+    count = min(round(1 / fraction), units)
+    part_of_unit = np.empty(units, int)
+    part_of_unit[order] = np.arange(units) % count  # dealt class after class
+    part_of_row = part_of_unit[unit_of_row]
+    return [part_of_row == part for part in range(count)]

@@ -107,8 +107,8 @@ def neighbour_overlap(
         return 0.0
     n = len(x)
     # One set for all rows: a neighbour's column plus n times the row.
-    numbers = [(columns + n * np.arange(n)[:, None]).ravel() for columns in near]
-    return len(np.intersect1d(*numbers, assume_unique=True)) / (n * k)
+    one, two = ((columns + n * np.arange(n)[:, None]).ravel() for columns in near)
+    return len(np.intersect1d(one, two, assume_unique=True)) / (n * k)
 
 
 def information(

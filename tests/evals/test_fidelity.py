@@ -112,6 +112,12 @@ def test_orthogonal_map_of_other_widths():
     more = np.c_[2 * FEATURES, 1e-3 * NOISE]
     found = orthogonal_map(more, FEATURES)
     assert distance(FEATURES, found(more)) < 1e-3
+    loud = np.c_[FEATURES + NOISE, 2 * FEATURES[::-1]]  # half of it is no use
+    found, centre = orthogonal_map(loud, FEATURES)(loud), FEATURES.mean(0)
+    error = np.square(found - FEATURES).sum()
+    for change in (0.999, 1.001):
+        moved = change * (found - centre) + centre
+        assert np.square(moved - FEATURES).sum() > error
     # Against all rotations by a small angle: none is nearer in its own objective.
     noisy = FEATURES + NOISE
     best = orthogonal_map(noisy, FEATURES)

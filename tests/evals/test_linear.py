@@ -7,7 +7,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import sslx.evals.linear as module
-from sslx.evals.linear import fit, probe
+from sslx.evals.linear import probe
+from sslx.evals.solver import fit
 from sslx.types import UserError
 
 TIGHT = dict(tolerance=1e-8, max_iterations=1000)
@@ -49,28 +50,6 @@ def test_optimum_of_scikit_learn(d, l2):
         ours.weights, weights - weights.mean(1)[:, None], 1e-5, 1e-6
     )
     np.testing.assert_allclose(ours.bias, bias - bias.mean(), 1e-5, 1e-6)
-
-
-def test_gradient_is_that_of_the_loss():
-    # Catches: a wrong term in the analytic gradient, far from any optimum.
-    features, labels = blobs(50, 5, 3)
-    theta = np.random.default_rng(0).standard_normal((3, 6))
-    loss, gradient = module._objective(theta, features, labels, 0.3)
-    with jax.enable_x64(True):
-        expected, (by_weights, by_bias) = jax.value_and_grad(loss_of, (0, 1))(
-            jnp.array(theta[:, :-1].T), jnp.array(theta[:, -1]), features, labels, 0.3
-        )
-    assert loss == pytest.approx(float(expected), rel=1e-12)
-    np.testing.assert_allclose(gradient[:, :-1], by_weights.T, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(gradient[:, -1], by_bias, rtol=0, atol=1e-12)
-
-
-def test_huge_logits_are_safe():
-    # Catches: exp without the shift (infinity), log of a probability of 0.
-    labels = np.array([0, 1, 1])
-    theta = np.array([[1e4, 0.0], [-1e4, 0.0]])
-    loss, gradient = module._objective(theta, np.array([[1.0], [-1], [1]]), labels, 0.0)
-    assert loss == pytest.approx(2e4 / 3) and np.isfinite(gradient).all()
 
 
 def test_bias_is_free():
