@@ -17,7 +17,6 @@ from sslx.stages import victim as victim_stage
 from sslx.stages.experiment import resolve
 from sslx.stages.pools import pool_of
 from sslx.stages.query import answered
-from sslx.stages.recipes import reading
 from sslx.types import UserError
 from tests import tiny
 
@@ -72,13 +71,23 @@ def test_results(report):
 def test_layout(report, workdir):
     # Catches files strewn between the runs, and runs that a loss does not share.
     stages = {p.name: sorted(q.name for q in p.iterdir()) for p in workdir.iterdir()}
-    assert set(stages) == {"victim", "responses", "steal", "probe", "report"}
+    assert set(stages) == {
+        "victim",
+        "responses",
+        "steal",
+        "features",
+        "probe",
+        "fidelity",
+        "report",
+    }
     counts = {stage: len(names) for stage, names in stages.items()}
     assert counts == {
         "victim": 1,
         "responses": 2,
         "steal": 3,
+        "features": 6,
         "probe": 6,
+        "fidelity": 4,
         "report": 1,
     }
     assert {p.name for p in report.iterdir()} >= {
@@ -405,7 +414,7 @@ def test_last_test_images_are_kept(tmp_path, monkeypatch):
     assert found.victim != resolve(tiny.config(**changes), tmp_path).victim
     pixels = next(p for p in found.probes if p.encoder == "pixels")
     with pytest.raises(InterruptedError):
-        probe_stage._evaluate(pixels.run, "digits", reading(c))
+        probe_stage._evaluate(pixels.run, "digits", c)
     assert asked["seed"] == 0
     ids = data.ids("digits", "test")
     last = np.isin(ids, np.unique(ids)[-112:])
@@ -437,7 +446,13 @@ def test_a_victim_without_a_theft(workdir, tmp_path):
     # Catches an evaluation that needs a theft, or that runs one.
     c = tiny.config(stages=("victim", "probe", "report"))
     folder = run(c, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"victim", "probe", "report"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "victim",
+        "features",
+        "probe",
+        "fidelity",
+        "report",
+    }
     found = read(folder)
     assert [r["encoder"] for r in found["accuracies"][::2]] == [
         "victim",

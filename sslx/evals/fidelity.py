@@ -114,7 +114,7 @@ def agreement(p: Integer[np.ndarray, " m"], q: Integer[np.ndarray, " m"]) -> flo
 def fidelity(
     victim: Float[np.ndarray, "n d"],
     other: Float[np.ndarray, "n e"],
-    untrained: Float[np.ndarray, "n f"],
+    untrained: Float[np.ndarray, "n f"] | None,
     *,
     groups: Integer[np.ndarray, " n"],
     predictions: tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, " n"]],
@@ -131,11 +131,12 @@ def fidelity(
     Args:
         victim: Features of held-out images.
         other: Features of the encoder to be judged.
-        untrained: Features of an untrained encoder, the zero of ``information``.
+        untrained: Features of an untrained encoder, the zero of ``information``; None
+            where there is none, and no such figure.
         groups: What a row shows; rows of the same value are never divided.
         predictions: The victim's probe's and the other's, of the same images.
         fit_fraction: Part of the groups that the maps are fitted on, between 0 and 1.
-        k: Neighbours of ``neighbour_overlap``.
+        k: Neighbours of ``neighbour_overlap``; fewer where there are no more images.
         rows: Images at most, one of each group, for what costs n^2 (neighbours and
             information), drawn by ``seed``.
         seed: Of the part and of the draw.
@@ -149,10 +150,10 @@ def fidelity(
         None or 0 where an encoder is collapsed, as each function says.
 
     Raises:
-        UserError: Features are not finite or of different images, k is too large, or
-            the fraction leaves fewer than 2 images on a side.
+        UserError: Features are not finite or of different images, or the fraction
+            leaves fewer than 2 images on a side.
     """
-    check(victim, other, untrained)
+    check(victim, other, *([] if untrained is None else [untrained]))
     fitted = _part(groups, fit_fraction, seed)
     judged = ~fitted
     own, direct = victim[judged], other[judged]
@@ -170,9 +171,11 @@ def fidelity(
     return result | {
         "cka": cka(own, direct),
         "neighbours": neighbour_overlap(
-            victim[few], other[few], k=k, groups=groups[few]
+            victim[few], other[few], k=min(k, len(few) - 1), groups=groups[few]
         ),
-        "information": information(victim[few], other[few], untrained[few]),
+        "information": None
+        if untrained is None
+        else information(victim[few], other[few], untrained[few]),
         "agreement": agreement(*predictions),
         "cosine_of_mean": cosine(own, np.tile(mean, (len(own), 1))),
         "n_fitted": int(fitted.sum()),

@@ -107,7 +107,8 @@ def neighbour_overlap(
         return 0.0
     n = len(x)
     # One set for all rows: a neighbour's column plus n times the row.
-    one, two = ((columns + n * np.arange(n)[:, None]).ravel() for columns in near)
+    row = n * np.arange(n)[:, None]
+    one, two = (near[0] + row).ravel(), (near[1] + row).ravel()
     return len(np.intersect1d(one, two, assume_unique=True)) / (n * k)
 
 

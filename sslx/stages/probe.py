@@ -119,7 +119,7 @@ def _evaluate(
     classes = data.describe(dataset, options).classes
     seed = r["split_seed"] or 0  # with None, the last ones are the test's
 
-    def linear(rows: np.ndarray | slice) -> ProbeResult:
+    def linear(rows: np.ndarray | slice, few_rows: bool = False) -> ProbeResult:
         return linear_probe(
             *(train[rows], labels[rows], test),
             classes=classes,
@@ -129,12 +129,13 @@ def _evaluate(
             max_iterations=r["max_iterations"],
             seed=seed,
             groups=groups[rows],
+            cross_validated=few_rows,
         )
 
     solved = {"linear": linear(slice(None))}
     for share in r["few_labels"]:
-        chosen = few(labels, share, seed=seed, groups=groups, classes=classes)
-        solved[f"linear_{share:g}"] = linear(chosen)
+        chosen = few(labels, share, seed, groups)
+        solved[f"linear_{share:g}"] = linear(chosen, few_rows=True)
     found = {name: result.predictions for name, result in solved.items()}
     found["knn"] = knn(
         *(train, labels, test),

@@ -11,6 +11,8 @@ from sslx.stages.splits import divide
 from sslx.stages.thefts import OWN, Cell
 from sslx.types import UserError
 
+FEWEST = 20  # test images to compare two encoders on
+
 
 class Probe(NamedTuple):
     """One encoder on one data set.
@@ -169,7 +171,9 @@ def make_probes(
             rows.append(make("independent", i, more, run))
         if untrained is not None:
             rows.append(make("random", None, seed))
-        probes += _with_fidelity(rows, config) + [make("pixels", None, "")]
+        if info.sizes["test"] >= FEWEST:
+            rows = _with_fidelity(rows, config)
+        probes += [*rows, make("pixels", None, "")]
     return probes
 
 

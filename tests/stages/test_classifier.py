@@ -33,7 +33,7 @@ def made(workdir, **changes):
     config = tiny.config(**small | solver | changes)
     config.stages = ("victim",)
     experiment = resolve(config, workdir)
-    victim.run(experiment, config)
+    victim.works(experiment, config)[0].do()
     run = classifier_run(config, experiment.victim)
     make(run, config)
     return config, experiment.victim, run

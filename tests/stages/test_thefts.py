@@ -11,9 +11,9 @@ from sslx.attacks.matching import PAIRED, make_match
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.stages import train
+from sslx.stages.changes import changed
 from sslx.stages.experiment import resolve
 from sslx.stages.report_text import labels
-from sslx.stages.changes import changed
 from sslx.stages.train import make_head, make_theft
 from sslx.types import Encoder, UserError
 from tests import tiny

@@ -119,7 +119,7 @@ def test_a_projector_with_statistics_is_served(tmp_path, monkeypatch):
     config.victim.objective_kw.simsiam.hidden = 12
     config.victim.objective_kw.simsiam.projection = 8
     experiment = resolve(config, tmp_path)
-    victim.run(experiment, config)
+    victim.works(experiment, config)[0].do()
     run = experiment.victim
     images = data.load("digits", "test").images[:20]
     opened = sslx.open_run(run.path)

@@ -92,7 +92,7 @@ def rows_of(path):
 def trained(tmp_path, **changes):
     config = tiny.config(stages=("victim",), victim__steps=45, **changes)
     found = resolve(config, tmp_path)
-    victim.run(found, config)
+    victim.works(found, config)[0].do()
     return found.victim
 
 
