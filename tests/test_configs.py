@@ -1,4 +1,5 @@
 import importlib
+import json
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ from sslx.engine.step import init_state, make_update
 from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
 from sslx.stages import experiment
-from sslx.stages.changes import changed
+from sslx.stages.changes import GRID, changed
 from sslx.stages.train import make_head, make_objective, make_theft, make_training
 
 FILES = sorted(
@@ -20,6 +21,9 @@ FILES = sorted(
     for p in Path(default.__file__).parent.glob("*.py")
     if p.stem not in ("default", "__init__")
 )
+
+
+TRACED: set[str] = set()
 
 
 def load(name):
@@ -72,11 +76,21 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     assert f"configs/{name}.py" in text
     if config.victim.weights:
         config.victim.weights = weights(config.victim, tmp_path / "weights.npz")
-    found = experiment.resolve(config, tmp_path)
-    if not config.victim.weights:
-        trace(found.victim, make_objective(found.victim.recipe))
-    for cell in found.cells:
-        trace_theft(cell)
+    for change in sides(config.study.grid):
+        found = experiment.resolve(changed(config, change, GRID), tmp_path)
+        if not config.victim.weights:
+            trace(found.victim, make_objective(found.victim.recipe))
+        for cell in found.cells:
+            trace_theft(cell)
+
+
+def sides(grid):
+    """Each change of each axis of a study, with the first of the other axes."""
+    first = [axis[0] for axis in grid]
+    changes = [" ".join(first)]
+    for i, axis in enumerate(grid):
+        changes += [" ".join([*first[:i], c, *first[i + 1 :]]) for c in axis[1:]]
+    return changes
 
 
 def weights(section, path):
@@ -119,8 +133,16 @@ def trace_theft(cell):
 
 
 def trace(run, objective, answers=(1, 1)):
-    """Traces the first step of a run; ``answers``: views and width of the answers."""
+    """Traces the first step of a run; ``answers``: views and width of the answers.
+
+    Once for all configs that train alike.
+    """
     r = run.recipe
+    apart = {"seed", "steps", "data", "held_out", "split_seed", "pool", "split"}
+    key = json.dumps([answers, {k: v for k, v in r.items() if k not in apart}])
+    if key in TRACED:
+        return
+    TRACED.add(key)
     t = make_training(run, objective, {})
     b, image = r["batch_size"], r["image_shape"]
     entries = {

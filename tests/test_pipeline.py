@@ -167,7 +167,7 @@ def test_page(report):
 
 def test_the_same_runs_give_the_same_page(report, workdir, tmp_path):
     # Catches a date, a random id, a path of the machine, a map that differs each time.
-    for stage in ("victim", "responses", "steal", "probe"):
+    for stage in ("victim", "responses", "steal", "features", "probe", "fidelity"):
         shutil.copytree(workdir / stage, tmp_path / stage)
     also = ("loss=infonce", "queries=90")
     again = run(tiny.config(steal__also=also, stages=("report",)), tmp_path)

@@ -1,6 +1,6 @@
 """How alike encoders and victim are, as a table of the report."""
 
-from sslx.stages.report_text import labels, who
+from sslx.stages.report_text import labels, short, who
 
 FIDELITY = (
     "On test images, without labels. 1 is the victim itself, but for L2, where that is "
@@ -35,7 +35,7 @@ def fidelity_table(found: dict) -> list[list[str]]:
     for dataset in dict.fromkeys(row["dataset"] for *_, row in cells):
         for *names, row in cells:
             if row["dataset"] == dataset:
-                lines.append([dataset, *names, *(_measure(row[m]) for m in MEASURES)])
+                lines.append([short(dataset), *names, *(_measure(row[m]) for m in MEASURES)])
     return lines
 
 
