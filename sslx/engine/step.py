@@ -24,7 +24,10 @@ class State(NamedTuple):
 
 
 def init_state(
-    objective: Objective, optimiser: optax.GradientTransformation, seed: int | Array, batch: Any
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    seed: int | Array,
+    batch: Any,
 ) -> State:
     """The state before the first step; the batch gives the shapes."""
     params, stats, extras = objective.init(stream(seed, "init"), batch)
