@@ -6,6 +6,8 @@ from jax import Array
 from jax.nn import logsumexp
 from jaxtyping import Float
 
+from sslx.types import Number
+
 # Cosines over a small temperature are not to be rounded to bfloat16.
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -15,7 +17,7 @@ def discriminate(
     positive: Float[Array, "b d"],
     student: Float[Array, "b d"],
     *,
-    temperature: float,
+    temperature: Number,
 ) -> Float[Array, ""]:
     """Mean over i of log(sum_{j != i} e^{a_i p_j} + e^{s_i s_j}) - a_i p_i; b > 1.
 

@@ -69,9 +69,13 @@ def seal(run: Path) -> dict[str, Any]:
 
 
 class Store(NamedTuple):
-    """``save(step, items)``: items is a dict of trees; written in the background."""
+    """``save(step, items)``: items is a dict of trees; written in the background.
+
+    ``wait()``: until what was saved is on disk.
+    """
 
     save: Any
+    wait: Any
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def open_store(run: Path, keep: int) -> Iterator[Store]:
             if not manager.save(step, args=ocp.args.Composite(digest=digests, **args)):
                 raise UserError(f"{folder}: checkpoint {step} could not be saved")
 
-        yield Store(save)
+        yield Store(save, manager.wait_until_finished)
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -81,7 +81,7 @@ class Watch(NamedTuple):
     look: Callable[[State], dict[str, float]]
 
 
-def _items(state: State) -> dict[str, Any]:
+def items_of(state: State) -> dict[str, Any]:
     """What a checkpoint holds of a state."""
     items: dict[str, Any] = {"state": state}
     if "encoder" in state.params:  # a head can be trained alone
@@ -146,8 +146,11 @@ def _start(t: Training, run: Path, mesh) -> State:
     return jax.jit(init, out_shardings=whole)(example)
 
 
-def _note(book: Logbook, steps: range, metrics: Any, t: Training, loop: Loop) -> None:
-    """Logs the finished steps; raises at the first that is not finite."""
+def note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> None:
+    """Logs the finished steps of ``total``; raises at the first that is not finite.
+
+    Each metric is an array with one entry a step.
+    """
     metrics = jax.device_get(metrics)
     for i, step in enumerate(steps):
         row = {name: float(values[i]) for name, values in metrics.items()}
@@ -158,7 +161,7 @@ def _note(book: Logbook, steps: range, metrics: Any, t: Training, loop: Loop) ->
                 f"{row['grad_norm']}; try a lower learning rate (what was saved before "
                 "is kept)"
             )
-        if done % loop.log_every == 0 or done in (1, t.steps):
+        if done % loop.log_every == 0 or done in (1, total):
             book.write(done, row)
 
 
@@ -217,7 +220,7 @@ def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State
             ahead = range(step, min(step + most, boundary))
             state, metrics = advance(state, ahead)
             if pending:
-                _note(book, *pending, t, loop)
+                note(book, *pending, t.steps, loop)
             pending = (ahead, metrics)
             bar.update(len(ahead))
             step = ahead.stop
@@ -228,12 +231,12 @@ def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State
             stop = hosts.most(signal()) if alone or asks or step == boundary else 0
             if step == boundary or stop:
                 # A state is saved only when its steps are known to be sound.
-                _note(book, *pending, t, loop)
+                note(book, *pending, t.steps, loop)
                 pending = None
                 # Before it is saved: a kill in between must not lose the row.
                 _watch(book, step, t, state, watch)
             if stop or step == t.steps or step % loop.save_every == 0:
-                store.save(step, _items(state))
+                store.save(step, items_of(state))
             if stop:
                 break
     # Only here are the checkpoints known to be on disk.

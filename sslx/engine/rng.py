@@ -8,8 +8,11 @@ import numpy as np
 from jax import Array
 
 
-def stream(seed: int, name: str, step: int | Array = 0) -> Array:
-    """The JAX key of a named stream at a step; ``step`` may be traced."""
+def stream(seed: int | Array, name: str, step: int | Array = 0) -> Array:
+    """The JAX key of a named stream at a step.
+
+    ``step`` may be traced, and so may ``seed``, as uint32.
+    """
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
     return jax.random.fold_in(key, step)
 
@@ -19,7 +22,7 @@ def host_stream(seed: int, name: str, step: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), step])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=32)  # two epochs of each of several trainings
 def _order(seed: int, n: int, epoch: int) -> np.ndarray:
     return host_stream(seed, "order", epoch).permutation(n)
 

@@ -24,7 +24,10 @@ class State(NamedTuple):
 
 
 def init_state(
-    objective: Objective, optimiser: optax.GradientTransformation, seed: int, batch: Any
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    seed: int | Array,
+    batch: Any,
 ) -> State:
     """The state before the first step; the batch gives the shapes."""
     params, stats, extras = objective.init(stream(seed, "init"), batch)
@@ -34,7 +37,10 @@ def init_state(
 
 
 def make_update(
-    objective: Objective, optimiser: optax.GradientTransformation, schedule, seed: int
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    schedule,
+    seed: int | Array,
 ):
     """Returns ``update(state, batch) -> (state, metrics)``, to be jitted.
 

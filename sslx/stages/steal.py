@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx.attacks.matching import cluster_labels, make_match, takes_labels
+from sslx.attacks.matching import bind, cluster_labels, match_of, takes_labels
 from sslx.engine import checkpoint, hosts
 from sslx.engine.fit import fit
 from sslx.engine.rundir import Run, is_finished, save_array, working_on, write_meta
@@ -98,31 +98,61 @@ def _train_head(cell: Cell, config: ConfigDict) -> None:
         _carry_out(run, objective, {"answers": answers}, config)
 
 
-def train(cell: Cell, config: ConfigDict) -> None:
-    """Trains the stealer of a cell on the answers, if it trains on any."""
-    run, r = cell.steal, cell.steal.recipe
-    if cell.responses is None:  # trained above
-        return
+def purpose(cell: Cell) -> str:
+    """What training a cell's stealer is, for the log."""
     name = cell.attack if cell.loss == OWN else f"{cell.attack}, {cell.loss}"
-    what = f"{name} on {cell.queries} answers, {r['steps']} steps"
-    with working_on(run, what, together=True) as needed:
+    return f"{name} on {cell.queries} answers, {cell.steal.recipe['steps']} steps"
+
+
+def train(cell: Cell, config: ConfigDict) -> None:
+    """Trains a cell's stealer on the answers, which must be there; alone."""
+    run = cell.steal
+    if cell.responses is None:  # trained without
+        return
+    with working_on(run, purpose(cell), together=True) as needed:
         if not needed:
             return
         found = answered(cell, config)
-        arrays = found._asdict()
-        given: dict[str, Any] = {}
-        if cell.loss != OWN:
-            given["match"] = make_match(cell.loss, r["numbers"], found.answers)
-            if takes_labels(cell.loss):
-                arrays["labels"] = _labels(cell, config, found)
-        if "ssl" in run.parents:
-            given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
-        if cell.head is not None:
-            given["head"] = head_of(cell.head.path)
-        classes = cell.responses.recipe["classes"]
-        objective = make_theft(r, found.answers.shape[-1], classes, **given)
+        arrays, given = materials(cell, config, found)
+        objective = objective_of(cell, run.recipe, given)
         meta = encoder_meta(run, None)
         _carry_out(run, objective, arrays, config, **meta)
+
+
+def materials(
+    cell: Cell, config: ConfigDict, found: Answered
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What a stealer trains on, and what its objective is built with.
+
+    Returns:
+        The entries of a batch, for all images; and "bound", what ``bind`` gave, where
+        the loss is one of the table, "trunk" and "head" where something was trained
+        before, as ``Theft`` has them.
+    """
+    run = cell.steal
+    arrays: dict[str, np.ndarray] = found._asdict()
+    given: dict[str, Any] = {}
+    if cell.loss != OWN:
+        given["bound"] = bind(cell.loss, run.recipe["numbers"], found.answers)
+        if takes_labels(cell.loss):
+            arrays["labels"] = _labels(cell, config, found)
+    if "ssl" in run.parents:
+        given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
+    if cell.head is not None:
+        given["head"] = head_of(cell.head.path)
+    return arrays, given
+
+
+def objective_of(cell: Cell, recipe: dict, given: dict[str, Any]) -> Objective:
+    """What a stealer trains, from its recipe and ``materials``; both may be traced."""
+    assert cell.responses is not None
+    asked = cell.responses.recipe
+    fields: dict[str, Any] = {
+        name: given[name] for name in ("trunk", "head") if name in given
+    }
+    if "bound" in given:
+        fields["match"] = match_of(cell.loss, given["bound"])
+    return make_theft(recipe, asked["dim"], asked["classes"], **fields)
 
 
 def _labels(cell: Cell, config: ConfigDict, found: Answered) -> np.ndarray:

@@ -94,13 +94,19 @@ def make_head(recipe: dict, answer_dim: int) -> Objective:
     return build(theft, **recipe["attack_numbers"])
 
 
+def optimiser_of(recipe: dict):
+    """The optimiser and the schedule that a recipe calls for."""
+    optim = {k: v for k, v in recipe["optim"].items() if k != "name"}
+    name = recipe["optim"]["name"]
+    return make_optimiser(name, steps=recipe["steps"], **optim)
+
+
 def make_training(
     run: Run, objective: Objective, arrays: dict[str, np.ndarray]
 ) -> Training:
     """What the engine needs, from a run's recipe."""
     r = run.recipe
-    optim = {k: v for k, v in r["optim"].items() if k != "name"}
-    optimiser, schedule = make_optimiser(r["optim"]["name"], steps=r["steps"], **optim)
+    optimiser, schedule = optimiser_of(r)
     return Training(
         objective=objective,
         optimiser=optimiser,
