@@ -49,11 +49,11 @@ def make_stepper(
         return init_state(t.objective, t.optimiser, t.seed, batch)
 
     state = jax.jit(init, out_shardings=replicated(mesh))(batch)
-    advance = make_step(make_update(t.objective, t.optimiser, t.schedule, 0), mesh)
+    advance = make_step(make_update(t.objective, t.optimiser, t.schedule), mesh)
 
     def step() -> None:
         nonlocal state
-        state, _ = advance(state, batch)
+        state, _ = advance(state, np.uint32(t.seed), batch)
         jax.block_until_ready(state)
 
     return step

@@ -155,8 +155,8 @@ def trace(run, objective, answers=(1, 1)):
 
     def first_step(batch):
         state = init_state(t.objective, t.optimiser, t.seed, batch)
-        update = make_update(t.objective, t.optimiser, t.schedule, t.seed)
-        return update(state, batch)
+        update = make_update(t.objective, t.optimiser, t.schedule)
+        return update(state, t.seed, batch)
 
     _, metrics = jax.eval_shape(first_step, batch)
     assert metrics["loss"].shape == ()

@@ -103,7 +103,8 @@ def _stepper(t: Training, loop: Loop, mesh):
 
     ``steps`` is a range; each metric is an array with one entry a step.
     """
-    update = make_update(t.objective, t.optimiser, t.schedule, t.seed)
+    update = make_update(t.objective, t.optimiser, t.schedule)
+    seed = place(np.array(t.seed, np.uint32), replicated(mesh))
     n = len(next(iter(t.data.values())))
 
     def rows(step):
@@ -116,7 +117,7 @@ def _stepper(t: Training, loop: Loop, mesh):
         def from_host(state, steps):
             chosen = my_rows(rows(steps[0]))
             batch = {k: place(v[chosen], split) for k, v in t.data.items()}
-            state, metrics = step_once(state, batch)
+            state, metrics = step_once(state, seed, batch)
             return state, jax.tree.map(lambda x: x[None], metrics)
 
         return from_host, 1
@@ -127,7 +128,7 @@ def _stepper(t: Training, loop: Loop, mesh):
 
     def on_device(state, steps):
         chosen = my_rows(np.stack([rows(s) for s in steps]))
-        return dispatch(state, data, place(chosen, split_columns))
+        return dispatch(state, seed, data, place(chosen, split_columns))
 
     return on_device, loop.steps_per_dispatch
 
@@ -136,14 +137,15 @@ def _start(t: Training, run: Path, mesh) -> State:
     """The state of the latest checkpoint, else the initial one."""
     example = {k: v[: t.batch_size] for k, v in t.data.items()}
 
-    def init(batch):
-        return init_state(t.objective, t.optimiser, t.seed, batch)
+    def init(seed, batch):
+        return init_state(t.objective, t.optimiser, seed, batch)
 
+    seed = np.uint32(t.seed)  # an argument, as in a step
     whole = replicated(mesh)
     if hosts.share(lambda: checkpoint.steps(run)):
-        like = jax.eval_shape(init, example)
+        like = jax.eval_shape(init, seed, example)
         return checkpoint.load(run, "state", like, whole)
-    return jax.jit(init, out_shardings=whole)(example)
+    return jax.jit(init, out_shardings=whole)(seed, example)
 
 
 def note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> None:

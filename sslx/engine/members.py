@@ -113,7 +113,7 @@ def make_advance(group: Group, slots: Sequence[Member], loop: Loop, mesh):
     sizes = [len(next(iter(m.data.values()))) for m in slots]
 
     def update(state, seed, own, batch):
-        return make_update(*group.build(own), seed)(state, batch)
+        return make_update(*group.build(own))(state, seed, batch)
 
     def rows(step):
         return [

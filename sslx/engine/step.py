@@ -37,18 +37,16 @@ def init_state(
 
 
 def make_update(
-    objective: Objective,
-    optimiser: optax.GradientTransformation,
-    schedule,
-    seed: int | Array,
+    objective: Objective, optimiser: optax.GradientTransformation, schedule
 ):
-    """Returns ``update(state, batch) -> (state, metrics)``, to be jitted.
+    """Returns ``update(state, seed, batch) -> (state, metrics)``, to be jitted.
 
-    Metrics are scalars: ``loss``, ``grad_norm`` (global L2), ``learning_rate`` and the
-    objective's own.
+    The seed is an argument so that trainings which differ in it alone are one program,
+    compiled once. Metrics are scalars: ``loss``, ``grad_norm`` (global L2),
+    ``learning_rate`` and the objective's own.
     """
 
-    def update(state: State, batch: Any) -> tuple[State, Metrics]:
+    def update(state: State, seed: int | Array, batch: Any) -> tuple[State, Metrics]:
         def loss(params):
             key = stream(seed, "step", state.step)
             return objective.loss(params, state.stats, state.extras, batch, key)
@@ -71,38 +69,39 @@ def make_update(
 def make_dispatch(update, mesh: Mesh):
     """Jits ``update`` for k steps at once, over data that lies on the devices.
 
-    Returns ``dispatch(state, data, rows) -> (state, metrics)``: ``data`` is a dict of
-    arrays (n, ...), ``rows`` int (k, b) says which rows make each step's batch, each
-    metric is (k,). A single step is not scanned: inside a loop, XLA's CPU backend
+    Returns ``dispatch(state, seed, data, rows) -> (state, metrics)``: ``data`` is a
+    dict of arrays (n, ...), ``rows`` int (k, b) says which rows make each step's batch,
+    each metric is (k,). A single step is not scanned: inside a loop, XLA's CPU backend
     computes the backward pass of a convolution 12 to 45 times slower.
     """
     batch_split = split_rows(mesh)
 
-    def one(state: State, rows: Array, data: dict[str, Array]):
-        batch = {name: array[rows] for name, array in data.items()}
-        return update(state, jax.lax.with_sharding_constraint(batch, batch_split))
+    def dispatch(state: State, seed: Array, data: dict[str, Array], rows: Array):
+        def one(state: State, rows: Array):
+            batch = {name: array[rows] for name, array in data.items()}
+            batch = jax.lax.with_sharding_constraint(batch, batch_split)
+            return update(state, seed, batch)
 
-    def dispatch(state: State, data: dict[str, Array], rows: Array):
         if rows.shape[0] == 1:
-            state, metrics = one(state, rows[0], data)
+            state, metrics = one(state, rows[0])
             return state, jax.tree.map(lambda x: x[None], metrics)
-        return jax.lax.scan(lambda s, r: one(s, r, data), state, rows)
+        return jax.lax.scan(one, state, rows)
 
     whole = replicated(mesh)
     return jax.jit(
         dispatch,
         donate_argnums=0,
-        in_shardings=(whole, whole, split_rows(mesh, axis=1)),
+        in_shardings=(whole, whole, whole, split_rows(mesh, axis=1)),
         out_shardings=(whole, whole),
     )
 
 
 def make_step(update, mesh: Mesh):
-    """Jits ``update`` for one batch that the host sends: ``step(state, batch)``."""
+    """Jits ``update`` for a batch that the host sends: ``step(state, seed, batch)``."""
     whole = replicated(mesh)
     return jax.jit(
         update,
         donate_argnums=0,
-        in_shardings=(whole, split_rows(mesh)),
+        in_shardings=(whole, whole, split_rows(mesh)),
         out_shardings=(whole, whole),
     )

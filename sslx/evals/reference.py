@@ -1,12 +1,12 @@
-"""The probe of the study "On the Difficulty of Defending Self-Supervised Learning
-against Model Extraction" (Dziedzic et al. 2022), to compare with its figures only.
+"""The probe of the study that sslx re-implements, to compare with its figures only.
 
-The numbers are those of its released linear_eval.py for 32-pixel data sets. Not kept:
-there the encoder stays in training mode (statistics of each batch), the last 1,000 test
-images count, and the accuracy is a mean over batches; here features are what the
-encoder answers and the caller counts over all test images. The result depends on the
-learning rate, which the study has unequal for victim and stolen encoder.
-"""  # noqa: D205
+Dziedzic et al. 2022; the numbers are those of its released linear_eval.py for 32-pixel
+data sets, where a network stays in training mode: its features go by the statistics of
+each batch, of ``BATCH`` images when the layer is trained and ``TEST_BATCH`` in the
+test, and only the last ``TEST_IMAGES`` test images count. Not kept: its accuracy is a
+mean over batches. The result depends on the learning rate, which the study has unequal
+for victim and stolen encoder.
+"""
 
 from functools import partial
 
@@ -20,6 +20,8 @@ from sslx.types import UserError
 
 EPOCHS = 100
 BATCH = 256  # in the same order every epoch; the last one of an epoch is smaller
+TEST_BATCH = 64
+TEST_IMAGES = 1000
 WEIGHT_DECAY = 8e-4  # added to the gradient before Adam's moments, bias included
 LEARNING_RATES = {"victim": 3e-4, "stolen": 1e-4}  # never lowered
 

@@ -35,7 +35,9 @@ def fidelity_table(found: dict) -> list[list[str]]:
     for dataset in dict.fromkeys(row["dataset"] for *_, row in cells):
         for *names, row in cells:
             if row["dataset"] == dataset:
-                lines.append([short(dataset), *names, *(_measure(row[m]) for m in MEASURES)])
+                lines.append(
+                    [short(dataset), *names, *(_measure(row[m]) for m in MEASURES)]
+                )
     return lines
 
 

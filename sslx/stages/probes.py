@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.engine.rundir import Run, make_run
+from sslx.evals.reference import LEARNING_RATES
 from sslx.stages.recipes import check_solver, normalisation, positive, reading, share
 from sslx.stages.splits import divide
 from sslx.stages.thefts import OWN, Cell
@@ -156,7 +157,8 @@ def make_probes(
             features = make_run(victim.workdir, "features", slug, on | extra, parents)
             # The study's rates: one for what is its provider's, one for the attacker.
             if proto["reference"]:
-                proto = proto | {"reference": 1e-4 if word == "stolen" else 3e-4}
+                kind = "stolen" if word == "stolen" else "victim"
+                proto = proto | {"reference": LEARNING_RATES[kind]}
             parents = {"features": features}
             run = make_run(victim.workdir, "probe", slug, on | proto, parents)
             return Probe(word, cell, name, run)

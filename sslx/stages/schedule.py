@@ -12,6 +12,7 @@ from sslx.engine import hosts
 from sslx.engine.rundir import Run, is_finished, is_held
 from sslx.progress import say
 from sslx.stages.work import Work
+from sslx.types import UserError
 
 PAUSE = 2.0  # seconds between two looks at what others hold
 SPEAK = 10.0  # seconds, at least, between two words on how far it is
@@ -82,7 +83,8 @@ def carry_out(works: list[Work]) -> None:
         works: Each after what it builds on.
 
     Raises:
-        UserError: Of the first that fails. What others do goes on.
+        UserError: What went wrong with some of it, when all else is done that does not
+            build on it.
     """
     if hosts.count() > 1:  # processes that train as one take the same way
         for work in works:
@@ -93,6 +95,7 @@ def carry_out(works: list[Work]) -> None:
     pending = [work for work in works if not _done(work)]
     if len(pending) < len(works):
         _tell(pace, pending)
+    failed: list[UserError] = []
     waiting, told = False, time.monotonic()
     while pending:
         missing = len(pending)
@@ -101,7 +104,11 @@ def carry_out(works: list[Work]) -> None:
                 pending.remove(work)
             elif _ready(work) and not any(map(is_held, work.runs)):
                 began = time.monotonic()
-                work.do()
+                try:
+                    work.do()
+                except UserError as error:
+                    say(f"[study] {error}; the others go on")
+                    failed.append(error)
                 pending.remove(work)
                 _took(pace, work, time.monotonic() - began)
                 if time.monotonic() - told > SPEAK:
@@ -114,6 +121,11 @@ def carry_out(works: list[Work]) -> None:
                 say("[study] other processes are at all that is left; waiting for them")
             waiting = True
             time.sleep(PAUSE)
-        elif not _done(pending[0]):
+        elif failed:
+            break
+        else:
             pending[0].do()  # says what is missing
             pending.pop(0)
+    if failed:
+        more = f" (and {len(failed) - 1} more, see above)" if failed[1:] else ""
+        raise UserError(f"{failed[0]}{more}")

@@ -30,16 +30,24 @@ from sslx.types import Objective
 
 def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
     """What the cells need, each in order, the headline first; what they share once."""
-    return once([w for cell in experiment.cells for w in _works(cell, config)])
+    found = []
+    for cell in experiment.cells:
+        found += _before(cell, config)
+        found.append(Work((cell.steal,), partial(train, cell, config)))
+    return once(found)
 
 
-def _works(cell: Cell, config: ConfigDict) -> list[Work]:
+def preparations(experiment: Experiment, config: ConfigDict) -> list[Work]:
+    """All that comes before the stealers of the cells."""
+    return once([work for c in experiment.cells for work in _before(c, config)])
+
+
+def _before(cell: Cell, config: ConfigDict) -> list[Work]:
     fitted = cell.responses.parents.get("classifier") if cell.responses else None
     each = (
         ((cell.ssl,), _train_ssl),
         ((fitted, cell.responses), _ask),
         ((cell.head,), _train_head),
-        ((cell.steal,), train),
     )
     found = [(tuple(filter(None, runs)), do) for runs, do in each]
     return [Work(runs, partial(do, cell, config)) for runs, do in found if runs]

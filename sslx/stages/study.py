@@ -17,6 +17,8 @@ from sslx.stages.changes import GRID, changed, pairs
 from sslx.stages.experiment import Experiment, resolve
 from sslx.stages.lineage import read_node
 from sslx.stages.schedule import carry_out
+from sslx.stages.thefts import Cell
+from sslx.stages.together import groups, train_together
 from sslx.stages.work import Work, once
 from sslx.types import UserError
 
@@ -108,16 +110,33 @@ def works(study: Study) -> list[Work]:
     """All the work of a study but its report, each after what it builds on."""
     found: list[Work] = []
     stages = study.members[0].config.stages
-    for name, stage in (("victim", victim), ("steal", steal)):
-        if name in stages:
-            for m in study.members:
-                found += stage.works(m.experiment, m.config)
+    if "victim" in stages:
+        for m in study.members:
+            found += victim.works(m.experiment, m.config)
+    if "steal" in stages:
+        found += _thefts(study)
     if "probe" in stages:
         sets = [p.dataset for m in study.members for p in m.experiment.probes]
         for dataset in dict.fromkeys(sets):
             for m in study.members:
                 found += probe.works_on(dataset, m.experiment, m.config)
     return once(found)
+
+
+def _thefts(study: Study) -> list[Work]:
+    """What the stealers need, then the stealers, those together that may be."""
+    found: list[Work] = []
+    cells: list[Cell] = []
+    configs: dict[Path, ConfigDict] = {}
+    for m in study.members:
+        found += steal.preparations(m.experiment, m.config)
+        cells += m.experiment.cells
+        configs |= {cell.steal.path: m.config for cell in m.experiment.cells}
+    for group in groups(cells, study.members[0].config.engine.together):
+        own = [configs[cell.steal.path] for cell in group]
+        runs = tuple(cell.steal for cell in group)
+        found.append(Work(runs, partial(train_together, group, own)))
+    return found
 
 
 def carry_out_study(study: Study) -> None:

@@ -8,6 +8,8 @@ from sslx.engine.rng import rows_at
 from sslx.engine.step import init_state, make_dispatch, make_step, make_update
 from tests.engine import toy
 
+SEED = np.uint32(0)  # toy.training's
+
 
 def mesh_of(n):
     return Mesh(np.array(jax.devices()[:n]), ("data",), axis_types=(AxisType.Auto,))
@@ -15,7 +17,7 @@ def mesh_of(n):
 
 def setup(dtype):
     t = toy.training(objective=toy.objective(dtype))
-    update = make_update(t.objective, t.optimiser, t.schedule, t.seed)
+    update = make_update(t.objective, t.optimiser, t.schedule)
 
     def init(batch):
         state = init_state(t.objective, t.optimiser, t.seed, batch)
@@ -46,7 +48,7 @@ def test_one_and_eight_devices_agree(float64):
             batch = batch_at(t, i)
             per_device = np.split(batch["images"], 8)
             assert len({p.tobytes() for p in per_device}) == 8
-            state, metrics = step(state, batch)
+            state, metrics = step(state, SEED, batch)
         assert metrics["loss"].dtype == jnp.float64
         ends.append(jax.device_get(state))
     for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
@@ -63,7 +65,7 @@ def test_one_and_eight_devices_agree(float64):
 
 def flops(update, init, t, mesh):
     state = jax.jit(init, out_shardings=replicated(mesh))(batch_at(t, 0))
-    compiled = make_step(update, mesh).lower(state, batch_at(t, 0)).compile()
+    compiled = make_step(update, mesh).lower(state, SEED, batch_at(t, 0)).compile()
     return compiled.cost_analysis()["flops"]
 
 
@@ -77,7 +79,9 @@ def test_devices_share_the_work():
     state = jax.jit(init, out_shardings=replicated(mesh))(batch_at(t, 0))
     rows = rows_at(t.seed, 48, t.batch_size, 0)[None]
     dispatch = make_dispatch(update, mesh)
-    on_device = dispatch.lower(state, t.data, rows).compile().cost_analysis()["flops"]
+    on_device = (
+        dispatch.lower(state, SEED, t.data, rows).compile().cost_analysis()["flops"]
+    )
     assert on_device < 0.2 * one, on_device / one
 
 
@@ -90,11 +94,11 @@ def test_scan_equals_single_steps():
     rows = np.stack([rows_at(t.seed, 48, t.batch_size, s) for s in range(3)])
     dispatch = make_dispatch(update, mesh)
     start = jax.jit(init, out_shardings=whole)
-    at_once, metrics = dispatch(start(batch_at(t, 0)), data, rows)
+    at_once, metrics = dispatch(start(batch_at(t, 0)), SEED, data, rows)
     assert metrics["loss"].shape == (3,)
     state, step = start(batch_at(t, 0)), make_step(update, mesh)
     for i in range(3):
-        state, single = step(state, batch_at(t, i))
+        state, single = step(state, SEED, batch_at(t, i))
         np.testing.assert_allclose(metrics["loss"][i], single["loss"], rtol=1e-5)
     assert int(at_once.step) == 3
     for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(state), strict=True):
@@ -102,19 +106,19 @@ def test_scan_equals_single_steps():
 
 
 def test_a_step_is_compiled_once():
-    # Catches a step number or a rate that enters as a Python value.
+    # Catches a step number, a seed or a rate that enters as a Python value.
     t, update, init = setup("float32")
     traces = []
 
-    def counted(state, batch):
+    def counted(state, seed, batch):
         traces.append(1)
-        return update(state, batch)
+        return update(state, seed, batch)
 
     mesh = data_mesh(t.batch_size)
     step = make_step(counted, mesh)
     state = jax.jit(init, out_shardings=replicated(mesh))(batch_at(t, 0))
     for i in range(3):
-        state, _ = step(state, batch_at(t, i))
+        state, _ = step(state, np.uint32(i), batch_at(t, i))
     assert len(traces) == 1
 
 

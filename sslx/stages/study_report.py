@@ -1,3 +1,0 @@
-def write(folder, nodes, pairs, recipe): ...
-def shown(folder):
-    return ""
