@@ -162,7 +162,8 @@ def plain(lines: list[list[str]]) -> str:
     )
 
 
-def _pipes(lines: list[list[str]]) -> str:
+def pipes(lines: list[list[str]]) -> str:
+    """The table in Markdown."""
     rule = ["---"] * len(lines[0])
     safe = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in [safe[0], rule, *safe[1:]])
@@ -214,7 +215,7 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         )
     bill = (
         "## Bill\n\nCells that ask the same share one bill.\n\n"
-        + _pipes(bill_table(found)),
+        + pipes(bill_table(found)),
     )
     random = f"`random`: {victim.untrained}, untrained; " if victim.untrained else ""
     parts = [
@@ -225,7 +226,7 @@ def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> s
         + f", with Wilson intervals at {experiment.report.recipe['confidence']:.0%} "
         f"(one run, seed {experiment.report.recipe['seed']}: the interval covers the "
         f"choice of test images, not that of seeds). {random}`pixels`: no encoder.",
-        _pipes(table(found)),
+        pipes(table(found)),
         *(f"Note: {note}" for note in victim.notes),
         *(f"Note: {who} on {name}: {why}." for who, name, why in doubts(found)),
         *(
