@@ -120,7 +120,9 @@ def _probed(nodes: dict[str, Node]) -> set[str]:
 
 def _checked(steal: Node, nodes: dict[str, Node]) -> Node:
     if _finished(steal).key not in _probed(nodes):
-        raise UserError(f"{steal.path} has no finished probe; run the stage probe first")
+        raise UserError(
+            f"{steal.path} has no finished probe; run the stage probe first"
+        )
     return steal
 
 

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.style import context as styled
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sslx.stages.pictures import COLOURS, STYLE, WIDTH, Picture, budget_ticks
 from sslx.stages.report_text import short
 from sslx.stages.study_rows import Record
 from sslx.stages.study_table import Figure, Row
+from sslx.stages.study_text import TITLES
 
 # Told apart by people who see fewer colours, too, and by their marks in any case;
 # mostly Okabe and Ito's. None near the victim's blue.
@@ -33,14 +34,8 @@ STROKES: dict[str, Any] = {
     "untrained": (0, (5, 2)),
     "pixels": (0, (1, 1.5)),
 }
-SHOWN = {
-    "cka": "linear CKA",
-    "agreement": "agreement of predictions",
-    "neighbours": "shared neighbours",
-    "linear_l2": "L2 after the linear map",
-    "information": "mutual information score",
-    "orthogonal_cosine": "cosine after the orthogonal map",
-}
+# Measures of fidelity that are drawn, the first four that there are.
+DRAWN = ("cka", "agreement", "neighbours", "linear_l2", "information", "linear_cosine")
 LINEAR = "linear probe, % of test images"
 
 
@@ -218,7 +213,13 @@ def _dots(
 
 
 def _level(
-    axes: Axes, name: str, colour: str, found: Figure, *, across: bool, stroke: Any = None
+    axes: Axes,
+    name: str,
+    colour: str,
+    found: Figure,
+    *,
+    across: bool,
+    stroke: Any = None,
 ) -> None:
     """A line for what has no budget, the victim's with its band."""
     line, span = (
@@ -246,7 +247,8 @@ def _cost(part: _Part, file: str) -> Picture | None:
         ("usd", 1, "USD paid for queries"),
         (flops, unit, "training FLOPs" + (", % of the victim's" if shares else "")),
     )
-    panels = tuple(p for p in panels if any(row[p[0]] for row in stolen))
+    # Where all cost the same there is nothing to see.
+    panels = tuple(p for p in panels if len({row[p[0]] for row in stolen} - {0}) > 1)
     if not panels:
         return None
     deep = 2.9 + 0.2 * -(-(len(part.styles) + 1) // 2)
@@ -270,9 +272,13 @@ def _cost(part: _Part, file: str) -> Picture | None:
                 found = row["accuracy"]["linear"]
                 _level(axes, "victim", LEVELS["victim"], found, across=True)
         axes.set(xscale="log", xlabel=label)
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,))
+        )
+        axes.xaxis.set_minor_formatter(NullFormatter())
         if key != "flops":
             axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
     grid[0].set_ylabel(LINEAR)
     figure.suptitle(part.title)
     _legend(figure, grid[-1])
@@ -288,7 +294,7 @@ def _cost(part: _Part, file: str) -> Picture | None:
 
 def _fidelity(part: _Part, file: str) -> Picture | None:
     """A point for each encoder: how alike the victim it is, and how good."""
-    names = [m for m in SHOWN if any(m in row["fidelity"] for row in part.rows)][:4]
+    names = [m for m in DRAWN if any(m in row["fidelity"] for row in part.rows)][:4]
     if not names:
         return None
     deep, wide = -(-len(names) // 2), min(len(names), 2)
@@ -296,7 +302,7 @@ def _fidelity(part: _Part, file: str) -> Picture | None:
     figure = Drawing((WIDTH, 0.5 + 2.3 * deep + legend))
     grid = figure.subplots(deep, wide, squeeze=False, sharey=True).ravel()
     groups: dict[str, list[Record]] = {}
-    for r in part.records:
+    for r in sorted(part.records, key=lambda r: r["role"] != "stolen"):
         if r["role"] not in ("victim", "pixels"):
             groups.setdefault(r["theft"] or r["role"], []).append(r)
     others = {"independent": (LEVELS["independent"], "x")}
@@ -314,7 +320,7 @@ def _fidelity(part: _Part, file: str) -> Picture | None:
                 size = 36 if name in others else 20
                 x, y = zip(*points, strict=True)
                 axes.scatter(x, y, s=size, color=colour, marker=mark, label=name)
-        axes.set_xlabel(SHOWN[measure])
+        axes.set_xlabel(TITLES[measure])
         axes.locator_params(axis="x", nbins=5)
     for axes in grid[len(names) :]:
         axes.set_axis_off()

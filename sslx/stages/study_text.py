@@ -10,6 +10,18 @@ from sslx.stages.study_table import Figure, Row
 
 Lines = list[list[str]]
 EVALUATORS = {"linear": "linear", "knn": "kNN", "reference_probe": "reference probe"}
+TITLES = {
+    "cka": "linear CKA",
+    "neighbours": "shared neighbours",
+    "information": "MI score",
+    "agreement": "agreement",
+    "cosine": "cosine",
+    "l2": "L2",
+    "linear_cosine": "cosine, linear map",
+    "linear_l2": "L2, linear map",
+    "orthogonal_cosine": "cosine, orthogonal map",
+    "orthogonal_l2": "L2, orthogonal map",
+}
 MOST = 30  # comparisons shown; all are in differences.csv
 
 FLOPS = (
@@ -28,9 +40,9 @@ def title_of(evaluator: str) -> str:
     """The heading of an evaluator's column."""
     if evaluator in EVALUATORS:
         return EVALUATORS[evaluator]
-    kind, _, share = evaluator.rpartition("_")
+    _, _, share = evaluator.rpartition("_")
     try:
-        return f"{kind}, {100 * float(share):g} % labels"
+        return f"{100 * float(share):g} % labels"
     except ValueError:
         return evaluator
 
@@ -73,7 +85,7 @@ def _who(rows: list[Row]) -> tuple[list[str], Any]:
 
 
 def _encoder(row: Row) -> list[str]:
-    return [row["role"], row["theft"], number(row["queries"], "d")]
+    return [row["role"], row["theft"], number(row["queries"], ",")]
 
 
 def accuracy_table(rows: list[Row]) -> Lines:
@@ -95,7 +107,7 @@ def cost_table(rows: list[Row]) -> Lines:
     head, who = _who(rows)
     names = measures(rows)
     costs = ["USD", "FLOPs", "of victim's"]
-    titles = [name.replace("_", " ") for name in names]
+    titles = [TITLES[name] for name in names]
     lines = [[*head, "encoder", "theft", "queries", *costs, *titles]]
     for row in rows:
         if row["flops"] is None and not row["fidelity"]:
@@ -110,12 +122,14 @@ def cost_table(rows: list[Row]) -> Lines:
 def difference_table(rows: list[Row], most: int = MOST) -> Lines:
     """The comparisons of least p: a header, then a line for each."""
     head, who = _who(rows)
-    lines = [[*head, "queries", "theft", "less theft", "pairs", "points", "p", "Holm p"]]
+    lines = [
+        [*head, "queries", "theft", "less theft", "pairs", "points", "p", "Holm p"]
+    ]
     kept = sorted(rows, key=lambda row: (row["p"] is None, row["p"]))[:most]
     for row in rows:
         if any(row is other for other in kept):
             figure = {"mean": row["difference"], "low": row["low"], "high": row["high"]}
-            own = [f"{row['queries']}", row["a"], row["b"], f"{row['n']}"]
+            own = [f"{row['queries']:,}", row["a"], row["b"], f"{row['n']}"]
             p = [number(row[key], ".2g") for key in ("p", "holm")]
             lines.append([*who(row), *own, percent(figure), *p])
     return lines
@@ -139,7 +153,9 @@ def seeds(rows: list[Row]) -> list[str]:
 
 def reading(rows: list[Row]) -> str:
     """How the figures and their intervals are to be read."""
-    tests = {row["set"]: f"{row['n_test']:,} test images of {row['set']}" for row in rows}
+    tests = {
+        row["set"]: f"{row['n_test']:,} test images of {row['set']}" for row in rows
+    }
     by = {f["by"] for row in rows for f in row["accuracy"].values()}
     level = f"{rows[0]['confidence']:.0%}".replace("%", " %")
     kinds = {
