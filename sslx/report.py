@@ -14,7 +14,7 @@ from sslx.command import command
 from sslx.stages import study_report
 from sslx.stages.lineage import Node, is_run, lineage, read_node
 from sslx.stages.report_text import plain
-from sslx.stages.study_rows import Pairs
+from sslx.stages.study_rows import Pairs, probes_of
 from sslx.types import UserError
 
 
@@ -49,81 +49,71 @@ def gather(paths: list[Path]) -> Given:
             notes += left_out
             if not thefts:
                 raise UserError(f"{path} holds no finished theft with a finished probe")
-            nodes |= found
         elif (node := read_node(path)).stage == "report":
-            found, thefts = _reported(node)
-            nodes |= found
-            if "pairs" in node.meta:
-                pairs += [(victim, steal) for victim, steal in node.meta["pairs"]]
-                continue
-            victims = [n.key for n in found.values() if _is_judge(node, n)]
-            pairs += [(v, t.key) for t in thefts for v in victims]
-            continue
+            found = _reported(node)
+            pairs += _pairs_in(node, found)
+            thefts = []
         elif node.stage == "steal":
-            nodes |= _around(node)
-            thefts = [_checked(node, nodes)]
+            found = lineage(path.absolute().parent.parent)
+            if _finished(node).key not in _probed(found):
+                raise UserError(f"{path} has no finished probe; run the stage probe")
+            thefts = [node]
         else:
             raise UserError(
                 f"{path} is a run of the stage {node.stage}; give stealers' runs, a "
                 "report's run or a workdir"
             )
-        for node in thefts:
-            victim = _victim(nodes, node)
+        nodes |= found
+        for theft in thefts:
+            victim = _victim(nodes, theft)
             if victim:
-                pairs.append((victim, node.key))
+                pairs.append((victim, theft.key))
             else:
-                alone.append(node)
+                alone.append(theft)
     pairs += _pairs_of(alone, nodes, [victim for victim, _ in pairs if victim])
     return Given(nodes, list(dict.fromkeys(pairs)), notes)
 
 
-def _is_judge(report: Node, node: Node) -> bool:
-    """Whether a single experiment's report has the run as its victim."""
-    return node.key == report.parents.get("victim")
-
-
 def _finished(node: Node) -> Node:
     if not node.finished:
-        why = node.problem or "is not finished; run it to its end first"
-        raise UserError(f"{node.path}: {why}" if node.problem else f"{node.path} {why}")
+        why = node.problem or "not finished; run it to its end first"
+        raise UserError(f"{node.path}: {why}")
     return node
 
 
-def _reported(report: Node) -> tuple[dict[str, Node], list[Node]]:
-    """The runs of a report with all that they build on, and its thefts."""
-    _finished(report)
-    workdir, nodes = report.path.parent.parent, {}
+def _reported(report: Node) -> dict[str, Node]:
+    """The runs of a report with all that they build on."""
+    workdir = _finished(report).path.parent.parent
+    nodes: dict[str, Node] = {}
     waiting = list(report.parents.values())
     while waiting:
         key = waiting.pop()
         if key not in nodes:
             nodes[key] = _finished(read_node(workdir / key))
             waiting += nodes[key].parents.values()
-    roles = report.parents.items()
-    thefts = [nodes[key] for role, key in roles if role.startswith("steal")]
-    if not thefts and "pairs" not in report.meta:
+    return dict(sorted(nodes.items()))
+
+
+def _pairs_in(report: Node, nodes: dict[str, Node]) -> Pairs:
+    """The pairs that a study's report names; of one experiment, all with its victim."""
+    victim = report.parents.get("victim")
+    pairs = [
+        (victim, key)
+        for role, key in report.parents.items()
+        if role.startswith("steal")
+    ]
+    if "pairs" in report.meta:
+        pairs = [(victim, steal) for victim, steal in report.meta["pairs"]]
+    if not pairs:
         raise UserError(f"{report.path} is the report of an experiment without a theft")
-    return dict(sorted(nodes.items())), thefts
-
-
-def _around(steal: Node) -> dict[str, Node]:
-    """The runs of the workdir that a stealer lies in."""
-    return lineage(steal.path.parent.parent)
+    if lost := {key for pair in pairs for key in pair if key} - set(nodes):
+        raise UserError(f"{report.path} does not build on {min(lost)}, which it names")
+    return pairs
 
 
 def _probed(nodes: dict[str, Node]) -> set[str]:
     """The encoders that have a finished probe."""
-    probes = [n for n in nodes.values() if n.stage == "probe" and n.finished]
-    sources = [nodes.get(n.parents.get("features", ""), n) for n in probes]
-    return {n.parents["encoder"] for n in sources if "encoder" in n.parents}
-
-
-def _checked(steal: Node, nodes: dict[str, Node]) -> Node:
-    if _finished(steal).key not in _probed(nodes):
-        raise UserError(
-            f"{steal.path} has no finished probe; run the stage probe first"
-        )
-    return steal
+    return {probe.encoder for probe in probes_of(nodes) if probe.encoder}
 
 
 def _thefts(nodes: dict[str, Node]) -> tuple[list[Node], list[str]]:
@@ -131,7 +121,8 @@ def _thefts(nodes: dict[str, Node]) -> tuple[list[Node], list[str]]:
     probed = _probed(nodes)
     stealers = [n for n in nodes.values() if n.stage == "steal"]
     unfinished = sum(not n.finished for n in stealers)
-    notes = [f"{unfinished} unfinished stealers are left out."] if unfinished else []
+    plural = "s are" if unfinished > 1 else " is"
+    notes = [f"{unfinished} unfinished stealer{plural} left out."] if unfinished else []
     return [n for n in stealers if n.finished and n.key in probed], notes
 
 
@@ -151,7 +142,8 @@ def _pairs_of(alone: list[Node], nodes: dict[str, Node], victims: list[str]) -> 
     for node in alone:
         seed = node.recipe.get("seed")
         alike = [v for v in victims if nodes[v].recipe.get("seed") == seed]
-        pairs += [(victim, node.key) for victim in alike or victims or [None]]
+        pairs += [(victim, node.key) for victim in alike or victims]
+        pairs += [(None, node.key)] * (not victims)
     return pairs
 
 
@@ -172,13 +164,14 @@ def main(argv: list[str] | None = None) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="where to write; default: the report's run if only one is given, else "
-        "./report",
+        help="where to write; default: a study's report run if that alone is given, "
+        "else ./report",
     )
     args = parser.parse_args(argv)
     given = gather(args.paths)
     (first, *more) = args.paths
-    own = not more and is_run(first) and read_node(first).stage == "report"
+    # The page of a single experiment is another one, and stays.
+    own = not more and "pairs" in read_node(first).meta
     folder = args.out or (first if own else Path("report"))
     title = f"Study of {len({steal for _, steal in given.pairs})} stolen encoders"
     print(plain(study_report.write(folder, *given[:2], title, given.notes)))

@@ -36,7 +36,9 @@ def victim(workdir, seed, **more):
 
 def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more):
     """A stealer with the answers it paid for; of no victim (ssl_only) with of=None."""
+    end = more.pop("finished", True)
     recipe = {"seed": seed, "attack": attack, "image_shape": SHAPE, "encoder": ENCODER}
+    parents = {}
     if of is None:
         recipe |= {
             "objective": "simclr",
@@ -46,16 +48,17 @@ def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more
             "std": [1.0],
             "augment": [],
         }
-        return finished(workdir, "steal", f"s{seed}", recipe | LENGTH | more, {})
-    asked = {"seed": seed, "queries": queries, "price": 0.002, "views": 1, "dim": 16}
-    counters = {"images": queries, "limit": queries, "cost": queries * 0.002}
-    parents = {"victim": of}
-    answers = finished(workdir, "responses", "r", asked, parents, queries=counters)
-    recipe |= {"attack_numbers": {"train_on": "asked"}, "loss": loss, "numbers": {}}
-    parents = {"responses": answers}
-    return finished(
-        workdir, "steal", f"{loss}-s{seed}", recipe | LENGTH | more, parents
-    )
+    else:
+        asked = {"seed": seed, "queries": queries, "price": 0.002, "views": 1}
+        counters = {"images": queries, "limit": queries, "cost": queries * 0.002}
+        victim = {"victim": of}
+        answers = finished(
+            workdir, "responses", "r", asked | {"dim": 16}, victim, queries=counters
+        )
+        recipe |= {"attack_numbers": {"train_on": "asked"}, "loss": loss, "numbers": {}}
+        parents = {"responses": answers}
+    recipe |= LENGTH | more
+    return finished(workdir, "steal", f"s{seed}", recipe, parents, finished=end)
 
 
 def probe(workdir, encoder, linear, *, data="digits", untrained=None, **more):
@@ -77,7 +80,7 @@ def probe(workdir, encoder, linear, *, data="digits", untrained=None, **more):
     ]
     recipe = {"data": {data: {}}, "confidence": 0.95}
     parents = {"features": features}
-    return finished(workdir, "probe", f"p-{data}", recipe, parents, results=rows)
+    return finished(workdir, "probe", "p", recipe, parents, results=rows)
 
 
 def fidelity(workdir, judge, encoder, **found):

@@ -42,6 +42,7 @@ def _forward(encoder: str, image_shape: tuple[int, ...]) -> float:
         return net.apply(params, stats, images, False)[0]
 
     counted = jax.jit(features).lower(params, stats, images).cost_analysis()
+    assert counted is not None
     return counted["flops"] / BATCH
 
 

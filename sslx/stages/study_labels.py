@@ -59,7 +59,7 @@ def telling(settings: Iterable[Settings]) -> list[str]:
 
 
 def words(settings: Settings, keys: list[str]) -> list[str]:
-    """``key=value`` of some keys, without the blocks they lie in where that is clear."""
+    """``key=value`` of keys, without the blocks they lie in where that is clear."""
     last = [_last(key) for key in keys]
     return [
         f"{key if last.count(short) > 1 else short}={settings[key]}"

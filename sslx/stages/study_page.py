@@ -21,9 +21,9 @@ from sslx.stages.study_text import (
 
 # Under each picture, by the beginning of its file's name.
 CAPTIONS = {
-    "accuracy": "Linear probes on each encoder. Bands and bars are the intervals, those "
-    "of a theft in its colour and the victim's in blue; a theft is worth its queries by "
-    "how far it stands above the untrained encoder and the pixels.",
+    "accuracy": "Linear probes on each encoder. Bands and bars are the intervals, the "
+    "victim's in blue; a theft is worth its queries by how far it stands above the "
+    "untrained encoder and the pixels, and how near the victim.",
     "ratio": "The same as a share of the victim's accuracy, each stealer's of its own "
     "victim.",
     "cost": "What an accuracy costs: what was paid for the answers, and what the "

@@ -100,7 +100,7 @@ def _accuracy(part: _Part, file: str) -> Picture:
         return row["accuracy"]["linear"]
 
     levels = [row for row in part.rows if row["role"] != "stolen"]
-    return _figures(part, file, get, levels, LINEAR, "Accuracy", (0, 100))
+    return _figures(part, file, get, levels, LINEAR, "Accuracy", (0.0, 100.0))
 
 
 def _ratio(part: _Part, file: str) -> Picture | None:
@@ -186,14 +186,12 @@ def _lines(
         x = [row["queries"] for row in own]
         found = [get(row) for row in own]
         y = [100 * f["mean"] for f in found]
-        style = {"marker": mark, "markersize": 5, "label": name, "linewidth": 1.4}
-        axes.plot(x, y, color=colour, **style)
+        axes.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, label=name)
         if all(f["low"] is not None for f in found):
-            ends = ([100 * f[end] for f in found] for end in ("low", "high"))
-            axes.fill_between(x, *ends, color=colour, alpha=0.1, lw=0)
-            for end in ("low", "high"):  # where many bands lie on each other
-                edge = [100 * f[end] for f in found]
-                axes.plot(x, edge, color=colour, alpha=0.35, linewidth=0.6)
+            low, high = ([100 * f[end] for f in found] for end in ("low", "high"))
+            axes.fill_between(x, low, high, color=colour, alpha=0.1, lw=0)
+            for edge in (low, high):  # where many bands lie on each other
+                axes.plot(x, edge, color=colour, alpha=0.35, lw=0.6)
 
 
 def _dots(
@@ -243,12 +241,12 @@ def _cost(part: _Part, file: str) -> Picture | None:
     stolen = [row for row in part.rows if row["role"] == "stolen"]
     shares = all(row["flops_ratio"] is not None for row in stolen)
     flops, unit = ("flops_ratio", 100) if shares else ("flops", 1)
-    panels = (
+    panels = [
         ("usd", 1, "USD paid for queries"),
         (flops, unit, "training FLOPs" + (", % of the victim's" if shares else "")),
-    )
+    ]
     # Where all cost the same there is nothing to see.
-    panels = tuple(p for p in panels if len({row[p[0]] for row in stolen} - {0}) > 1)
+    panels = [p for p in panels if len({row[p[0]] for row in stolen} - {0}) > 1]
     if not panels:
         return None
     deep = 2.9 + 0.2 * -(-(len(part.styles) + 1) // 2)
@@ -265,8 +263,7 @@ def _cost(part: _Part, file: str) -> Picture | None:
             if own:
                 x = [times * row[key] for row in own]
                 y = [100 * row["accuracy"]["linear"]["mean"] for row in own]
-                style = {"marker": mark, "markersize": 5, "linewidth": 1}
-                axes.plot(x, y, color=colour, label=name, **style)
+                axes.plot(x, y, color=colour, marker=mark, ms=5, lw=1, label=name)
         for row in part.rows:
             if row["role"] == "victim":
                 found = row["accuracy"]["linear"]
@@ -329,10 +326,10 @@ def _fidelity(part: _Part, file: str) -> Picture | None:
     figure.suptitle(part.title)
     _legend(figure, grid[0])
     rows = (row for row in part.rows if row["fidelity"])
-    points = (
+    means = (
         f"{_name(row)} "
         + ", ".join(f"{m} {row['fidelity'].get(m) or 0:.3f}" for m in names)
         for row in rows
     )
-    alt = f"Points; means: {'; '.join(points)}"
+    alt = f"Points; means: {'; '.join(means)}"
     return Picture(file, "", f"Fidelity against accuracy on {part.of}", alt, figure)

@@ -10,11 +10,12 @@ A record has these entries, None where there is nothing to say:
 - ``attack``, ``loss``, ``queries``, ``settings``, ``counters``, ``usd``.
 - ``victim_seed``, ``seed``: of the encoder, for a theft also that of its queries.
 - ``flops``, ``victim_flops``: of their trainings, as sslx/stages/flops.py estimates.
-- ``accuracy``, ``interval``: evaluator -> figure; ``victim_accuracy``, ``ratio``: of the
-  linear probe; ``fidelity``: measure -> figure against this victim.
+- ``accuracy``, ``interval``: evaluator -> figure; ``victim_accuracy``, ``ratio``: of
+  the linear probe; ``fidelity``: measure -> figure against this victim.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from sslx.engine.rundir import fingerprint
@@ -31,7 +32,7 @@ MEASURES = (
 )
 
 
-class _Probe(NamedTuple):
+class Probe(NamedTuple):
     """A finished probe.
 
     Attributes:
@@ -58,7 +59,7 @@ def collect(nodes: dict[str, Node], pairs: Pairs) -> list[Record]:
         UserError: No theft has a finished probe.
     """
     pairs = list(dict.fromkeys((victim, steal) for victim, steal in pairs))
-    probes = list(_probes(nodes))
+    probes = list(probes_of(nodes))
     stolen = {steal for _, steal in pairs}
     sets = _names([p for p in probes if p.encoder in stolen])
     if not sets:
@@ -67,10 +68,8 @@ def collect(nodes: dict[str, Node], pairs: Pairs) -> list[Record]:
     by_probe = {p.node.key: p for p in probes}
     measured = _measured(nodes, by_probe)
     victims = list(dict.fromkeys(victim for victim, _ in pairs))
-    kinds: dict[str | None, str] = {
-        None: "",
-        **study_labels.kinds([nodes[v] for v in victims if v]),
-    }
+    named = study_labels.kinds([nodes[v] for v in victims if v])
+    kinds = {victim: named[victim] if victim else "" for victim in victims}
     told = [_told(nodes, kinds[victim], steal) for victim, steal in pairs]
     labels = study_labels.thefts(told)
     records: list[Record] = []
@@ -78,32 +77,36 @@ def collect(nodes: dict[str, Node], pairs: Pairs) -> list[Record]:
         for victim in victims:
             own = by_encoder.get((set_, victim)) if victim else None
             near = measured.get((set_, victim), {})
-            shared = {
-                **{"set_name": name, "nodes": nodes, "kind": kinds[victim]},
-                **{"victim": victim, "judge": own},
-            }
+            record = partial(
+                _record,
+                set_name=name,
+                nodes=nodes,
+                kind=kinds[victim],
+                victim=victim,
+                judge=own,
+            )
             if own:
-                records.append(_record("victim", own, {}, **shared))
+                records.append(record("victim", own, {}))
             for key, fidelity in near.items():
                 probe = by_probe[key]
                 other = nodes.get(probe.encoder or "")
                 if other and other.stage == "victim" and other.key != victim:
-                    records.append(_record("independent", probe, fidelity, **shared))
+                    records.append(record("independent", probe, fidelity))
             for (of, steal), (label, settings) in zip(pairs, labels, strict=True):
                 theft = by_encoder.get((set_, steal))
                 if of != victim or theft is None:
                     continue
-                record = _record("stolen", theft, near.get(theft.node.key), **shared)
+                found = record("stolen", theft, near.get(theft.node.key))
                 more = {"theft": label, "settings": settings}
-                records.append(record | more | _theft(nodes, nodes[steal]))
+                records.append(found | more | _theft(nodes, nodes[steal]))
             records += [
-                _record(role, probe, near.get(probe.node.key), **shared)
+                record(role, probe, near.get(probe.node.key))
                 for role, probe in _levels(probes, set_, nodes.get(victim or ""))
             ]
     return records
 
 
-def _probes(nodes: dict[str, Node]) -> Iterator[_Probe]:
+def probes_of(nodes: dict[str, Node]) -> Iterator[Probe]:
     """The finished probes, whether on features that were kept or not."""
     for node in nodes.values():
         if node.stage != "probe" or not (node.finished and node.meta.get("results")):
@@ -111,7 +114,7 @@ def _probes(nodes: dict[str, Node]) -> Iterator[_Probe]:
         # Features kept apart say what they are of; else the probe itself does.
         source = nodes.get(node.parents.get("features", ""), node)
         recipe = {k: v for k, v in node.recipe.items() if k != "untrained"}
-        yield _Probe(
+        yield Probe(
             node,
             fingerprint(recipe),
             source.parents.get("encoder"),
@@ -119,7 +122,7 @@ def _probes(nodes: dict[str, Node]) -> Iterator[_Probe]:
         )
 
 
-def _names(probes: list[_Probe]) -> dict[str, str]:
+def _names(probes: list[Probe]) -> dict[str, str]:
     """Set -> name; protocols on the same data are told apart by what differs."""
     names = {p.set: str(p.node.meta["results"][0]["dataset"]) for p in probes}
     recipes = {p.set: study_labels.flat(p.node.recipe) for p in probes}
@@ -131,7 +134,7 @@ def _names(probes: list[_Probe]) -> dict[str, str]:
     return out
 
 
-def _measured(nodes: dict[str, Node], by_probe: dict[str, _Probe]) -> dict:
+def _measured(nodes: dict[str, Node], by_probe: dict[str, Probe]) -> dict:
     """(set, victim) -> key of the encoder's probe -> its fidelity to that victim."""
     out: dict[tuple, dict[str, dict]] = {}
     for node in nodes.values():
@@ -147,8 +150,8 @@ def _measured(nodes: dict[str, Node], by_probe: dict[str, _Probe]) -> dict:
 
 
 def _levels(
-    probes: list[_Probe], set_: str, victim: Node | None
-) -> list[tuple[str, _Probe]]:
+    probes: list[Probe], set_: str, victim: Node | None
+) -> list[tuple[str, Probe]]:
     """The untrained encoders and the pixels that a victim's thefts stand above.
 
     Untrained is the victim's own network with the victim's seed, where there are such;
@@ -170,14 +173,14 @@ def _seed(node: Node | None) -> int | None:
 
 def _record(
     role: str,
-    probe: _Probe,
+    probe: Probe,
     fidelity: dict | None,
     *,
     set_name: str,
     nodes: dict[str, Node],
     kind: str,
     victim: str | None,
-    judge: _Probe | None,
+    judge: Probe | None,
 ) -> Record:
     """What all records have."""
     rows = {row["evaluator"]: row for row in probe.node.meta["results"]}
@@ -230,7 +233,7 @@ def _told(nodes: dict[str, Node], kind: str, steal: str):
 
 def _settings(nodes: dict[str, Node], node: Node, path: str) -> dict[str, str]:
     """Of a run and of all that it builds on, but for the victim."""
-    out = {}
+    out: dict[str, str] = {}
     for role, parent in node.parents.items():
         if role != "victim" and parent in nodes:
             # What was asked is spoken of without its block, as in the config.

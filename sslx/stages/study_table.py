@@ -1,6 +1,5 @@
 """What the records of a study say over seeds: means, intervals and paired tests."""
 
-from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -47,14 +46,15 @@ def _row(group: list[Record]) -> Row:
     for name in first["accuracy"]:
         if all(name in r["accuracy"] for r in group):
             unit = "victim" if asks and several else "run"
-            accuracy[name] = _figure(group, unit, lambda r, n=name: r["accuracy"][n])
+            values = [r["accuracy"][name] for r in group]
+            accuracy[name] = _figure(group, unit, values)
             if len(alone) == 1:  # so it is of any number of pairs
                 low, high = first["interval"][name]
                 accuracy[name] |= {"low": low, "high": high, "by": "wilson"}
     ratio = None
     if first["role"] != "victim" and all(r["ratio"] is not None for r in group):
         unit = "victim" if several else "run"
-        ratio = _figure(group, unit, lambda r: r["ratio"])
+        ratio = _figure(group, unit, [r["ratio"] for r in group])
         if len(alone) < len(group):  # the same encoder in several ratios
             ratio |= {"low": None, "high": None, "by": None}
     keys = ("set", "kind", "role", "theft", "attack", "loss", "queries", "n_test")
@@ -86,13 +86,14 @@ def _mean(group: list[Record], key: str) -> float | None:
     return _of([r[key] for r in group])
 
 
-def _figure(group: list[Record], unit: str, get: Callable[[Record], float]) -> Figure:
+def _figure(group: list[Record], unit: str, figures: list[float]) -> Figure:
     """Mean and t interval over units; those that occur twice count once."""
     units: dict[str, list[float]] = {}
-    for r in group:
-        units.setdefault(r[unit], []).append(get(r))
+    for r, figure in zip(group, figures, strict=True):
+        units.setdefault(r[unit], []).append(figure)
     values = [float(np.mean(own)) for own in units.values()]
-    out = {"mean": float(np.mean(values)), "low": None, "high": None, "by": None}
+    out: Figure = {"mean": float(np.mean(values)), "low": None, "high": None}
+    out["by"] = None
     if len(values) > 1:
         low, high = t_interval(values, confidence=group[0]["confidence"])
         out |= {"low": low, "high": high, "by": "t"}

@@ -25,14 +25,15 @@ TITLES = {
 MOST = 30  # comparisons shown; all are in differences.csv
 
 FLOPS = (
-    "FLOPs are estimated: three times the forward passes of the encoder over all images "
-    "seen, as XLA counts one pass; heads, losses and augmentation are left out, and so "
-    "is what the victim computes to answer."
+    "FLOPs are estimated: three times the forward passes of the encoder over all "
+    "images seen, as XLA counts one pass; heads, losses and augmentation are left out, "
+    "and so is what the victim computes to answer."
 )
 HOLM = (
-    "Differences of linear accuracy in points, between thefts of one budget on the same "
-    "victims and stealer seeds, with t intervals; p of the paired t test, two-sided, and "
-    "corrected by Holm over all comparisons on the data set."
+    "Differences of linear accuracy in points, between thefts of one budget (and those "
+    "that ask nothing) on the same victims and stealer seeds, with t intervals; p of "
+    "the paired t test, two-sided, and corrected by Holm over all comparisons on the "
+    "data set."
 )
 
 
@@ -160,8 +161,8 @@ def reading(rows: list[Row]) -> str:
     level = f"{rows[0]['confidence']:.0%}".replace("%", " %")
     kinds = {
         "t": "t intervals over the seeds",
-        "wilson": "of a single run Wilson's, which covers the choice of test images and "
-        "nothing of how seeds vary",
+        "wilson": "of a single run Wilson's, which covers the choice of test images "
+        "and nothing of how seeds vary",
     }
     told = "; ".join(text for kind, text in kinds.items() if kind in by)
     return f"Per cent of {', '.join(tests.values())}. In brackets, at {level}: {told}."
@@ -219,8 +220,10 @@ def table_csv(rows: list[Row]) -> str:
 
 def differences_csv(compared: list[Row]) -> str:
     """differences.csv: all comparisons with all their digits."""
-    keys = ("set", "kind", "queries", "a", "b", "n", "difference", "low", "high")
-    keys += ("p", "holm")
+    keys = (
+        *("set", "kind", "queries", "a", "b", "n"),
+        *("difference", "low", "high", "p", "holm"),
+    )
     return _csv([list(keys), *([row[key] for key in keys] for row in compared)])
 
 

@@ -177,7 +177,7 @@ def test_holm_over_all_of_a_data_set(tmp_path):
     # Catches a family of one budget, thefts of different budgets compared, ssl_only
     # compared at one budget only, or standing first.
     victims = []
-    for i, seed in enumerate((0, 1, 2)):
+    for seed in (0, 1, 2):
         v = fake.victim(tmp_path, seed)
         victims.append(v)
         fake.probe(tmp_path, v, 0.8)
