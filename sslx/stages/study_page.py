@@ -27,7 +27,7 @@ CAPTIONS = {
     "ratio": "The same as a share of the victim's accuracy, each stealer's of its own "
     "victim.",
     "cost": "What an accuracy costs: what was paid for the answers, and what the "
-    "stealer's training takes. What asks nothing is a dotted line on the left.",
+    "stealer's training takes. Beside the bills, what asks nothing is a dotted line.",
     "fidelity": "Each point is an encoder: how alike it is to its victim without any "
     "labels, and how good it is. Crosses were trained without the victim.",
 }
