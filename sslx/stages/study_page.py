@@ -5,7 +5,7 @@ from typing import Any
 from sslx.stages.page import template
 from sslx.stages.pictures import Picture, svg
 from sslx.stages.report_text import short
-from sslx.stages.study_pictures import LEVELS, colours
+from sslx.stages.study_drawing import LEVELS, colours
 from sslx.stages.study_rows import Record
 from sslx.stages.study_table import Row
 from sslx.stages.study_text import (

@@ -2,68 +2,22 @@
 
 import textwrap
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.style import context as styled
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sslx.stages.pictures import COLOURS, STYLE, WIDTH, Picture, budget_ticks
+from sslx.stages.pictures import STYLE, WIDTH, Picture, budget_ticks
 from sslx.stages.report_text import short
+from sslx.stages.study_drawing import LEVELS, Part, colours, legend, level
 from sslx.stages.study_rows import Record
 from sslx.stages.study_table import Figure, Row
 from sslx.stages.study_text import TITLES
 
-# Told apart by people who see fewer colours, too, and by their marks in any case;
-# mostly Okabe and Ito's. None near the victim's blue.
-THEFTS = (
-    *("#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#1d2530", "#7a4b00"),
-    *("#7f3c8d", "#9a9a00", "#a51e3b"),
-)
-MARKS = "osD^vPX*<>ph"
-LEVELS = {
-    "victim": COLOURS["victim"],
-    "independent": "#3f7f7f",
-    "untrained": "#707a8a",
-    "pixels": "#a2a6b0",
-}
-STROKES: dict[str, Any] = {
-    "victim": "--",
-    "independent": "-.",
-    "untrained": (0, (5, 2)),
-    "pixels": (0, (1, 1.5)),
-}
 # Measures of fidelity that are drawn, the first four that there are.
 DRAWN = ("cka", "agreement", "neighbours", "linear_l2", "information", "linear_cosine")
 LINEAR = "linear probe, % of test images"
-
-
-class _Part(NamedTuple):
-    """What is drawn together.
-
-    Attributes:
-        rows: Of the aggregate, of one data set and kind of victim.
-        records: Theirs.
-        title: Above the drawing.
-        of: The same for a heading.
-        styles: Theft -> colour and mark.
-    """
-
-    rows: list[Row]
-    records: list[Record]
-    title: str
-    of: str
-    styles: dict[str, tuple[str, str]]
-
-
-def colours(rows: list[Row]) -> dict[str, tuple[str, str]]:
-    """Theft -> colour and mark, the same in all pictures of a study."""
-    names = dict.fromkeys(row["theft"] for row in rows if row["role"] == "stolen")
-    return {
-        name: (THEFTS[i % len(THEFTS)], MARKS[i % len(MARKS)])
-        for i, name in enumerate(names)
-    }
 
 
 def draw(rows: list[Row], records: list[Record]) -> list[Picture]:
@@ -74,7 +28,7 @@ def draw(rows: list[Row], records: list[Record]) -> list[Picture]:
         for i, (name, kind) in enumerate(dict.fromkeys(map(_place, rows))):
             parts = [short(name), *([kind] if several else [])]
             title = "\n".join(textwrap.fill(part, 60) for part in parts)
-            part = _Part(
+            part = Part(
                 [row for row in rows if _place(row) == (name, kind)],
                 [r for r in records if _place(r) == (name, kind)],
                 title,
@@ -95,7 +49,7 @@ def _place(row: Row) -> tuple[str, str]:
     return row["set"], row["kind"]
 
 
-def _accuracy(part: _Part, file: str) -> Picture:
+def _accuracy(part: Part, file: str) -> Picture:
     def get(row: Row) -> Figure:
         return row["accuracy"]["linear"]
 
@@ -103,7 +57,7 @@ def _accuracy(part: _Part, file: str) -> Picture:
     return _figures(part, file, get, levels, LINEAR, "Accuracy", (0.0, 100.0))
 
 
-def _ratio(part: _Part, file: str) -> Picture | None:
+def _ratio(part: Part, file: str) -> Picture | None:
     def get(row: Row) -> Figure:
         return row["ratio"] or {"mean": 1.0, "low": None, "high": None}
 
@@ -118,7 +72,7 @@ def _ratio(part: _Part, file: str) -> Picture | None:
 
 
 def _figures(
-    part: _Part,
+    part: Part,
     file: str,
     get: Callable[[Row], Figure],
     levels: list[Row],
@@ -136,7 +90,7 @@ def _figures(
     axes = figure.subplots()
     (_lines if lines else _dots)(axes, part, stolen, get)
     for row in levels:
-        _level(axes, row["role"], LEVELS[row["role"]], get(row), across=lines)
+        level(axes, row["role"], LEVELS[row["role"]], get(row), across=lines)
     figure.suptitle(part.title)
     if lines:
         at = budget_ticks(budgets)
@@ -150,7 +104,7 @@ def _figures(
     if limits:
         bounds = max(low, limits[0]), min(high, limits[1])
         (axes.set_ylim if lines else axes.set_xlim)(*bounds)
-    _legend(figure, axes)
+    legend(figure, axes)
     points = (
         f"{_name(row)} {100 * get(row)['mean']:.1f} %"
         + (f" at {row['queries']:,}" if row["queries"] else "")
@@ -164,23 +118,15 @@ def _name(row: Row) -> str:
     return row["theft"] or row["role"]
 
 
-def _legend(figure: Drawing, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        ncols = 2 if max(map(len, labels)) > 22 else 3
-        labels = [textwrap.fill(text, 40 if ncols == 2 else 25) for text in labels]
-        figure.legend(handles, labels, loc="outside lower center", ncols=ncols)
-
-
 def _lines(
-    axes: Axes, part: _Part, stolen: list[Row], get: Callable[[Row], Figure]
+    axes: Axes, part: Part, stolen: list[Row], get: Callable[[Row], Figure]
 ) -> None:
     for name, (colour, mark) in part.styles.items():
         own = [row for row in stolen if row["theft"] == name and row["queries"]]
         own.sort(key=lambda row: row["queries"])
         for row in stolen:
             if row["theft"] == name and not row["queries"]:
-                _level(axes, name, colour, get(row), across=True, stroke=":")
+                level(axes, name, colour, get(row), across=True, stroke=":")
         if not own:
             continue
         x = [row["queries"] for row in own]
@@ -195,7 +141,7 @@ def _lines(
 
 
 def _dots(
-    axes: Axes, part: _Part, stolen: list[Row], get: Callable[[Row], Figure]
+    axes: Axes, part: Part, stolen: list[Row], get: Callable[[Row], Figure]
 ) -> None:
     names = []
     for i, row in enumerate(stolen):
@@ -210,33 +156,7 @@ def _dots(
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
-def _level(
-    axes: Axes,
-    name: str,
-    colour: str,
-    found: Figure,
-    *,
-    across: bool,
-    stroke: Any = None,
-) -> None:
-    """A line for what has no budget, the victim's with its band."""
-    line, span = (
-        (axes.axhline, axes.axhspan) if across else (axes.axvline, axes.axvspan)
-    )
-    line(
-        100 * found["mean"],
-        color=colour,
-        linestyle=stroke or STROKES[name],
-        linewidth=1.3,
-        label=name,
-        zorder=1,
-    )
-    if found["low"] is not None and (name == "victim" or stroke):
-        low, high = 100 * found["low"], 100 * found["high"]
-        span(low, high, color=colour, alpha=0.1, lw=0, zorder=0)
-
-
-def _cost(part: _Part, file: str) -> Picture | None:
+def _cost(part: Part, file: str) -> Picture | None:
     """Accuracy against the bill and against the training."""
     stolen = [row for row in part.rows if row["role"] == "stolen"]
     shares = all(row["flops_ratio"] is not None for row in stolen)
@@ -259,7 +179,7 @@ def _cost(part: _Part, file: str) -> Picture | None:
             free = [row for row in stolen if row["theft"] == name and row[key] == 0]
             for row in free:
                 found = row["accuracy"]["linear"]
-                _level(axes, name, colour, found, across=True, stroke=":")
+                level(axes, name, colour, found, across=True, stroke=":")
             if own:
                 x = [times * row[key] for row in own]
                 y = [100 * row["accuracy"]["linear"]["mean"] for row in own]
@@ -267,7 +187,7 @@ def _cost(part: _Part, file: str) -> Picture | None:
         for row in part.rows:
             if row["role"] == "victim":
                 found = row["accuracy"]["linear"]
-                _level(axes, "victim", LEVELS["victim"], found, across=True)
+                level(axes, "victim", LEVELS["victim"], found, across=True)
         axes.set(xscale="log", xlabel=label)
         low, high = axes.get_xlim()
         axes.xaxis.set_major_locator(
@@ -278,7 +198,7 @@ def _cost(part: _Part, file: str) -> Picture | None:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     grid[0].set_ylabel(LINEAR)
     figure.suptitle(part.title)
-    _legend(figure, grid[-1])
+    legend(figure, grid[-1])
     points = (
         f"{row['theft']} {100 * row['accuracy']['linear']['mean']:.1f} % for "
         f"{row['usd']:.4g} USD"
@@ -289,14 +209,14 @@ def _cost(part: _Part, file: str) -> Picture | None:
     return Picture(file, "", title, f"Points: {'; '.join(points)}", figure)
 
 
-def _fidelity(part: _Part, file: str) -> Picture | None:
+def _fidelity(part: Part, file: str) -> Picture | None:
     """A point for each encoder: how alike the victim it is, and how good."""
     names = [m for m in DRAWN if any(m in row["fidelity"] for row in part.rows)][:4]
     if not names:
         return None
     deep, wide = -(-len(names) // 2), min(len(names), 2)
-    legend = 0.2 * -(-(len(part.styles) + 2) // 2)
-    figure = Drawing((WIDTH, 0.5 + 2.3 * deep + legend))
+    below = 0.2 * -(-(len(part.styles) + 2) // 2)
+    figure = Drawing((WIDTH, 0.5 + 2.3 * deep + below))
     grid = figure.subplots(deep, wide, squeeze=False, sharey=True).ravel()
     groups: dict[str, list[Record]] = {}
     for r in sorted(part.records, key=lambda r: r["role"] != "stolen"):
@@ -324,7 +244,7 @@ def _fidelity(part: _Part, file: str) -> Picture | None:
     for axes in grid[::wide]:
         axes.set_ylabel("linear probe, %")
     figure.suptitle(part.title)
-    _legend(figure, grid[0])
+    legend(figure, grid[0])
     rows = (row for row in part.rows if row["fidelity"])
     means = (
         f"{_name(row)} "
