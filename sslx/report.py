@@ -54,7 +54,7 @@ def gather(paths: list[Path]) -> Given:
             pairs += _pairs_in(node, found)
             thefts = []
         elif node.stage == "steal":
-            found = lineage(path.absolute().parent.parent)
+            found = lineage(node.path.parent.parent)
             if _finished(node).key not in _probed(found):
                 raise UserError(f"{path} has no finished probe; run the stage probe")
             thefts = [node]
@@ -136,14 +136,19 @@ def _victim(nodes: dict[str, Node], steal: Node) -> str | None:
 def _pairs_of(alone: list[Node], nodes: dict[str, Node], victims: list[str]) -> Pairs:
     """Judges what has asked nobody against the others' victims of the same seed.
 
-    Against all of them where none has its seed; against none where there are none.
+    Against all of them where none has its seed; against none where there are none. A
+    victim that is probed on other data alone is none of its.
     """
+    sets: dict[str, set[str]] = {}
+    for probe in probes_of(nodes):
+        sets.setdefault(probe.encoder or "", set()).add(probe.set)
     pairs: Pairs = []
     for node in alone:
+        near = [v for v in victims if v not in sets or sets[v] & sets[node.key]]
         seed = node.recipe.get("seed")
-        alike = [v for v in victims if nodes[v].recipe.get("seed") == seed]
-        pairs += [(victim, node.key) for victim in alike or victims]
-        pairs += [(None, node.key)] * (not victims)
+        alike = [v for v in near if nodes[v].recipe.get("seed") == seed]
+        pairs += [(victim, node.key) for victim in alike or near]
+        pairs += [(None, node.key)] * (not near)
     return pairs
 
 

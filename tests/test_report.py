@@ -174,6 +174,22 @@ def test_what_asked_nobody_is_judged_against_all_where_no_seed_fits(tmp_path):
     assert [r["role"] for r in found["table"]][0] == "stolen"
 
 
+def test_two_experiments_in_one_workdir(tmp_path):
+    # Catches what asked nobody, or levels, beside the victim of another data set.
+    pairs = []
+    for name, width in (("digits", 8), ("svhn", 16)):
+        v = fake.victim(tmp_path, 0, split_seed=width)
+        t = fake.steal(tmp_path, v, 0)
+        own = fake.steal(tmp_path, None, 0, attack="ssl_only", split_seed=width)
+        for run in (v, t, own, None):
+            fake.probe(tmp_path, run, 0.5, data=name)
+        pairs += [(fake.key(v), fake.key(run)) for run in (t, own)]
+    given = report.gather([tmp_path])
+    assert sorted(given.pairs) == sorted(pairs)
+    found = [(r["set"], r["kind"][-2:]) for r in collect(given.nodes, given.pairs)]
+    assert sorted(found) == 4 * [("digits", "=8")] + 4 * [("svhn", "16")]
+
+
 def test_a_single_experiment(tmp_path, monkeypatch):
     # Catches roles that are not understood; its own page must stay as it is.
     v = fake.victim(tmp_path, 3)

@@ -75,6 +75,13 @@ def collect(nodes: dict[str, Node], pairs: Pairs) -> list[Record]:
     records: list[Record] = []
     for set_, name in sets.items():
         for victim in victims:
+            thefts = [
+                (by_encoder[set_, steal], told_as)
+                for (of, steal), told_as in zip(pairs, labels, strict=True)
+                if of == victim and (set_, steal) in by_encoder
+            ]
+            if not thefts:  # another experiment's data
+                continue
             own = by_encoder.get((set_, victim)) if victim else None
             near = measured.get((set_, victim), {})
             record = partial(
@@ -92,13 +99,10 @@ def collect(nodes: dict[str, Node], pairs: Pairs) -> list[Record]:
                 other = nodes.get(probe.encoder or "")
                 if other and other.stage == "victim" and other.key != victim:
                     records.append(record("independent", probe, fidelity))
-            for (of, steal), (label, settings) in zip(pairs, labels, strict=True):
-                theft = by_encoder.get((set_, steal))
-                if of != victim or theft is None:
-                    continue
-                found = record("stolen", theft, near.get(theft.node.key))
+            for probe, (label, settings) in thefts:
+                found = record("stolen", probe, near.get(probe.node.key))
                 more = {"theft": label, "settings": settings}
-                records.append(found | more | _theft(nodes, nodes[steal]))
+                records.append(found | more | _theft(nodes, nodes[probe.encoder or ""]))
             records += [
                 record(role, probe, near.get(probe.node.key))
                 for role, probe in _levels(probes, set_, nodes.get(victim or ""))
