@@ -65,6 +65,8 @@ def gather(paths: list[Path]) -> Given:
             )
         nodes |= found
         for theft in thefts:
+            if "attack" not in theft.recipe:
+                raise UserError(f"{theft.path} names no attack: another sslx made it")
             victim = _victim(nodes, theft)
             if victim:
                 pairs.append((victim, theft.key))

@@ -282,6 +282,10 @@ def test_one_line_errors(tmp_path):
         with pytest.raises(UserError, match=re.escape(wanted)) as error:
             report.gather([path])
         assert "\n" not in str(error.value)
+    old = fake.finished(tmp_path, "steal", "old", {"loss": "mse"}, {})
+    fake.probe(tmp_path, old, 0.5)
+    with pytest.raises(UserError, match="names no attack"):
+        report.gather([tmp_path])
     own = fake.report(tmp_path, [v, bare], pairs=[[fake.key(v), fake.key(bare)]])
     with pytest.raises(UserError, match="no theft here has a finished probe"):
         study_report.write(tmp_path / "out", *report.gather([own.path])[:2], "None")
