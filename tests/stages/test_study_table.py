@@ -1,5 +1,6 @@
 """Records, aggregates and comparisons of a study, on runs made by hand."""
 
+import itertools
 import math
 
 import pytest
@@ -257,8 +258,10 @@ def test_victims_that_are_not_probed(tmp_path):
 
 def test_labels():
     # Catches labels that do not tell thefts apart, or name what all share or a seed.
+    seeds = itertools.count()
+
     def told(queries=500, **settings):
-        flat = study_labels.flat({"seed": queries, **settings})
+        flat = study_labels.flat({"seed": next(seeds), **settings})
         return "direct", "softnn", queries, "victim", flat
 
     def labels(*thefts):
