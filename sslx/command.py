@@ -1,4 +1,4 @@
-"""How the programs ``python -m sslx.inspect`` and ``python -m sslx.export`` run."""
+"""How ``python -m sslx.inspect``, ``sslx.export`` and ``sslx.report`` run."""
 
 import logging
 import os

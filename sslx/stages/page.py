@@ -2,11 +2,10 @@
 
 import base64
 import io
-from importlib.resources import files
 from itertools import groupby
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
 from sslx.stages.experiment import Experiment
@@ -23,6 +22,18 @@ from sslx.stages.report_text import (
 )
 
 THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
+
+
+def template(name: str) -> Template:
+    """One of the templates beside this file."""
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("sslx.stages", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def thumbnail(image: np.ndarray) -> str:
@@ -164,14 +175,9 @@ def html(
     """
     from sslx import __version__  # sslx/__init__ imports this file
 
-    source = files("sslx.stages").joinpath("page.html.j2").read_text("utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(source)
     rest = {p.file: (p, svg(p)) for p in drawn if not p.dataset or "map-" in p.file}
     report, victim = experiment.report, told(experiment)
-    return template.render(
+    return template("page.html.j2").render(
         bill=bill_table(found),
         cell=found["sweep"][0] if found["sweep"] else None,
         colours=COLOURS | dict(zip(["stolen"], series(found), strict=False)),

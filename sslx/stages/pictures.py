@@ -159,7 +159,7 @@ def _bars(found: dict, dataset: str, file: str) -> Picture:
     return Picture(file, dataset, f"Accuracy on {dataset}", f"Bars: {alt}", figure)
 
 
-def _ticks(budgets: list[int]) -> list[int]:
+def budget_ticks(budgets: list[int]) -> list[int]:
     """Those of the budgets that can be labelled side by side on a logarithmic axis."""
     span = np.log(budgets[-1] / budgets[0])
     kept = budgets[-1:]
@@ -200,7 +200,7 @@ def _budgets(found: dict, dataset: str, file: str) -> Picture:
     axes.set_ylabel("linear probe, % of test images")
     figure.suptitle(_title(dataset))
     budgets = sorted({cell["budget"] for cell in found["sweep"]} - {0})
-    ticks = _ticks(budgets)
+    ticks = budget_ticks(budgets)
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.set_xticks([], minor=True)
     figure.legend(loc="outside lower center", ncols=2)

@@ -80,5 +80,5 @@ def test_one_class_image_each_and_no_more_than_asked():
 
 def test_close_budgets_are_not_labelled_over_each_other():
     # Catches labels that meet on the axis of queries.
-    assert pictures._ticks([90, 450, 1350]) == [90, 450, 1350]
-    assert pictures._ticks([100, 900, 1000]) == [100, 1000]
+    assert pictures.budget_ticks([90, 450, 1350]) == [90, 450, 1350]
+    assert pictures.budget_ticks([100, 900, 1000]) == [100, 1000]

@@ -1,0 +1,82 @@
+"""What a training costs in floating-point operations, estimated from its recipe.
+
+Three times the forward passes of the encoder over all images seen (a backward pass
+takes twice a forward one). Left out: losses, heads (but for one that is a run of its
+own), augmentation, the second forward pass of methods with a moving average, and
+whatever the victim computes to answer.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sslx.models import make_encoder
+from sslx.stages.train import make_objective
+
+BATCH = 8  # images of the forward pass that is counted
+
+
+def forward_flops(encoder: dict[str, Any], image_shape: list[int]) -> float:
+    """Operations of one image's way through an encoder, as XLA counts them.
+
+    Counted on the lowered, not the compiled, program: nothing depends on the machine.
+
+    Args:
+        encoder: ``Encoder.meta``.
+        image_shape: (h, w, c).
+    """
+    return _forward(json.dumps(encoder, sort_keys=True), tuple(image_shape))
+
+
+@cache
+def _forward(encoder: str, image_shape: tuple[int, ...]) -> float:
+    meta = json.loads(encoder)
+    net = make_encoder(meta["name"], **meta["kw"])
+    images = jax.ShapeDtypeStruct((BATCH, *image_shape), jnp.float32)
+    params, stats = jax.eval_shape(net.init, jax.random.key(0), images)
+
+    def features(params, stats, images):
+        return net.apply(params, stats, images, False)[0]
+
+    counted = jax.jit(features).lower(params, stats, images).cost_analysis()
+    assert counted is not None
+    return counted["flops"] / BATCH
+
+
+def unlabelled_flops(recipe: dict[str, Any]) -> float | None:
+    """Of a victim, or of what a stealer trains on its pool; None if not trained here.
+
+    Args:
+        recipe: The run's.
+    """
+    if "steps" not in recipe or "encoder" not in recipe:
+        return None
+    forward = forward_flops(recipe["encoder"], recipe["image_shape"])
+    return 3 * forward * _seen(recipe) * make_objective(recipe).views
+
+
+def answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float:
+    """Of a training on answers.
+
+    Args:
+        recipe: The stealer's, or that of its head, which has no encoder.
+        responses: That of the answers: each view asked is a pass of its own, unless
+            the attack says how many it makes.
+    """
+    numbers = recipe["attack_numbers"]
+    views = responses["views"]
+    if "encoder" not in recipe:
+        wide = responses["dim"]
+        hidden = numbers["hidden"] or wide
+        forward = 2.0 * hidden * (wide + numbers["projection"])
+    else:
+        forward = forward_flops(recipe["encoder"], recipe["image_shape"])
+        views = numbers.get("train_views") or views * (1 + numbers.get("augmented", 0))
+    return 3 * forward * _seen(recipe) * views
+
+
+def _seen(recipe: dict[str, Any]) -> int:
+    return recipe["batch_size"] * recipe["steps"]

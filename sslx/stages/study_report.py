@@ -1,0 +1,62 @@
+"""The report of a study: everything it writes, from finished runs alone."""
+
+from pathlib import Path
+
+from sslx.engine.rundir import replacing, write_json
+from sslx.stages.lineage import Node
+from sslx.stages.study_rows import Pairs, collect
+from sslx.stages.study_table import aggregate, differences
+from sslx.stages.study_text import (
+    Lines,
+    accuracy_table,
+    differences_csv,
+    markdown,
+    table_csv,
+)
+
+
+def write(
+    folder: Path,
+    nodes: dict[str, Node],
+    pairs: Pairs,
+    title: str,
+    notes: list[str] | None = None,
+) -> Lines:
+    """Writes report.md, report.html, the CSV files, results.json and the pictures.
+
+    Args:
+        folder: Where to; created where missing.
+        nodes: The runs that belong, by key, with all that they build on.
+        pairs: (key of a victim or None, key of a stealer that is judged against it).
+        title: Heading of the report.
+        notes: What must be known of the figures, a sentence each.
+
+    Returns:
+        The table of accuracies, a header and a line for each encoder, for ``plain``.
+
+    Raises:
+        UserError: No theft has a finished probe.
+    """
+    records = collect(nodes, pairs)
+    from sslx.stages import study_page, study_pictures  # matplotlib takes a second
+    from sslx.stages.pictures import save
+
+    rows, compared = aggregate(records), differences(records)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = study_pictures.draw(rows, records)
+    for picture in drawn:
+        save(picture, folder)
+    notes = notes or []
+    names = {picture.title: picture.file for picture in drawn}
+    page = study_page.html(title, records, rows, compared, drawn, notes)
+    for name, text in (
+        ("report.md", markdown(title, rows, compared, names, notes)),
+        ("report.html", page),
+        ("table.csv", table_csv(rows)),
+        ("differences.csv", differences_csv(compared)),
+    ):
+        with replacing(folder / name) as file:
+            file.write(text.encode())
+    found = {"title": title, "notes": notes, "table": rows, "differences": compared}
+    write_json(folder / "results.json", found | {"records": records})
+    return accuracy_table(rows)
