@@ -10,16 +10,16 @@ FIDELITY = (
 )
 # Key of results.json -> heading; maps are fitted on other test images.
 MEASURES = {
-    "agreement": "probes agree",
-    "cka": "CKA",
-    "neighbours": "neighbours",
-    "information": "information",
+    "agreement": "agreement of probes",
+    "cka": "linear CKA",
+    "neighbours": "shared neighbours",
+    "information": "MI score",
     "cosine": "cosine",
     "l2": "L2",
     "linear_cosine": "cosine, linear map",
     "linear_l2": "L2, linear map",
-    "orthogonal_cosine": "cosine, rotation",
-    "orthogonal_l2": "L2, rotation",
+    "orthogonal_cosine": "cosine, orthogonal map",
+    "orthogonal_l2": "L2, orthogonal map",
 }
 
 

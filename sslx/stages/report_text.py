@@ -120,7 +120,7 @@ def who(row: dict) -> str:
 def evaluator(name: str) -> str:
     """A probe in words."""
     kind, _, share = name.partition("_")
-    if kind == "linear" and share:
+    if kind == "linear" and share.replace(".", "").isdigit():
         return f"{100 * float(share):g} % of labels"
     return {"knn": "kNN", "reference_probe": "reference probe"}.get(name, name)
 

@@ -96,14 +96,14 @@ def _gather(parents: dict[str, Run], into: dict[Path, Run]) -> None:
             into[run.path] = run
 
 
-def _pairs(study: Study) -> list[list[str]]:
+def _pairs(study: Study) -> list[tuple[str, str]]:
     """Which victim each theft is to be compared with: keys of the two runs."""
     found = [
         (f"victim/{m.experiment.victim.name}", f"steal/{cell.steal.name}")
         for m in study.members
         for cell in m.experiment.cells
     ]
-    return [list(pair) for pair in dict.fromkeys(found)]
+    return list(dict.fromkeys(found))
 
 
 def works(study: Study) -> list[Work]:
@@ -154,7 +154,18 @@ def _write(study: Study) -> None:
         pairs = _pairs(study)
         write_meta(report, finished=False, pairs=pairs)
         nodes = [read_node(run.path) for run in report.parents.values()]
-        study_report.write(
-            report.path, {node.key: node for node in nodes}, pairs, report.recipe
-        )
+        title = f"Study {report.recipe['name']}"
+        by_key = {node.key: node for node in nodes}
+        study_report.write(report.path, by_key, pairs, title, _notes(study))
         write_meta(report, finished=True)
+
+
+def _notes(study: Study) -> list[str]:
+    """What must be known of the figures."""
+    experiments = [m.experiment for m in study.members]
+    skipped = dict.fromkeys(name for e in experiments for name in e.skipped)
+    lacking = {name: n for e in experiments for name, n in e.unanswered.items()}
+    return [f"{name} was not at hand and is left out." for name in skipped] + [
+        f"A victim is not probed on {name}: {n} of its images were not asked of it."
+        for name, n in lacking.items()
+    ]

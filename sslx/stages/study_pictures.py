@@ -8,12 +8,12 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.style import context as styled
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from sslx.stages.likeness import MEASURES
 from sslx.stages.pictures import STYLE, WIDTH, Picture, budget_ticks
 from sslx.stages.report_text import short
 from sslx.stages.study_drawing import LEVELS, Part, colours, legend, level
 from sslx.stages.study_rows import Record
 from sslx.stages.study_table import Figure, Row
-from sslx.stages.study_text import TITLES
 
 # Measures of fidelity that are drawn, the first four that there are.
 DRAWN = ("cka", "agreement", "neighbours", "linear_l2", "information", "linear_cosine")
@@ -237,7 +237,7 @@ def _fidelity(part: Part, file: str) -> Picture | None:
                 size = 36 if name in others else 20
                 x, y = zip(*points, strict=True)
                 axes.scatter(x, y, s=size, color=colour, marker=mark, label=name)
-        axes.set_xlabel(TITLES[measure])
+        axes.set_xlabel(MEASURES[measure])
         axes.locator_params(axis="x", nbins=5)
     for axes in grid[len(names) :]:
         axes.set_axis_off()

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from sslx.engine.rundir import replacing, write_json
+from sslx.engine.rundir import read_json, replacing, write_json
 from sslx.stages.lineage import Node
+from sslx.stages.report_text import plain
 from sslx.stages.study_rows import Pairs, collect
 from sslx.stages.study_table import aggregate, differences
 from sslx.stages.study_text import (
@@ -60,3 +61,8 @@ def write(
     found = {"title": title, "notes": notes, "table": rows, "differences": compared}
     write_json(folder / "results.json", found | {"records": records})
     return accuracy_table(rows)
+
+
+def shown(folder: Path) -> str:
+    """The table of accuracies of a finished report, for a terminal."""
+    return plain(accuracy_table(read_json(folder / "results.json")["table"]))

@@ -14,22 +14,19 @@ A record has these entries, None where there is nothing to say:
   the linear probe; ``fidelity``: measure -> figure against this victim.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from sslx.engine.rundir import fingerprint
 from sslx.stages import study_labels
 from sslx.stages.flops import answers_flops, unlabelled_flops
+from sslx.stages.likeness import MEASURES
 from sslx.stages.lineage import Node
 from sslx.types import UserError
 
-Pairs = list[tuple[str | None, str]]
+Pairs = Sequence[tuple[str | None, str]]
 Record = dict[str, Any]
-MEASURES = (
-    *("cka", "neighbours", "information", "agreement", "cosine", "l2"),
-    *("linear_cosine", "linear_l2", "orthogonal_cosine", "orthogonal_l2"),
-)
 
 
 class Probe(NamedTuple):

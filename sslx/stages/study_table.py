@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from sslx.evals.intervals import holm, paired, t_interval
-from sslx.stages.study_rows import MEASURES, Record
+from sslx.stages.likeness import MEASURES
+from sslx.stages.study_rows import Record
 
 ROLES = ("victim", "stolen", "independent", "untrained", "pixels")
 Row = dict[str, Any]
@@ -94,9 +95,9 @@ def _figure(group: list[Record], unit: str, figures: list[float]) -> Figure:
     values = [float(np.mean(own)) for own in units.values()]
     out: Figure = {"mean": float(np.mean(values)), "low": None, "high": None}
     out["by"] = None
-    if len(values) > 1:
-        low, high = t_interval(values, confidence=group[0]["confidence"])
-        out |= {"low": low, "high": high, "by": "t"}
+    interval = t_interval(values, confidence=group[0]["confidence"])
+    if interval is not None:
+        out |= {"low": interval[0], "high": interval[1], "by": "t"}
     return out | {"n": len(values)}
 
 

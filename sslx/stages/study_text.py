@@ -4,24 +4,11 @@ import csv
 import io
 from typing import Any
 
-from sslx.stages.report_text import pipes
-from sslx.stages.study_rows import MEASURES
+from sslx.stages.likeness import MEASURES
+from sslx.stages.report_text import evaluator, pipes
 from sslx.stages.study_table import Figure, Row
 
 Lines = list[list[str]]
-EVALUATORS = {"linear": "linear", "knn": "kNN", "reference_probe": "reference probe"}
-TITLES = {
-    "cka": "linear CKA",
-    "neighbours": "shared neighbours",
-    "information": "MI score",
-    "agreement": "agreement",
-    "cosine": "cosine",
-    "l2": "L2",
-    "linear_cosine": "cosine, linear map",
-    "linear_l2": "L2, linear map",
-    "orthogonal_cosine": "cosine, orthogonal map",
-    "orthogonal_l2": "L2, orthogonal map",
-}
 MOST = 30  # comparisons shown; all are in differences.csv
 
 FLOPS = (
@@ -35,17 +22,6 @@ HOLM = (
     "the paired t test, two-sided, and corrected by Holm over all comparisons on the "
     "data set."
 )
-
-
-def title_of(evaluator: str) -> str:
-    """The heading of an evaluator's column."""
-    if evaluator in EVALUATORS:
-        return EVALUATORS[evaluator]
-    _, _, share = evaluator.rpartition("_")
-    try:
-        return f"{100 * float(share):g} % labels"
-    except ValueError:
-        return evaluator
 
 
 def evaluators(rows: list[Row]) -> list[str]:
@@ -93,7 +69,7 @@ def accuracy_table(rows: list[Row]) -> Lines:
     """Accuracies in per cent: a header, then a line for each row of the aggregate."""
     head, who = _who(rows)
     names = evaluators(rows)
-    head = [*head, "encoder", "theft", "queries", "runs", *map(title_of, names)]
+    head = [*head, "encoder", "theft", "queries", "runs", *map(evaluator, names)]
     lines = [[*head, "of victim"]]
     for row in rows:
         figures = [percent(row["accuracy"].get(name)) for name in names]
@@ -108,7 +84,7 @@ def cost_table(rows: list[Row]) -> Lines:
     head, who = _who(rows)
     names = measures(rows)
     costs = ["USD", "FLOPs", "of victim's"]
-    titles = [TITLES[name] for name in names]
+    titles = [MEASURES[name] for name in names]
     lines = [[*head, "encoder", "theft", "queries", *costs, *titles]]
     for row in rows:
         if row["flops"] is None and not row["fidelity"]:
