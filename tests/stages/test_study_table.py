@@ -218,7 +218,8 @@ def test_no_test_without_pairs(tmp_path):
     b = fake.steal(tmp_path, v, 0, loss="cosine")
     c = fake.steal(tmp_path, w, 1, loss="energy")
     pairs = []
-    for run, of, accuracy in ((a, v, 0.6), (b, v, 0.5), (c, w, 0.4)):
+    more = fake.steal(tmp_path, v, 5, loss="mse")  # a seed that the other lacks
+    for run, of, accuracy in ((a, v, 0.6), (more, v, 0.9), (b, v, 0.5), (c, w, 0.4)):
         fake.probe(tmp_path, run, accuracy)
         pairs.append((fake.key(of), fake.key(run)))
     (row,) = differences(collect(lineage(tmp_path), pairs))
