@@ -17,6 +17,7 @@ from sslx.stages.changes import GRID, changed, pairs
 from sslx.stages.experiment import Experiment, resolve
 from sslx.stages.lineage import read_node
 from sslx.stages.schedule import carry_out
+from sslx.stages.study_rows import Pairs
 from sslx.stages.thefts import Cell
 from sslx.stages.together import groups, train_together
 from sslx.stages.work import Work, once
@@ -96,9 +97,9 @@ def _gather(parents: dict[str, Run], into: dict[Path, Run]) -> None:
             into[run.path] = run
 
 
-def _pairs(study: Study) -> list[tuple[str, str]]:
+def _pairs(study: Study) -> Pairs:
     """Which victim each theft is to be compared with: keys of the two runs."""
-    found = [
+    found: Pairs = [
         (f"victim/{m.experiment.victim.name}", f"steal/{cell.steal.name}")
         for m in study.members
         for cell in m.experiment.cells

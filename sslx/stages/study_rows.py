@@ -14,7 +14,7 @@ A record has these entries, None where there is nothing to say:
   the linear probe; ``fidelity``: measure -> figure against this victim.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from sslx.stages.likeness import MEASURES
 from sslx.stages.lineage import Node
 from sslx.types import UserError
 
-Pairs = Sequence[tuple[str | None, str]]
+Pairs = list[tuple[str | None, str]]
 Record = dict[str, Any]
 
 
