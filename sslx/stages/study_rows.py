@@ -114,7 +114,9 @@ def probes_of(nodes: dict[str, Node]) -> Iterator[Probe]:
             continue
         # Features kept apart say what they are of; else the probe itself does.
         source = nodes.get(node.parents.get("features", ""), node)
-        recipe = {k: v for k, v in node.recipe.items() if k != "untrained"}
+        # The study's own probe has a rate for victims and one for thefts.
+        apart = ("untrained", "reference")
+        recipe = {k: v for k, v in node.recipe.items() if k not in apart}
         yield Probe(
             node,
             fingerprint(recipe),
