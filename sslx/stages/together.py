@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -27,11 +26,9 @@ from sslx.types import UserError
 # Parts of a stealer's recipe whose floats may differ: they reach nothing but
 # arithmetic. What is no float decides shapes or what is computed at all.
 NUMBERS = ("numbers", "attack_numbers", "optim")
-# As measured (docs/performance.md): how many at once on an accelerator; and up to how
-# many pixels a batch one stealer a device is faster on a CPU than one after another,
-# each over all of them.
+# How many at once on an accelerator. On a CPU one after another, each over all of the
+# devices, was not beaten (docs/performance.md).
 AT_ONCE = 8
-CPU_PIXELS = 256 * 12 * 12
 
 
 def groups(cells: Sequence[Cell], most: int) -> list[list[Cell]]:
@@ -58,7 +55,7 @@ def groups(cells: Sequence[Cell], most: int) -> list[list[Cell]]:
         classes.setdefault(_form(cell), {}).setdefault(cell.steal.name, cell)
     found = []
     for members in map(list, map(dict.values, classes.values())):
-        size = most or _measured(members[0].steal.recipe)
+        size = most or (1 if on_cpu() else AT_ONCE)
         found += [members[i : i + size] for i in range(0, len(members), size)]
     return found
 
@@ -77,15 +74,6 @@ def _form(cell: Cell) -> str:
         [r | masked | {"seed": None}, answers, sorted(cell.steal.parents)],
         sort_keys=True,
     )
-
-
-def _measured(recipe: dict) -> int:
-    """How many are fastest at once."""
-    if not on_cpu():
-        return AT_ONCE
-    height, width, _ = recipe["image_shape"]
-    small = recipe["batch_size"] * height * width <= CPU_PIXELS
-    return jax.local_device_count() if small else 1
 
 
 def train_together(cells: Sequence[Cell], configs: Sequence[ConfigDict]) -> None:

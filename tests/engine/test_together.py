@@ -171,8 +171,7 @@ def test_eight_equal_eight_single_runs(
 
 def test_adam_in_single_precision(tmp_path):
     # As above, one a device, with Adam: its first steps are signs of gradients, so that
-    # rounding may move a weight by the rate; here by less than 2e-3 at rates of 0.05
-    # and 0.1.
+    # rounding may move a weight by the rate; here by less than 2e-3 at 0.05 and 0.1.
     found = fit_together(group(2, build=builder("adam")), folders(tmp_path, 2), LOOP)
     for i in range(2):
         close(
