@@ -7,7 +7,7 @@ and whatever else has the same recipe; none of them writes a report of its own.
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -39,7 +39,7 @@ class Study(NamedTuple):
     report: Run
 
 
-def combinations(grid: tuple[tuple[str, ...], ...]) -> list[str]:
+def combinations(grid: tuple[Any, ...]) -> list[str]:
     """One change for each combination; those of the last axis run fastest.
 
     Raises:

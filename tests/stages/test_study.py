@@ -1,0 +1,128 @@
+import json
+import shutil
+
+import pytest
+
+from sslx.stages import run as launch
+from sslx.stages import study
+from sslx.stages.study import combinations, resolve_study
+from sslx.types import UserError
+from tests import tiny
+
+GRID = (
+    ("steal.loss=mse", "steal.attack=ssl_only steal.loss=own"),
+    ("steal.queries=90", "steal.queries=300"),
+    ("steal.seed=0", "steal.seed=1"),
+)
+
+
+def config(grid=GRID, **changes):
+    return tiny.config(
+        study__grid=grid, steal__ssl__steps=12, steal__ssl__augment="mild", **changes
+    )
+
+
+def test_combinations():
+    # Catches an axis left out, one that another overwrites, a combination made twice.
+    assert combinations((("a=1", "a=2"), ("b=1",))) == ["a=1 b=1", "a=2 b=1"]
+    assert combinations((("", "a=2"), ("b=1",))) == ["b=1", "a=2 b=1"]
+    with pytest.raises(UserError, match="sets a twice"):
+        combinations((("a=1",), ("b=1 a=2",)))
+    with pytest.raises(UserError, match="must hold a tuple of changes for each axis"):
+        combinations(("a=1",))
+    with pytest.raises(UserError, match="an axis without a change"):
+        combinations(((),))
+
+
+def test_what_is_shared(tmp_path):
+    # Catches victims, answers or features made anew for each combination, a seed that
+    # reaches the victim or does not reach the queries, thefts without queries that
+    # differ by budget.
+    found = resolve_study(config(), tmp_path)
+    count = {}
+    for work in study.works(found):
+        for run in work.runs:
+            count[run.stage] = count.get(run.stage, 0) + 1
+    # 2 budgets and 2 seeds by mse, and 2 seeds of what asks nothing.
+    assert count == {
+        "victim": 1,
+        "responses": 4,
+        "steal": 6,
+        "features": 9,  # and of the victim, its network untrained, pixels
+        "probe": 9,
+        "fidelity": 7,
+    }
+    seeds = {
+        (run.recipe["seed"], run.parents["responses"].recipe["seed"])
+        for work in study.works(found)
+        for run in work.runs
+        if "responses" in run.parents
+    }
+    assert seeds == {(0, 0), (1, 1)}
+
+
+def test_what_is_wrong_names_its_combination(tmp_path):
+    # Catches an error that leaves the user to guess which of the cells it means.
+    for grid, message in (
+        ((("steal.loss=mse", "steal.loss=mes"),), "'steal.loss=mes': unknown loss"),
+        ((("steal.seed=-1",),), "'steal.seed=-1': steal.seed must be 0 or more"),
+        ((("engine.keep=1",),), "is not KEY=VALUE with a whole key"),
+    ):
+        with pytest.raises(UserError, match=message):
+            resolve_study(config(grid), tmp_path)
+    with pytest.raises(UserError, match="must have 'steal'"):
+        resolve_study(config(stages=("victim", "probe", "report")), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, experiment):
+    """The report of a study in a workdir that has its victim and a theft already."""
+    workdir = tmp_path_factory.mktemp("study") / "checkpoints"
+    shutil.copytree(experiment, workdir)
+    grid = (GRID[0], ("steal.queries=300",), GRID[2])
+    c = config(grid, probe__few_labels=(0.1,), probe__reference=True)
+    return launch(c, workdir), workdir, c
+
+
+def test_report_of_a_study(finished):
+    # Catches a report that misses combinations or mixes seeds, or thefts beside the
+    # wrong victim.
+    folder, workdir, _ = finished
+    found = json.loads((folder / "results.json").read_text())
+    rows = {(r["role"], r["theft"]): r for r in found["table"]}
+    assert set(rows) == {
+        ("victim", ""),
+        ("stolen", "mse"),
+        ("stolen", "ssl_only"),
+        ("untrained", ""),
+        ("pixels", ""),
+    }
+    stolen = rows["stolen", "mse"]
+    assert (stolen["queries"], stolen["runs"]) == (300, 2)
+    assert stolen["varies"] == "2 stealer seeds, one victim"
+    accuracies = []
+    for run in sorted((workdir / "steal").glob("direct-mse-*-300q-*")):
+        (features,) = [
+            path.parent
+            for path in (workdir / "features").glob("*/meta.json")
+            if json.loads(path.read_text())["parents"]
+            == {"encoder": f"steal/{run.name}"}
+        ]
+        for path in (workdir / "probe").glob("*/meta.json"):
+            meta = json.loads(path.read_text())
+            if meta["parents"] == {"features": f"features/{features.name}"}:
+                by = {r["evaluator"]: r["accuracy"] for r in meta["results"]}
+                if "reference_probe" in by:
+                    accuracies.append(by["linear"])
+    assert len(accuracies) == 2
+    assert stolen["accuracy"]["linear"]["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert set(stolen["accuracy"]) == {"linear", "linear_0.1", "knn", "reference_probe"}
+
+
+def test_a_finished_study_is_only_shown(finished, capsys):
+    # Catches work done twice, and a table that is printed only the first time.
+    folder, workdir, c = finished
+    before = {p: p.stat().st_mtime_ns for p in workdir.rglob("meta.json")}
+    assert launch(c, workdir) == folder
+    assert {p: p.stat().st_mtime_ns for p in workdir.rglob("meta.json")} == before
+    assert "ssl_only" in capsys.readouterr().out
