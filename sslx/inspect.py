@@ -96,6 +96,8 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
         facts["ledger"] = _piece(node.path, _ledger, node)
     if node.stage == "probe":
         facts["results"] = _piece(node.path, _results, node)
+    if node.stage == "fidelity":
+        facts["fidelity"] = node.meta.get("fidelity", {})
     if node.stage == "report":
         facts["report"] = _piece(node.path, _report, node)
     return facts
@@ -253,8 +255,13 @@ def workdir_facts(path: Path) -> dict:
     nodes = lineage(path)
 
     def facts(node: Node) -> dict[str, Any]:
-        probes = [nodes[key] for key in node.children] + [node]
-        results = [_piece(n.path, _results, n) for n in probes if n.stage == "probe"]
+        below = [nodes[key] for key in node.children]
+        if node.stage in TRAINING:  # its probes stand on its features
+            below += [
+                nodes[k] for n in below if n.stage == "features" for k in n.children
+            ]
+        probes = [n for n in (node, *below) if n.stage == "probe"]
+        results = [_piece(n.path, _results, n) for n in probes]
         return {
             "stage": node.stage,
             "problem": node.problem,

@@ -38,7 +38,7 @@ class Node(NamedTuple):
 
     @property
     def stage(self) -> str:
-        """victim, classifier, responses, steal, probe or report."""
+        """victim, classifier, responses, steal, features, probe, fidelity or report."""
         return self.key.partition("/")[0]
 
     @property
