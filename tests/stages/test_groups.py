@@ -154,9 +154,8 @@ def test_a_group_ends_as_single_runs(tmp_path, experiment):
     # the recipes, a rate too high that costs the others, or is told of none.
     cells, config = of(experiment, tmp_path, "group", 0.1, 0.2, 1e30)
     assert groups(cells, 4) == [cells]
-    with pytest.raises(
-        UserError, match=rf"steal/{cells[2].steal.name}: step.*learning rate"
-    ):
+    failed = rf"steal/{cells[2].steal.name}: step.*learning rate"
+    with pytest.raises(UserError, match=failed):
         train_together(cells, [config] * 3)
     assert [is_finished(c.steal) for c in cells] == [True, True, False]
     singles, _ = of(experiment, tmp_path, "single", 0.1, 0.2)
