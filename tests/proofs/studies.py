@@ -87,7 +87,7 @@ def main(seed: int) -> int:
         for _ in range(KILLS):
             process = begin(killed)
             try:
-                process.communicate(timeout=draw.uniform(0.1, 0.35) * took)
+                process.communicate(timeout=draw.uniform(0.08, 0.2) * took)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 last = [x for x in process.communicate()[1].splitlines() if "[" in x]
