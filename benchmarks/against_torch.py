@@ -41,7 +41,7 @@ def jax_ways(base: dict, args: argparse.Namespace, version: str, python: str):
 
 
 def torch_ways(base: dict, args: argparse.Namespace, version: str) -> list[Way]:
-    """PyTorch: plain first, which the ratios refer to, and what is said to be faster."""
+    """PyTorch: plain first, which the ratios refer to, then what may be faster."""
     ways = [("", False, ""), (", channels_last", True, "")]
     if args.compile or args.accelerator:
         ways.append((", channels_last, compiled", True, "default"))

@@ -1,8 +1,8 @@
 """One way in a process of its own; started by ``benchmarks.turns``, not by hand.
 
-Its one argument is JSON: ``kind`` ("jax", "theft", "torch" or "about"), ``seconds`` (how
-long to time), ``devices`` (emulated) and what the kind takes. The last line that it
-prints is JSON, too; see ``benchmarks.turns.Timed``.
+Its one argument is JSON: ``kind`` (of ``KINDS``, or "about"), ``seconds`` (how long to
+time), ``devices`` (emulated) and what the kind takes. The last line that
+it prints is JSON, too; see ``benchmarks.turns.Timed``.
 """
 
 import json
@@ -18,36 +18,92 @@ LEAST, MOST = 3, 300  # timed calls
 STEP = ("case", "batch_size", "augment", "precision", "width")
 
 
-def _jax(settings: dict[str, Any]):
-    """The program's own step: (call, steps a call)."""
-    from benchmarks.steps import (
-        make_config,
-        make_stepper,
-        theft_training,
-        training_of,
-        victim_recipe,
-    )
+def _config(settings: dict[str, Any]):
+    from benchmarks.steps import make_config
 
-    config = make_config(**{key: settings[key] for key in STEP})
-    if settings["kind"] == "theft":
-        training = theft_training(config, settings["loss"])
-    else:
-        training = training_of(victim_recipe(config))
-    stepper = make_stepper(training)
+    return make_config(**{key: settings[key] for key in STEP})
+
+
+def _step(settings: dict[str, Any]):
+    """The SimCLR step of this program: (call, steps a call)."""
+    from benchmarks.steps import make_stepper, training_of, victim_recipe
+
+    stepper = make_stepper(training_of(victim_recipe(_config(settings))))
     return stepper.call, stepper.steps
 
 
+def _theft(settings: dict[str, Any]):
+    """A step of attack "direct" with a loss."""
+    from benchmarks.steps import make_stepper, theft_training
+
+    stepper = make_stepper(theft_training(_config(settings), settings["loss"]))
+    return stepper.call, stepper.steps
+
+
+def _features(settings: dict[str, Any]):
+    """Features of ``images`` images, the way services and probes get them."""
+    import jax
+    import numpy as np
+
+    from benchmarks.steps import noise, victim_recipe
+    from sslx.models import make_encoder
+    from sslx.stages.link import embedder
+
+    r = victim_recipe(_config(settings))
+    encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
+    shape = r["image_shape"]
+    params, stats = encoder.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
+    embed = embedder(
+        encoder,
+        {"encoder": {"params": params, "stats": stats}},
+        image_shape=tuple(shape),
+        mean=r["mean"],
+        std=r["std"],
+    )
+    images = noise(settings["images"], *shape)
+    return lambda: embed(images), 1
+
+
+def _data(settings: dict[str, Any]):
+    """Order, gathering and placing of a batch from ``images`` images on the host."""
+    import jax
+
+    from benchmarks.steps import SIZE, noise
+    from sslx.engine.mesh import data_mesh, place, split_rows
+    from sslx.engine.rng import rows_at
+
+    size, images = settings["batch_size"], noise(settings["images"], SIZE, SIZE, 3)
+    split = split_rows(data_mesh(size))
+    step = 0
+
+    def call():
+        nonlocal step
+        rows = rows_at(0, len(images), size, step)
+        jax.block_until_ready(place(images[rows], split))
+        step += 1
+
+    return call, 1
+
+
 def _torch(settings: dict[str, Any]):
-    from benchmarks.steps import make_config, victim_recipe
+    from benchmarks.steps import victim_recipe
     from benchmarks.torch_simclr import make_stepper
 
-    recipe = victim_recipe(make_config(**{key: settings[key] for key in STEP}))
     return make_stepper(
-        recipe,
+        victim_recipe(_config(settings)),
         precision=settings["precision"],
         channels_last=settings["channels_last"],
         mode=settings["compile"],
     )
+
+
+KINDS = {
+    "jax": _step,
+    "theft": _theft,
+    "features": _features,
+    "data": _data,
+    "torch": _torch,
+}
 
 
 def _peak_bytes(kind: str) -> int:
@@ -98,7 +154,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     if kind == "about":
         return {"versions": versions(), "accelerator": accelerator()}
     began = time.perf_counter()
-    call, steps = (_torch if kind == "torch" else _jax)(settings)
+    call, steps = KINDS[kind](settings)
     call()
     first = time.perf_counter() - began
     call()  # what is set up once more, such as memory

@@ -1,9 +1,9 @@
 """The augmentation of ``sslx.data.augment`` once more, as a batch of PyTorch tensors.
 
 The same operations on the same recipes; images are (b, c, h, w) and every drawn number
-has one entry an image. ``benchmarks.equality`` compares ``apply`` with the program's own
-for the same draws. One order of operations was written, the program's (blends before and
-after hue), because PyTorch cannot switch per image in a batch either.
+has one entry an image. ``benchmarks.equality`` compares ``apply`` with the program's
+own for the same draws. Jitter is the program's too, blends before and after hue: a
+batch in PyTorch cannot switch the order per image either.
 """
 
 import math

@@ -190,6 +190,13 @@ def make_optimiser(net: nn.Module, optim: dict[str, Any]) -> torch.optim.Optimiz
     )
 
 
+def set_rate(optimiser, recipe: dict[str, Any], step: int) -> None:
+    """The cosine from the peak to zero at the last step."""
+    cosine = 0.5 * (1 + math.cos(math.pi * step / recipe["steps"]))
+    for group in optimiser.param_groups:
+        group["lr"] = recipe["optim"]["learning_rate"] * cosine
+
+
 def make_stepper(
     recipe: dict[str, Any], *, precision: str, channels_last: bool, mode: str
 ):
@@ -215,14 +222,12 @@ def make_stepper(
     h, w, c = recipe["image_shape"]
     shape = (recipe["batch_size"], c, h, w)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    peak, total = recipe["optim"]["learning_rate"], recipe["steps"]
     done, steps = 0, 1 if device == "cpu" else 20
 
     def call() -> None:
         nonlocal done
         for _ in range(steps):
-            for group in optimiser.param_groups:  # the cosine
-                group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * done / total))
+            set_rate(optimiser, recipe, done)
             optimiser.zero_grad(set_to_none=True)
             loss(images).backward()
             optimiser.step()

@@ -57,8 +57,7 @@ def ask(settings: dict[str, Any], python: str, env: dict[str, str]) -> dict[str,
     done = subprocess.run(
         [python, "-m", "benchmarks.child", json.dumps(settings)],
         env=os.environ | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     if done.returncode:
