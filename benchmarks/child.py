@@ -40,27 +40,27 @@ def _theft(settings: dict[str, Any]):
     return stepper.call, stepper.steps
 
 
-def _features(settings: dict[str, Any]):
-    """Features of ``images`` images, the way services and probes get them."""
+def embedding(case: str, width: int, count: int):
+    """``(embed, images)``: a network's features, and so many images of noise."""
     import jax
     import numpy as np
 
-    from benchmarks.steps import noise, victim_recipe
+    from benchmarks.steps import make_config, noise, victim_recipe
     from sslx.models import make_encoder
     from sslx.stages.link import embedder
 
-    r = victim_recipe(_config(settings))
+    r = victim_recipe(make_config(case, batch_size=2, width=width))
     encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
-    shape = r["image_shape"]
+    shape = tuple(r["image_shape"])
     params, stats = encoder.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
-    embed = embedder(
-        encoder,
-        {"encoder": {"params": params, "stats": stats}},
-        image_shape=tuple(shape),
-        mean=r["mean"],
-        std=r["std"],
-    )
-    images = noise(settings["images"], *shape)
+    weights = {"encoder": {"params": params, "stats": stats}}
+    how = {key: r[key] for key in ("mean", "std")}
+    return embedder(encoder, weights, image_shape=shape, **how), noise(count, *shape)
+
+
+def _features(settings: dict[str, Any]):
+    """Features of ``images`` images, the way services and probes get them."""
+    embed, images = embedding(*(settings[k] for k in ("case", "width", "images")))
     return lambda: embed(images), 1
 
 

@@ -6,9 +6,9 @@ Recorded in docs/performance.md and benchmarks/results/parts.jsonl.
 
 For each network, in turn and each in processes of its own: the SimCLR step, the theft
 step (attack "direct", mse and infonce), features of images, and the data alone (order,
-gathering, placing); with the first step's time, cold and from the compilation cache, and
-the most memory held. Then a tiny experiment from the command line, twice, with an empty
-and with a filled compilation cache. What augmentation costs: benchmarks.augment_cost.
+gathering, placing); with the first step's time, cold and from the compilation cache,
+and the most memory held. Then a tiny experiment from the command line, twice, with an
+empty and with a filled compilation cache. Augmentation alone: benchmarks.augment_cost.
 """
 
 import argparse
