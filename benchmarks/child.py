@@ -43,7 +43,6 @@ def _theft(settings: dict[str, Any]):
 def embedding(case: str, width: int, count: int):
     """``(embed, images)``: a network's features, and so many images of noise."""
     import jax
-    import numpy as np
 
     from benchmarks.steps import make_config, noise, victim_recipe
     from sslx.models import make_encoder
@@ -52,7 +51,7 @@ def embedding(case: str, width: int, count: int):
     r = victim_recipe(make_config(case, batch_size=2, width=width))
     encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
     shape = tuple(r["image_shape"])
-    params, stats = encoder.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
+    params, stats = encoder.init(jax.random.key(0), jax.numpy.zeros((1, *shape)))
     weights = {"encoder": {"params": params, "stats": stats}}
     how = {key: r[key] for key in ("mean", "std")}
     return embedder(encoder, weights, image_shape=shape, **how), noise(count, *shape)

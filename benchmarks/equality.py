@@ -51,7 +51,7 @@ def steps_differ(case: str, *, width: int, batch_size: int) -> float:
         t = training_of(recipe)
         # Black and white: 1 / 255 is rounded in float32, and not alike in both.
         t.data["images"] = np.where(t.data["images"] > 127, 255, 0).astype(np.uint8)
-        params, stats, extras = t.objective.init(jax.random.key(0), t.data)
+        params, stats, extras = jax.jit(t.objective.init)(jax.random.key(0), t.data)
         wide = jax.tree.map(lambda x: x.astype(np.float64), params)
         zero = jax.numpy.zeros((), np.int32)
         state = State(zero, wide, stats, extras, t.optimiser.init(wide))

@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -144,12 +143,6 @@ def _on_noise(c, folder: Path, args: argparse.Namespace):
     return c
 
 
-def _clock(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
 def _timed(ways: dict[str, Callable], sizes: Sequence[int], rounds: int) -> Curves:
     """Seconds of each way at each size, after a call that compiles."""
     found: Curves = {name: {n: [] for n in sizes} for name in ways}
@@ -158,7 +151,9 @@ def _timed(ways: dict[str, Callable], sizes: Sequence[int], rounds: int) -> Curv
     for _ in range(rounds):
         for n in sizes:
             for name, call in ways.items():
-                found[name][n].append(_clock(lambda c=call, n=n: c(n)))
+                began = time.perf_counter()
+                call(n)
+                found[name][n].append(time.perf_counter() - began)
     return found
 
 
@@ -225,7 +220,7 @@ def main() -> None:
         found[part] = PARTS[part](args)
         for name, curve in found[part].items():
             cells = [three(statistics.median(s)) for s in curve.values()]
-            head = [f"{part}: {name}, s", *curve, "slope"]
+            head = [f"{part}: {name}, s", *map(str, curve), "slope"]
             print(table(head, [["", *cells, f"{slope(curve):.2f}"]]) + "\n", flush=True)
     draw(found, args.picture)
     if not args.tiny:
