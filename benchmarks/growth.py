@@ -136,6 +136,7 @@ def _on_noise(c, folder: Path, args: argparse.Namespace):
         test_labels=labels[n:],
     )
     c.victim.dataset = f"npz:{folder / 'noise.npz'}"
+    c.probe.datasets = (c.victim.dataset,)  # looked at, not probed
     c.data.held_out = 0.5
     c.victim.steps, c.victim.watch_every = 2, 0
     c.steal.steps, c.steal.epochs, c.steal.also = 0, EPOCHS, ()
