@@ -33,6 +33,7 @@ setup(
     ],
     extras_require={
         "dev": ["beartype", "mypy", "pytest", "pytest-xdist", "ruff", "types-tqdm"],
-        "torch": ["torch>=2.6"],  # reads .pth files; nothing else needs it
+        "torch": ["torch>=2.6"],  # reads .pth files
+        "bench": ["torch>=2.6"],  # what benchmarks compare with
     },
 )

@@ -1,7 +1,8 @@
 """What each augmentation preset costs, beside a training step, on CPUs.
 
 Command: python -m benchmarks.augment_cost
-Time: 2 minutes with --rounds 3 on two cores beside other work (docs/performance.md).
+Time: 2 minutes with --rounds 3 on two cores beside other work (docs/performance.md);
+seconds go to benchmarks/results/augment_cost.jsonl.
 
 Views alone are timed, one process, everything in turn, so that a machine that slows
 down slows all of it; medians over all rounds. A preset of 32 pixels is compared with
@@ -20,6 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 import numpy as np
+
+from benchmarks.record import record
 
 BATCH = 256
 LARGE_BATCH = 32  # of 224 pixels
@@ -44,8 +47,16 @@ def _views(name: str, batch: int, size: int) -> Callable[[], None]:
     return lambda: jax.block_until_ready(made(key, images))
 
 
-def _seconds(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, after a call that compiles."""
+def _step(case: str, batch: int, width: int) -> Callable[[], None]:
+    """A SimCLR step without augmentation."""
+    from benchmarks.steps import make_config, make_stepper, training_of, victim_recipe
+
+    config = make_config(case, batch_size=batch, augment="twice", width=width)
+    return make_stepper(training_of(victim_recipe(config)), per_dispatch=1).call
+
+
+def _times(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each, after a call that compiles."""
     for name, way in ways.items():
         print(f"compiling {name}", file=sys.stderr, flush=True)
         way()
@@ -55,29 +66,42 @@ def _seconds(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, floa
             began = time.perf_counter()
             way()
             found[name].append(time.perf_counter() - began)
-    return {name: statistics.median(times) for name, times in found.items()}
+    return found
 
 
-def main() -> None:
-    """Times everything and prints the tables."""
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--width", type=int, default=0, help="for a trial: narrower")
-    args = parser.parse_args()
+    parser.add_argument("--tiny", action="store_true", help="a trial; not recorded")
+    args = parser.parse_args(argv)
+    if args.tiny:
+        args.rounds, args.batch, args.width = 1, 16, 4
+    return args
+
+
+def main() -> None:
+    """Times everything and prints the tables."""
+    args = parse()
     jax.config.update("jax_num_cpu_devices", DEVICES)
 
-    from benchmarks.steps import SIZE, make_stepper
+    from benchmarks.child import accelerator
+    from benchmarks.steps import SIZE
     from sslx.data.presets import PRESETS
 
-    how = {"batch_size": args.batch, "augment": "twice", "precision": "float32"}
-    ways = {e: make_stepper(e, width=args.width, **how) for e in ENCODERS}
+    ways = {e: _step(e, args.batch, args.width) for e in ENCODERS}
     large = min(args.batch, LARGE_BATCH)
     small = [n for n in PRESETS if not n.endswith("_imagenet")]
     big = [n for n in PRESETS if n.endswith("_imagenet")]
     ways |= {n: _views(n, args.batch, SIZE) for n in small}
     ways |= {n: _views(n, large, 224) for n in big}
-    seconds = _seconds(ways, args.rounds)
+    times = _times(ways, args.rounds)
+    seconds = {name: statistics.median(each) for name, each in times.items()}
+    if not args.tiny:
+        rows = [{"way": n, "median": seconds[n], "seconds": times[n]} for n in ways]
+        record("augment_cost", rows, accelerator=accelerator(), batch=args.batch)
 
     print(f"JAX {jax.__version__}, {DEVICES} emulated devices, batch {args.batch};")
     print(", ".join(f"{e} step {1e3 * seconds[e]:.0f} ms" for e in ENCODERS))

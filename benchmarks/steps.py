@@ -1,59 +1,163 @@
-"""A SimCLR step to time: the objective of a resolved recipe, on images of noise."""
+"""Steps to time: those of the program, from a resolved config, on images of noise."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from configs import digits_direct
+from configs import default, digits_direct
+from sslx.attacks.matching import make_match
 from sslx.data.presets import PRESETS
-from sslx.engine.mesh import data_mesh, replicated
-from sslx.engine.step import init_state, make_step, make_update
+from sslx.engine.fit import Training
+from sslx.engine.mesh import data_mesh, on_cpu, place, replicated, split_rows
+from sslx.engine.rundir import Run
+from sslx.engine.step import (
+    State,
+    init_state,
+    make_dispatch,
+    make_step,
+    make_update,
+)
 from sslx.stages.experiment import resolve
-from sslx.stages.train import make_objective, make_training
+from sslx.stages.train import make_objective, make_theft, make_training
 
-SIZE = 32  # pixels, RGB
+SIZE = 32  # pixels, RGB, of every case but the embedded default
+CASES = ("default", "conv3", "resnet18", "resnet34", "resnet50")
+PER_DISPATCH = 20  # steps, on an accelerator: as configs/default.py has it
 PRESETS["twice"] = PRESETS["none"] * 2  # no augmentation, for methods of two views
 
 
-def make_stepper(
-    encoder: str, *, batch_size: int, augment: str, precision: str, width: int = 0
-) -> Callable[[], None]:
-    """Returns a function that takes one training step and waits for its end.
+class Stepper(NamedTuple):
+    """A step to time.
+
+    Attributes:
+        call: Takes ``steps`` training steps and waits for their end.
+        steps: 1 on a CPU.
+        lower: The program of one step, lowered; for ``cost_analysis``.
+    """
+
+    call: Callable[[], Any]
+    steps: int
+    lower: Callable[[], Any]
+
+
+def make_config(
+    case: str,
+    *,
+    batch_size: int,
+    augment: str = "",
+    precision: str = "float32",
+    width: int = 0,
+):
+    """The config of a case.
 
     Args:
-        encoder: Of ``sslx.models.ENCODERS``.
+        case: Of ``CASES``. "default" is the victim of configs/digits_direct.py (conv3
+            on 12 grey pixels, AdamW); the others are the study's SimCLR victim (32
+            pixels, RGB, Adam with coupled decay) with another encoder.
         batch_size: Images; twice as many views.
-        augment: Of ``PRESETS``, with two views.
+        augment: Of ``PRESETS``, with two views; "" for the case's own.
         precision: float32 or bfloat16.
         width: Channels of the first layer; 0: as the config has it.
     """
-    config = digits_direct.get_config()  # its images are never read, only described
-    config.data.size, config.data.channels = SIZE, 3
+    if case == "default":
+        c = digits_direct.get_config()
+        c.steal.also = ()
+    else:
+        c = default.get_config()  # its images are never read, only described
+        c.data.size, c.data.channels = SIZE, 3
+        c.data.held_out = 0.5
+        c.victim.encoder = c.steal.encoder = case
+        c.steal.queries = 2000
+    c.precision = precision
+    c.victim.augment = augment or c.victim.augment
+    c.victim.steps = c.steal.steps = 10_000
+    for part in (c.victim, c.steal):
+        part.batch_size = batch_size
+        if width:
+            part.encoder_kw[part.encoder].width = width
+    return c
+
+
+def _resolved(config):
+    return resolve(config, Path(tempfile.gettempdir()))
+
+
+def victim_recipe(config) -> dict[str, Any]:
+    """All numbers of the SimCLR step; the PyTorch step is built from the same."""
     config.stages = ("victim",)
-    config.precision = precision
-    config.victim.encoder = encoder
-    config.victim.augment = augment
-    config.victim.batch_size = batch_size
-    if width:
-        config.victim.encoder_kw[encoder].width = width
-    run = resolve(config, Path(tempfile.gettempdir())).victim
-    t = make_training(run, make_objective(run.recipe), {})
-    mesh = data_mesh(batch_size)
-    shape = (batch_size, SIZE, SIZE, 3)
-    batch = {"images": np.random.RandomState(0).randint(0, 256, shape, np.uint8)}
+    return _resolved(config).victim.recipe
+
+
+def noise(*shape: int) -> np.ndarray:
+    """uint8 images."""
+    return np.random.RandomState(0).randint(0, 256, shape, np.uint8)
+
+
+def training_of(recipe: dict[str, Any]) -> Training:
+    """A victim's training on one batch of noise, from its recipe."""
+    run = Run(Path(), "victim", "", recipe, {})
+    images = noise(recipe["batch_size"], *recipe["image_shape"])
+    return make_training(run, make_objective(recipe), {"images": images})
+
+
+def theft_training(config, loss: str) -> Training:
+    """A stealer's training (attack "direct") on one batch of noise."""
+    config.stages = ("victim", "steal")
+    config.steal.loss = loss
+    cell = _resolved(config).cells[0]
+    recipe = cell.steal.recipe
+    assert cell.responses is not None
+    dim = cell.responses.recipe["dim"]
+    size = recipe["batch_size"]
+    answers = np.random.RandomState(1).rand(size, 1, dim).astype(np.float32)
+    match = make_match(loss, recipe["numbers"], answers)
+    objective = make_theft(recipe, dim, 0, match=match)
+    asked = noise(size, 1, *recipe["image_shape"])
+    return make_training(cell.steal, objective, {"asked": asked, "answers": answers})
+
+
+def make_stepper(t: Training, per_dispatch: int = PER_DISPATCH) -> Stepper:
+    """The step as ``sslx.engine.fit`` takes it, its batch being all of the data.
+
+    On a CPU a step at a time, the batch from the host; on an accelerator
+    ``per_dispatch`` at a time, the batch from the device.
+    """
+    mesh = data_mesh(t.batch_size)
+    whole = replicated(mesh)
 
     def init(batch):
         return init_state(t.objective, t.optimiser, t.seed, batch)
 
-    state = jax.jit(init, out_shardings=replicated(mesh))(batch)
-    advance = make_step(make_update(t.objective, t.optimiser, t.schedule), mesh)
+    state: State = jax.jit(init, out_shardings=whole)(t.data)
+    update = make_update(t.objective, t.optimiser, t.schedule)
+    seed = np.uint32(t.seed)
+    once = make_step(update, mesh)
+    shapes = jax.eval_shape(lambda: state)
 
-    def step() -> None:
+    def lower():
+        return once.lower(shapes, seed, t.data)
+
+    if on_cpu():
+
+        def call():
+            nonlocal state
+            state, metrics = once(state, seed, t.data)
+            return jax.block_until_ready((state, metrics))
+
+        return Stepper(call, 1, lower)
+
+    many = make_dispatch(update, mesh)
+    data = {k: place(v, whole) for k, v in t.data.items()}
+    order = np.tile(np.arange(t.batch_size), (per_dispatch, 1))
+    rows = place(order, split_rows(mesh, axis=1))
+
+    def dispatch():
         nonlocal state
-        state, _ = advance(state, np.uint32(t.seed), batch)
-        jax.block_until_ready(state)
+        state, metrics = many(state, seed, data, rows)
+        return jax.block_until_ready((state, metrics))
 
-    return step
+    return Stepper(dispatch, per_dispatch, lower)
