@@ -254,8 +254,8 @@ def get_config() -> ConfigDict:
     c.probe.knn_k = 20
     c.probe.knn_temperature = 0.07
     c.probe.confidence = 0.95  # of the intervals
-    # Encoders that nobody stole, to compare with: so many further victims, trained as
-    # the victim with the seeds after its own.
+    # Encoders that nobody steals, to compare with: so many further victims, trained as
+    # the victim with the seeds 1,000,000, 1,000,001, ...
     c.probe.independent = 0
     # How alike encoder and victim are on test images, without labels.
     c.probe.fidelity = {
@@ -280,10 +280,11 @@ def get_config() -> ConfigDict:
     c.engine.steps_per_dispatch = 20  # on an accelerator; a CPU takes one
     c.engine.data_on_device = True  # on an accelerator
     c.engine.cpu_devices = 4  # emulated where there is no accelerator
-    # Stealers of a study that train in one step (docs/performance.md); 0: as many as
-    # measured faster. 1: each alone.
+    # Stealers of a study that train in one step. 0: on a CPU one, which is faster there
+    # (docs/performance.md), on an accelerator eight, which is a guess.
     c.engine.together = 0
-    # False: features are not kept on disk, but computed again for each use.
+    # False: features are not kept on disk, but computed anew for each use; so are those
+    # whose files were deleted.
     c.engine.keep_features = True
     c.engine.compile_cache = "~/.cache/sslx/xla"  # "" for none
     # Several processes (docs/hosts.md). Slurm, Open MPI and TPUs say all of it.

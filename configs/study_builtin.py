@@ -7,8 +7,8 @@ Expected: (linear probe, mean of three seeds) victim 92.6, ssl_only 93.5, indepe
 warm_start 90.2, 92.2, 93.0, 93.2; the rest in README.md
 
 Victim, network and data are those of digits_direct.py. Each seed is a victim of its
-own and a stealer of its own; the victims of the other seeds, and one more, are the
-encoders that nobody stole.
+own and a stealer of its own. The independent encoders are three more, which nobody
+steals.
 """
 
 from configs import digits_attack, digits_direct
@@ -43,5 +43,5 @@ def get_config():
     c.victim.steps = digits_direct.get_config().victim.steps
     c.probe.few_labels = (0.1,)
     c.probe.reference = True
-    c.probe.independent = 1
+    c.probe.independent = 3
     return c

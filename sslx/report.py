@@ -171,15 +171,12 @@ def main(argv: list[str] | None = None) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="where to write; default: a study's report run if that alone is given, "
-        "else ./report",
+        default=Path("report"),
+        help="where to write; default: ./report",
     )
     args = parser.parse_args(argv)
     given = gather(args.paths)
-    (first, *more) = args.paths
-    # The page of a single experiment is another one, and stays.
-    own = not more and "pairs" in read_node(first).meta
-    folder = args.out or (first if own else Path("report"))
+    folder = args.out  # never a run: its files are what the run ended with
     title = f"Study of {len({steal for _, steal in given.pairs})} stolen encoders"
     print(plain(study_report.write(folder, *given[:2], title, given.notes)))
     print(f"page: {folder / 'report.html'}")

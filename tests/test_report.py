@@ -85,20 +85,20 @@ def squeezed(lines):
 def test_a_study_from_its_report_run(tmp_path, capsys):
     # Catches files that do not say the same, and a picture or a column left out.
     run, pairs = study(tmp_path / "runs")
-    report.main([str(run.path)])
+    folder = tmp_path / "again"
+    report.main([str(run.path), "--out", str(folder)])
     out = capsys.readouterr().out
-    assert {path.name for path in run.path.iterdir()} == FILES | {
-        "config.json",
-        "meta.json",
-    }
-    found = json.loads((run.path / "results.json").read_text())
+    assert {path.name for path in folder.iterdir()} == FILES
+    # A run is what it ended with.
+    assert {path.name for path in run.path.iterdir()} == {"config.json", "meta.json"}
+    found = json.loads((folder / "results.json").read_text())
     rows = found["table"]
     assert [r["role"] for r in rows] == (
         ["victim"] + 5 * ["stolen"] + ["untrained", "pixels"]
     )
     assert len([r for r in found["records"] if r["role"] == "stolen"]) == len(pairs)
     # JSON and CSV to the last digit.
-    with open(run.path / "table.csv") as file:
+    with open(folder / "table.csv") as file:
         lines = list(csv.DictReader(file))
     for row, line in zip(rows, lines, strict=True):
         assert (row["role"], row["theft"]) == (line["role"], line["theft"])
@@ -108,7 +108,7 @@ def test_a_study_from_its_report_run(tmp_path, capsys):
                 assert (float(text) if text else None) == figure[part]
         for key in ("usd", "flops_ratio"):
             assert (float(line[key]) if line[key] else None) == row[key]
-    with open(run.path / "differences.csv") as file:
+    with open(folder / "differences.csv") as file:
         compared = list(csv.DictReader(file))
     # Two budgets: the two losses, and each of them against ssl_only.
     assert len(compared) == len(found["differences"]) == 6
@@ -116,13 +116,13 @@ def test_a_study_from_its_report_run(tmp_path, capsys):
         assert float(line["holm"]) == row["holm"]
         assert (line["a"], line["b"]) == (row["a"], row["b"])
     # Markdown, the page and the terminal: rounded alike.
-    text = (run.path / "report.md").read_text()
+    text = (folder / "report.md").read_text()
     blocks = [block.splitlines() for block in text.split("\n\n") if block[0] == "|"]
     tables = [
         [re.split(r" ?\| ?", line)[1:-1] for line in block if "| --- |" not in line]
         for block in blocks
     ]
-    page = parsed(run.path)
+    page = parsed(folder)
     assert len(tables) == 3 and len(page.tables) == 4
     assert squeezed(page.tables[0]) == squeezed(line[1:] for line in tables[0])
     assert squeezed(page.tables[2]) == squeezed(tables[2])

@@ -11,17 +11,19 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from sslx.engine import hosts
 from sslx.progress import say
 from sslx.types import UserError
+
+_claimed: set[Path] = set()  # run directories that this process holds by ``claim``
 
 
 class Run(NamedTuple):
@@ -151,6 +153,9 @@ def hold(run: Run) -> Iterator[None]:
     Who comes second says who holds it and waits. The lock is the kernel's and goes
     with the process that holds it, so a killed one leaves nothing to clean up.
     """
+    if run.path in _claimed:
+        yield
+        return
     run.path.mkdir(parents=True, exist_ok=True)
     with open(run.path / "lock", "a+") as file:
         try:
@@ -165,24 +170,42 @@ def hold(run: Run) -> Iterator[None]:
             os.fstat(file.fileno()), os.stat(file.name)
         ):
             raise UserError(f"{run.path} was deleted meanwhile; start again")
-        file.seek(0)
-        file.truncate()
-        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
-        file.flush()
+        _sign(file)
         yield
 
 
-def is_held(run: Run) -> bool:
-    """Whether a process works on the run at this moment."""
-    try:
-        with open(run.path / "lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+@contextmanager
+def claim(runs: Sequence[Run]) -> Iterator[bool]:
+    """Holds runs if no other process does, without waiting.
+
+    What this process works on meanwhile, ``hold`` need not hold again.
+
+    Yields:
+        Whether it holds them now; else it holds none of them.
+    """
+    with ExitStack() as stack:
+        for run in runs:
+            run.path.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(run.path / "lock", "a+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stack.close()
+                yield False
+                return
+            _sign(file)
+        _claimed.update(run.path for run in runs)
+        stack.callback(_claimed.difference_update, [run.path for run in runs])
+        yield True
+
+
+def _sign(file: IO[str]) -> None:
+    """Writes into a lock who holds it."""
+    file.seek(0)
+    file.truncate()
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+    file.flush()
 
 
 @contextmanager

@@ -50,20 +50,27 @@ def distance(
     return float(np.linalg.norm(a - b, axis=1).mean() / spread)
 
 
-def linear_map(x: Float[np.ndarray, "n e"], y: Float[np.ndarray, "n d"]) -> Map:
+def linear_map(
+    x: Float[np.ndarray, "n e"],
+    y: Float[np.ndarray, "n d"],
+    groups: Integer[np.ndarray, " n"] | None = None,
+) -> Map:
     """The best affine map from features x to features y: ridge regression.
 
     x is standardised; of ``STRENGTHS`` the one with the least leave-one-out error is
-    taken, so that few rows for each column do not fit noise. Constant features count
+    taken, so that few rows for each column do not fit noise; where several rows show
+    the same picture, that of five parts which divide none. Constant features count
     for nothing; where all are constant the map answers the mean of y.
 
     Args:
         x: Finite; at least 2 rows.
         y: Finite, of the same images.
+        groups: What a row shows; each its own if not given.
 
     Source: Hoerl and Kennard 1970; the error as in scikit-learn's ``RidgeCV``.
     """
     from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import GroupKFold
 
     check(x, y)
     used = varying(x)
@@ -71,7 +78,12 @@ def linear_map(x: Float[np.ndarray, "n e"], y: Float[np.ndarray, "n d"]) -> Map:
     scale = np.where(used, 1, 0) / np.where(used, x.std(0, dtype=np.float64), 1)
     if not (used.any() and varying(y).any()):
         return lambda rows: np.tile(mean_y, (len(rows), 1))
-    fitted = RidgeCV(STRENGTHS, fit_intercept=False)
+    parts, units = None, len(x) if groups is None else len(np.unique(groups))
+    if 1 < units < len(x):
+        parts = list(GroupKFold(min(5, units)).split(x, y, groups))
+    fitted = RidgeCV(
+        STRENGTHS, fit_intercept=False, cv=parts, scoring="neg_mean_squared_error"
+    )
     fitted.fit((x - mean_x) * scale, y - mean_y)
     weights = scale[:, None] * fitted.coef_.reshape(len(mean_y), -1).T
     return lambda rows: (rows - mean_x) @ weights + mean_y
@@ -163,8 +175,12 @@ def fidelity(
         "cosine": cosine(own, direct) if same else None,
         "l2": distance(own, direct) if same else None,
     }
-    for name, find in (("linear", linear_map), ("orthogonal", orthogonal_map)):
-        mapped = find(other[fitted], victim[fitted])(direct)
+    maps = {
+        "linear": linear_map(other[fitted], victim[fitted], groups[fitted]),
+        "orthogonal": orthogonal_map(other[fitted], victim[fitted]),
+    }
+    for name, apply in maps.items():
+        mapped = apply(direct)
         result[f"{name}_cosine"] = cosine(own, mapped)
         result[f"{name}_l2"] = distance(own, mapped)
     mean = victim[fitted].mean(0, dtype=np.float64)

@@ -22,6 +22,7 @@ from sslx.stages.recipes import positive, reading, victim_run, whole_seed
 from sslx.stages.thefts import OWN, Cell
 from sslx.types import UserError
 
+INDEPENDENT = 1_000_000  # the first seed of encoders that nobody steals
 STAGES = ("victim", "steal", "probe", "report")
 
 
@@ -83,6 +84,7 @@ def _check_tuples(config: ConfigDict) -> None:
         ("data.std", float),
         ("steal.also", str),
         ("probe.datasets", str),
+        ("probe.few_labels", float),
         ("probe.l2_grid", float),
         ("service.classifier.l2_grid", float),
     ):
@@ -98,7 +100,7 @@ def _check_tuples(config: ConfigDict) -> None:
 
 
 def _independent(config: ConfigDict, workdir: Path) -> list[Run]:
-    """Victims of the seeds that follow."""
+    """Victims of seeds that are used for nothing else."""
     n = config.probe.independent
     if n and is_foreign(config):
         raise UserError(
@@ -108,7 +110,7 @@ def _independent(config: ConfigDict, workdir: Path) -> list[Run]:
     out = []
     for i in range(n):
         other = config.copy_and_resolve_references().unlock()
-        other.seed = (config.seed + 1 + i) % 2**32
+        other.seed = INDEPENDENT + i
         out.append(victim_run(other, workdir))
     return out
 

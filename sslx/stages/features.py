@@ -56,18 +56,23 @@ def load(run: Run, dataset: str, split: str, config: ConfigDict) -> np.ndarray:
 
 
 def by_batch_statistics(
-    run: Run, dataset: str, split: str, size: int, config: ConfigDict
+    run: Run,
+    dataset: str,
+    split: str,
+    size: int,
+    config: ConfigDict,
+    rows: np.ndarray | slice = slice(None),
 ) -> np.ndarray:
     """The features of a network in training mode: each batch by its own statistics.
 
-    So does the study's probe, whose network never leaves that mode. The images are
-    taken in order, ``size`` at a time; the last batch may be smaller. What has no
-    statistics, an API or pixels, gives its ordinary features.
+    So does the study's probe, whose network never leaves that mode. Those of the rows
+    alone are taken, in order, ``size`` at a time; the last batch may be smaller. What
+    has no statistics, an API or pixels, gives its ordinary features.
     """
-    images = data.load(dataset, split, reading(config)).images
+    images = data.load(dataset, split, reading(config)).images[rows]
     meta = _encoder_of(run) and _meta(run)
     if not meta or "encoder" not in meta:
-        return load(run, dataset, split, config)
+        return load(run, dataset, split, config)[rows]
     encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
     if "encoder" in run.parents:
         trunk = open_run(run.parents["encoder"].path).variables()["encoder"]

@@ -19,10 +19,11 @@ from sslx.stages.train import make_objective
 BATCH = 8  # images of the forward pass that is counted
 
 
-def forward_flops(encoder: dict[str, Any], image_shape: list[int]) -> float:
+def forward_flops(encoder: dict[str, Any], image_shape: list[int]) -> float | None:
     """Operations of one image's way through an encoder, as XLA counts them.
 
     Counted on the lowered, not the compiled, program: nothing depends on the machine.
+    None where JAX's backend does not count.
 
     Args:
         encoder: ``Encoder.meta``.
@@ -32,7 +33,7 @@ def forward_flops(encoder: dict[str, Any], image_shape: list[int]) -> float:
 
 
 @cache
-def _forward(encoder: str, image_shape: tuple[int, ...]) -> float:
+def _forward(encoder: str, image_shape: tuple[int, ...]) -> float | None:
     meta = json.loads(encoder)
     net = make_encoder(meta["name"], **meta["kw"])
     images = jax.ShapeDtypeStruct((BATCH, *image_shape), jnp.float32)
@@ -42,8 +43,8 @@ def _forward(encoder: str, image_shape: tuple[int, ...]) -> float:
         return net.apply(params, stats, images, False)[0]
 
     counted = jax.jit(features).lower(params, stats, images).cost_analysis()
-    assert counted is not None
-    return counted["flops"] / BATCH
+    flops = (counted or {}).get("flops")  # not every backend says
+    return None if flops is None else flops / BATCH
 
 
 def unlabelled_flops(recipe: dict[str, Any]) -> float | None:
@@ -55,10 +56,12 @@ def unlabelled_flops(recipe: dict[str, Any]) -> float | None:
     if "steps" not in recipe or "encoder" not in recipe:
         return None
     forward = forward_flops(recipe["encoder"], recipe["image_shape"])
+    if forward is None:
+        return None
     return 3 * forward * _seen(recipe) * make_objective(recipe).views
 
 
-def answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float:
+def answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float | None:
     """Of a training on answers.
 
     Args:
@@ -71,11 +74,11 @@ def answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float:
     if "encoder" not in recipe:
         wide = responses["dim"]
         hidden = numbers["hidden"] or wide
-        forward = 2.0 * hidden * (wide + numbers["projection"])
+        forward: float | None = 2.0 * hidden * (wide + numbers["projection"])
     else:
         forward = forward_flops(recipe["encoder"], recipe["image_shape"])
         views = numbers.get("train_views") or views * (1 + numbers.get("augmented", 0))
-    return 3 * forward * _seen(recipe) * views
+    return None if forward is None else 3 * forward * _seen(recipe) * views
 
 
 def _seen(recipe: dict[str, Any]) -> int:

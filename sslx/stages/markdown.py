@@ -8,7 +8,11 @@ from sslx.stages.report_text import bill_table, doubts, pipes, table, told
 def markdown(experiment: Experiment, found: dict, pictures: dict[str, str]) -> str:
     """report.md; ``pictures`` maps a title to the file beside the report."""
     victim = told(experiment)
-    tests = {r["dataset"]: r["n_test"] for r in found["accuracies"]}
+    tests = {
+        r["dataset"]: r["n_test"]
+        for r in found["accuracies"]
+        if r["evaluator"] == "linear"
+    }
     lead = f"Victim: {victim.lead}."
     if queries := found["queries"]:
         lead += (

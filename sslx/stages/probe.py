@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.engine.rundir import Run, read_json, replacing, working_on, write_meta
 from sslx.evals.fidelity import fidelity
-from sslx.evals.intervals import wilson
+from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few
 from sslx.evals.linear import probe as linear_probe
@@ -75,24 +75,32 @@ def _probe(probe: Probe, config: ConfigDict) -> None:
         labels = found.pop("labels")
         with replacing(run.path / PREDICTIONS) as file:
             np.savez_compressed(file, **arrays)
+        options = reading(config)
+        kept = kept_rows(run, probe.dataset, options)
+        groups = data.ids(probe.dataset, "test", options)[kept]
         rows = [
-            _row(run, probe.dataset, name, predicted, labels, notes.get(name, {}))
+            _row(
+                *(run, probe.dataset, name, predicted, labels, groups),
+                notes.get(name, {}),
+            )
             for name, predicted in found.items()
         ]
         write_meta(run, finished=True, results=rows)
 
 
-def _row(run, dataset, evaluator, predicted, labels, notes) -> dict:
+def _row(run, dataset, evaluator, predicted, labels, groups, notes) -> dict:
     """A row of results.json; a probe of the last test images predicts only those."""
     n = len(predicted)
-    right = int(np.sum(predicted == labels[-n:]))
-    interval = wilson(right, n, confidence=run.recipe["confidence"])
+    right = predicted == labels[-n:]
+    size, level = effective_size(right, groups[-n:]), run.recipe["confidence"]
+    interval = wilson(int(right.sum()), n, confidence=level, effective=size)
     return {
         "dataset": dataset,
         "evaluator": evaluator,
-        "accuracy": right / n,
+        "accuracy": float(right.mean()),
         "interval": list(interval),
         "n_test": n,
+        **({"effective_n": size} if size < n else {}),
         **notes,
     }
 
@@ -144,12 +152,11 @@ def _evaluate(
         temperature=r["knn_temperature"],
     )
     if r["reference"]:
+        last = kept[-TEST_IMAGES:]
         found["reference_probe"] = reference_probe(
             features.by_batch_statistics(of, dataset, "train", BATCH, config),
             labels,
-            features.by_batch_statistics(of, dataset, "test", TEST_BATCH, config)[kept][
-                -TEST_IMAGES:
-            ],
+            features.by_batch_statistics(of, dataset, "test", TEST_BATCH, config, last),
             classes=classes,
             learning_rate=r["reference"],
             seed=seed,

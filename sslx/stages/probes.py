@@ -75,6 +75,13 @@ def _check(config: ConfigDict) -> None:
     share("probe.confidence", p.confidence)
     for value in p.few_labels:
         share("probe.few_labels", value)
+    if len({f"{value:g}" for value in p.few_labels}) < len(p.few_labels):
+        raise UserError("probe.few_labels names a share twice")
+    if p.few_labels and p.validation > 0.5:
+        raise UserError(
+            "probe.validation must be 0.5 at most with probe.few_labels, which are "
+            f"cross-validated, not {p.validation}"
+        )
     if p.independent < 0:
         raise UserError(f"probe.independent must be 0 or more, not {p.independent}")
     share("probe.fidelity.fit", p.fidelity.fit)
@@ -173,7 +180,7 @@ def make_probes(
             rows.append(make("independent", i, more, run))
         if untrained is not None:
             rows.append(make("random", None, seed))
-        if info.sizes["test"] >= FEWEST:
+        if info.sizes["test"] * (kept or 1) >= FEWEST:
             rows = _with_fidelity(rows, config)
         probes += [*rows, make("pixels", None, "")]
     return probes
@@ -184,7 +191,8 @@ def _protocol(config: ConfigDict, kept: float | None) -> dict[str, Any]:
     p = config.probe.to_dict()
     for key in ("datasets", "skip_missing", "independent", "fidelity"):
         del p[key]
-    return {"test_kept": kept, "split_seed": config.data.split_seed, **p}
+    first = {"format": 2, "test_kept": kept}  # format grows with the protocol
+    return {**first, "split_seed": config.data.split_seed, **p}
 
 
 def _with_fidelity(rows: list[Probe], config: ConfigDict) -> list[Probe]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from sslx.engine import hosts
-from sslx.engine.rundir import Run, is_finished, is_held
+from sslx.engine.rundir import Run, claim, is_finished
 from sslx.progress import say
 from sslx.stages.work import Work
 from sslx.types import UserError
@@ -32,10 +32,10 @@ class Pace(NamedTuple):
     did: dict[str, float]
 
 
-def _took(pace: Pace, work: Work, seconds: float) -> None:
-    stage = work.runs[-1].stage
-    pace.spent[stage] += seconds
-    pace.did[stage] += sum(map(_size, work.runs))
+def _took(pace: Pace, runs: list[Run], seconds: float) -> None:
+    for run in runs:
+        pace.spent[run.stage] += seconds / len(runs)
+        pace.did[run.stage] += _size(run)
 
 
 def _tell(pace: Pace, pending: list[Work]) -> None:
@@ -79,6 +79,8 @@ def _ready(work: Work) -> bool:
 def carry_out(works: list[Work]) -> None:
     """Does all the work that is missing.
 
+    Runs that are made together wait for all that any of them builds on.
+
     Args:
         works: Each after what it builds on.
 
@@ -98,25 +100,31 @@ def carry_out(works: list[Work]) -> None:
     failed: list[UserError] = []
     waiting, told = False, time.monotonic()
     while pending:
-        missing = len(pending)
+        missing, busy = len(pending), False
         for work in list(pending):
-            if _done(work):  # by another process
+            if not _done(work) and not _ready(work):
+                continue
+            with claim(work.runs) as ours:
+                if not ours and not _done(work):
+                    busy = True
+                    continue
                 pending.remove(work)
-            elif _ready(work) and not any(map(is_held, work.runs)):
+                if _done(work):  # by another process
+                    continue
+                left = [run for run in work.runs if not is_finished(run)]
                 began = time.monotonic()
                 try:
                     work.do()
+                    _took(pace, left, time.monotonic() - began)
                 except UserError as error:
                     say(f"[study] {error}; the others go on")
                     failed.append(error)
-                pending.remove(work)
-                _took(pace, work, time.monotonic() - began)
-                if time.monotonic() - told > SPEAK:
-                    _tell(pace, pending)
-                    told = time.monotonic()
+            if time.monotonic() - told > SPEAK:
+                _tell(pace, pending)
+                told = time.monotonic()
         if len(pending) < missing:
             waiting = False
-        elif any(is_held(run) for work in pending for run in work.runs):
+        elif busy:
             if not waiting:
                 say("[study] other processes are at all that is left; waiting for them")
             waiting = True
@@ -124,8 +132,10 @@ def carry_out(works: list[Work]) -> None:
         elif failed:
             break
         else:
-            pending[0].do()  # says what is missing
-            pending.pop(0)
+            pending.pop(0).do()  # says what is missing
     if failed:
         more = f" (and {len(failed) - 1} more, see above)" if failed[1:] else ""
-        raise UserError(f"{failed[0]}{more}")
+        raise UserError(
+            f"{failed[0]}{more}; the report of what is finished: python -m sslx.report "
+            f"{works[0].runs[0].workdir}"
+        )

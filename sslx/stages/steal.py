@@ -43,10 +43,13 @@ def preparations(experiment: Experiment, config: ConfigDict) -> list[Work]:
 
 
 def _before(cell: Cell, config: ConfigDict) -> list[Work]:
-    fitted = cell.responses.parents.get("classifier") if cell.responses else None
+    asked, fitted = cell.responses, None
+    # The provider's part ends with the answers. One process looks for all.
+    if asked and not hosts.share(lambda: is_finished(asked)):
+        fitted = asked.parents.get("classifier")
     each = (
         ((cell.ssl,), _train_ssl),
-        ((fitted, cell.responses), _ask),
+        ((fitted, asked), _ask),
         ((cell.head,), _train_head),
     )
     found = [(tuple(filter(None, runs)), do) for runs, do in each]
@@ -57,10 +60,8 @@ def _ask(cell: Cell, config: ConfigDict) -> None:
     """Asks the victim; fits the provider's classifier before, if that answers."""
     run = cell.responses
     assert run is not None
-    fitted = run.parents.get("classifier")
-    # The provider's part ends with the answers. One process looks for all.
-    if fitted and not hosts.share(lambda: is_finished(run)):
-        classifier.make(fitted, config)
+    if not hosts.share(lambda: is_finished(run)) and "classifier" in run.parents:
+        classifier.make(run.parents["classifier"], config)
     ask(cell, config)
 
 

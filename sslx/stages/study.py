@@ -4,6 +4,7 @@ Each combination of the grid is an experiment. They share victims, answers, feat
 and whatever else has the same recipe; none of them writes a report of its own.
 """
 
+import re
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -68,6 +69,11 @@ def resolve_study(config: ConfigDict, workdir: Path) -> Study:
     """
     if "report" in config.stages and "steal" not in config.stages:
         raise UserError("a study steals: config.stages must have 'steal' and 'probe'")
+    if not re.fullmatch(r"[\w.-]+", config.study.name):
+        raise UserError(
+            "study.name must be of letters, digits, '.', '-' and '_', not "
+            f"{config.study.name!r}"
+        )
     members = []
     for change in combinations(config.study.grid):
         own = changed(config, change, GRID)

@@ -75,12 +75,7 @@ def _lead(rows: list[Row], stolen: list[Record]) -> dict[str, Any]:
     """Numbers for the sentence at the top."""
     thefts = list(dict.fromkeys(r["theft"] for r in stolen))
     budgets = sorted({r["queries"] for r in stolen} - {0})
-    best = []
-    for name in dict.fromkeys(row["set"] for row in rows):
-        own = [r for r in rows if r["set"] == name and r["role"] == "stolen"]
-        best.append(max(own, key=lambda row: row["accuracy"]["linear"]["mean"]))
     return {
-        "best": best,
         "budgets": [f"{n:,}" for n in budgets],
         "kinds": list(dict.fromkeys(filter(None, (r["kind"] for r in rows)))),
         "stealers": len({r["run"] for r in stolen}),
@@ -111,7 +106,11 @@ def _sets(rows: list[Row], drawn: list[Picture]) -> list[dict[str, Any]]:
                 ),
                 "cost": [line[1:] for line in cost_table(own)],
                 "pictures": [
-                    (p, svg(p), CAPTIONS[p.file.rstrip("0123456789.png")])
+                    (
+                        p,
+                        svg(p),
+                        CAPTIONS[p.file.removesuffix(".png").rstrip("0123456789")],
+                    )
                     for p in pictures
                 ],
             }

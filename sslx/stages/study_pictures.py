@@ -248,7 +248,9 @@ def _fidelity(part: Part, file: str) -> Picture | None:
     rows = (row for row in part.rows if row["fidelity"])
     means = (
         f"{_name(row)} "
-        + ", ".join(f"{m} {row['fidelity'].get(m) or 0:.3f}" for m in names)
+        + ", ".join(
+            f"{m} {row['fidelity'][m]:.3f}" for m in names if m in row["fidelity"]
+        )
         for row in rows
     )
     alt = f"Points; means: {'; '.join(means)}"

@@ -199,7 +199,7 @@ def _record(
         "role": role,
         "theft": "",
         "set": set_name,
-        "n_test": next(iter(rows.values()))["n_test"],
+        "n_test": rows["linear"]["n_test"],
         "confidence": probe.node.recipe.get("confidence", 0.95),
         "kind": kind,
         "victim": victim,
@@ -271,12 +271,12 @@ def _flops(nodes: dict[str, Node], steal: Node, asked: dict) -> float | None:
     if not asked:
         return unlabelled_flops(steal.recipe)
     before = [nodes[steal.parents[r]] for r in ("ssl", "head") if r in steal.parents]
-    total = answers_flops(steal.recipe, asked)
+    parts = [answers_flops(steal.recipe, asked)]
     for node in before:
-        part = (
+        parts.append(
             unlabelled_flops(node.recipe)
             if "objective" in node.recipe
             else answers_flops(node.recipe, asked)
         )
-        total += part or 0.0
-    return total
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None

@@ -141,7 +141,9 @@ def reading(rows: list[Row]) -> str:
         "and nothing of how seeds vary",
     }
     told = "; ".join(text for kind, text in kinds.items() if kind in by)
-    return f"Per cent of {', '.join(tests.values())}. In brackets, at {level}: {told}."
+    last = any("reference_probe" in row["accuracy"] for row in rows)
+    more = "; the reference probe's are the last 1,000 of them at most" if last else ""
+    return f"Per cent of {', '.join(tests.values())}{more}. In brackets, at {level}: {told}."
 
 
 def markdown(

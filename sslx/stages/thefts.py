@@ -147,6 +147,7 @@ def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> R
         )
     recipe = {
         "seed": config.seed,
+        "role": "stealer",  # see train.seed_of
         "attack": "ssl_only",
         **pool_part(config, pool),
         "image_shape": shape,

@@ -1,5 +1,6 @@
 """What the training stages share: from a recipe to the engine."""
 
+import zlib
 from typing import Any
 
 import jax
@@ -101,6 +102,18 @@ def optimiser_of(recipe: dict):
     return make_optimiser(name, steps=recipe["steps"], **optim)
 
 
+def seed_of(recipe: dict) -> int:
+    """The seed that a training draws from.
+
+    What an attacker trains without answers has the form of a victim's training, and
+    would start from the victim's own weights where both have one seed: its ``role``
+    sets it apart.
+    """
+    if "role" not in recipe:
+        return recipe["seed"]
+    return zlib.crc32(f"{recipe['role']} {recipe['seed']}".encode())
+
+
 def make_training(
     run: Run, objective: Objective, arrays: dict[str, np.ndarray]
 ) -> Training:
@@ -112,7 +125,7 @@ def make_training(
         optimiser=optimiser,
         schedule=schedule,
         data=arrays,
-        seed=r["seed"],
+        seed=seed_of(r),
         steps=r["steps"],
         batch_size=r["batch_size"],
     )

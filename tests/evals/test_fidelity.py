@@ -342,7 +342,6 @@ def test_varying():
     "change, message",
     [
         (dict(other=np.where(FEATURES > 5, np.nan, FEATURES)), "NaN or infinity"),
-        (dict(k=100), "k=100 must be between 1 and the 99 others"),
         (dict(fit_fraction=0.0), "fit_fraction=0.0 of 300 images"),
         (dict(fit_fraction=1.0), "fit_fraction=1.0 of 300 images"),
     ],

@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from benchmarks.coverage import paired_figures, t_coverage, wilson_coverage
-from sslx.evals.intervals import holm, mcnemar, paired, t_interval, wilson
+from benchmarks.coverage import (
+    paired_figures,
+    t_coverage,
+    views_coverage,
+    wilson_coverage,
+)
+from sslx.evals.intervals import (
+    effective_size,
+    holm,
+    paired,
+    t_interval,
+    wilson,
+)
 
 
 def closed_form(successes, n, z):
@@ -104,16 +115,24 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_mcnemar_by_hand():
-    # Catches: the normal approximation, images both have right counted, one side.
-    first = np.array([1] * 6 + [0] * 1 + [1] * 50 + [0] * 9, bool)
-    second = np.array([0] * 6 + [1] * 1 + [1] * 50 + [0] * 9, bool)
-    # 6 against 1 of 7: twice (C(7,0) + C(7,1)) / 2^7.
-    assert mcnemar(first, second) == (6, 1, pytest.approx(2 * 8 / 128))
-    assert mcnemar(second, first) == (1, 6, pytest.approx(2 * 8 / 128))
-    assert mcnemar(first, first) == (0, 0, 1.0)
-    with pytest.raises(ValueError):
-        mcnemar.__wrapped__(first, second[1:])
+def test_views_of_one_picture_count_as_less():
+    # Catches three placements of a digit taken for three independent images, and
+    # pictures that are taken for less than they tell.
+    right = np.array([1, 0, 1, 1, 0, 1], bool)
+    assert effective_size(right, np.arange(6)) == 6
+    # All three views alike: two of three pictures are right. Between pictures, 3 / 2 *
+    # (4 + 1 + 1) / 81 = 1 / 9; of 9 independent images, 2 / 81.
+    thrice = np.repeat([True, True, False], 3)
+    assert effective_size(thrice, np.repeat(np.arange(3), 3)) == pytest.approx(2)
+    assert effective_size(np.ones(6, bool), np.repeat(np.arange(2), 3)) == 2
+    low, high = wilson(6, 9, confidence=0.95, effective=3.0)
+    assert (low, high) == pytest.approx(wilson(2, 3, confidence=0.95))
+
+
+def test_coverage_of_views():
+    # Catches an interval that takes views for images: it must miss, and the other hold.
+    assert 0.93 <= views_coverage(0.9, 450, 600) <= 0.97
+    assert views_coverage(0.9, 450, 600, clustered=False) < 0.87
 
 
 def normal_interval(values, confidence):

@@ -1,8 +1,10 @@
+import fcntl
 import threading
+from contextlib import ExitStack
 
 import pytest
 
-from sslx.engine.rundir import hold, make_run, working_on, write_meta
+from sslx.engine.rundir import claim, hold, make_run, working_on, write_meta
 from sslx.stages import schedule
 from sslx.stages.schedule import carry_out
 from sslx.stages.work import Work, once
@@ -71,6 +73,49 @@ def test_a_missing_parent_is_said(tmp_path):
         carry_out([orphan])
 
 
+def test_what_fails_does_not_stop_the_others(tmp_path):
+    # Catches a study that ends at its first diverging stealer, or that does not say so;
+    # and what builds on it being started.
+    done = []
+
+    def diverge():
+        raise UserError("the loss is nan")
+
+    bad, make_bad = job(tmp_path, "bad", done, then=diverge)
+    _, child = job(tmp_path, "child", done, {"victim": bad})
+    _, good = job(tmp_path, "good", done)
+    with pytest.raises(UserError, match="loss is nan; the report of what is finished"):
+        carry_out([make_bad, child, good])
+    assert done == ["bad", "good"]
+
+
+def test_a_claim_is_all_or_nothing(tmp_path):
+    # Catches locks that are kept after a claim in vain, or dropped within one.
+    a, b = (make_run(tmp_path, "steal", name, {}, {}) for name in "ab")
+    with claim([b]) as ours:
+        assert ours and not taken([b])
+        with hold(b):  # its own: no waiting
+            pass
+        assert not taken([b])
+    with open(b.path / "lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as another process does
+        with claim([a, b]) as ours:
+            assert not ours and taken([a])
+    assert taken([a, b])
+
+
+def taken(runs):
+    """Whether somebody else could hold all of them."""
+    with ExitStack() as stack:
+        try:
+            for run in runs:
+                file = stack.enter_context(open(run.path / "lock"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 def test_time_left(tmp_path, capsys, monkeypatch):
     # Catches a pace that counts small runs like large ones.
     now = [0.0]
@@ -84,7 +129,6 @@ def test_time_left(tmp_path, capsys, monkeypatch):
         run = make_run(tmp_path, "steal", name, {"steps": steps, "batch_size": 2}, {})
 
         def do(run=run):
-            run.path.mkdir(parents=True)
             pass_time()
             write_meta(run, finished=True)
 

@@ -1,11 +1,15 @@
 import json
 import shutil
 
+import jax
+import numpy as np
 import pytest
 
+from sslx.engine.rng import stream
 from sslx.stages import run as launch
 from sslx.stages import study
 from sslx.stages.study import combinations, resolve_study
+from sslx.stages.train import make_objective, make_training
 from sslx.types import UserError
 from tests import tiny
 
@@ -59,6 +63,22 @@ def test_what_is_shared(tmp_path):
         if "responses" in run.parents
     }
     assert seeds == {(0, 0), (1, 1)}
+
+
+def test_what_the_attacker_trains_is_its_own(tmp_path):
+    # Catches an attacker without queries who starts from the victim's own weights,
+    # because both have one seed.
+    change = "steal.attack=ssl_only steal.loss=own"
+    (member,) = resolve_study(config(((change,),)), tmp_path).members
+    starts = []
+    for run in (member.experiment.victim, member.experiment.cells[0].steal):
+        assert run.recipe["seed"] == 0
+        training = make_training(run, make_objective(run.recipe), {})
+        images = {"images": np.zeros((2, 12, 12, 1), np.uint8)}
+        key = stream(training.seed, "init")
+        starts.append(training.objective.init(key, images)[0]["encoder"])
+    for a, b in zip(*map(jax.tree.leaves, starts), strict=True):
+        assert a.shape == b.shape and (a.ndim == 1 or not np.allclose(a, b))
 
 
 def test_what_is_wrong_names_its_combination(tmp_path):
