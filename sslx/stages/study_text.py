@@ -143,7 +143,8 @@ def reading(rows: list[Row]) -> str:
     told = "; ".join(text for kind, text in kinds.items() if kind in by)
     last = any("reference_probe" in row["accuracy"] for row in rows)
     more = "; the reference probe's are the last 1,000 of them at most" if last else ""
-    return f"Per cent of {', '.join(tests.values())}{more}. In brackets, at {level}: {told}."
+    images = ", ".join(tests.values()) + more
+    return f"Per cent of {images}. In brackets, at {level}: {told}."
 
 
 def markdown(
