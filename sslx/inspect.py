@@ -21,6 +21,7 @@ from sslx.engine.logbook import ROWS, WATCHED, read_rows
 from sslx.inspect_text import as_text
 from sslx.service import read_counters
 from sslx.stages.api import KINDS
+from sslx.stages.features import SPLITS, is_intact
 from sslx.stages.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
 from sslx.stages.query import LEDGER, accounts, total
 from sslx.types import UserError
@@ -96,6 +97,8 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
         facts["ledger"] = _piece(node.path, _ledger, node)
     if node.stage == "probe":
         facts["results"] = _piece(node.path, _results, node)
+    if node.stage == "features":
+        facts["features"] = _piece(node.path, _features, node)
     if node.stage == "fidelity":
         facts["fidelity"] = node.meta.get("fidelity", {})
     if node.stage == "report":
@@ -223,6 +226,22 @@ def _report(node: Node) -> list[str]:
     found = [str(path) for path in sorted(node.path.glob("report.*"))]
     if node.finished and not found:
         raise UserError("the report's file is missing")
+    return found
+
+
+def _features(node: Node) -> dict[str, Any]:
+    """Split -> its shape, or that it is not kept."""
+    found, broken = {}, []
+    for split in SPLITS:
+        path = node.path / f"{split}.npy"
+        if not path.exists():
+            found[split] = "not kept"
+        elif is_intact(node.path, split):
+            found[split] = "x".join(map(str, np.load(path, mmap_mode="r").shape))
+        else:
+            broken.append(split)
+    if broken:
+        found["problem"] = f"damaged: {', '.join(broken)}"
     return found
 
 

@@ -89,6 +89,7 @@ def _run(facts: dict) -> list[str]:
         ("watch", _pairs),
         ("ledger", _ledger),
         ("results", _results),
+        ("features", _ledger),
         ("fidelity", _ledger),
         ("report", None),
     ):

@@ -159,9 +159,9 @@ def note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> N
         done = step + 1
         if not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])):
             raise UserError(
-                f"step {done}: the loss is {row['loss']}, the gradient's norm "
-                f"{row['grad_norm']}; try a lower learning rate (what was saved before "
-                "is kept)"
+                f"step {done}: the loss is {row['loss']:.6g}, the gradient's norm "
+                f"{row['grad_norm']:.6g}; try a lower learning rate (what was saved "
+                "before is kept)"
             )
         if done % loop.log_every == 0 or done in (1, total):
             book.write(done, row)

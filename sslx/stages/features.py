@@ -17,9 +17,9 @@ from sslx import data
 from sslx.engine.rng import stream
 from sslx.engine.rundir import Run, read_json, save_array, working_on, write_meta
 from sslx.models import make_encoder
+from sslx.progress import say
 from sslx.stages.link import embedder, normalise, open_run, untrained
 from sslx.stages.recipes import reading
-from sslx.types import UserError
 
 SPLITS = ("train", "test")
 
@@ -41,18 +41,20 @@ def make(run: Run, dataset: str, config: ConfigDict) -> None:
 
 
 def load(run: Run, dataset: str, split: str, config: ConfigDict) -> np.ndarray:
-    """The features of a split, float32 (n, d), in the order of the data set.
-
-    Raises:
-        UserError: The file is not what the run wrote.
-    """
+    """The features of a split, float32 (n, d), in the order of the data set."""
     path = run.path / f"{split}.npy"
-    if not path.exists():
-        images = data.load(dataset, split, reading(config)).images
-        return _embedding(run, dataset, reading(config))(images)
-    if read_json(run.path / "meta.json")["digests"].get(split) != _digest(path):
-        raise UserError(f"{path} is damaged; delete it to have it made again")
-    return np.load(path, allow_pickle=False)
+    if path.exists():
+        if is_intact(run.path, split):
+            return np.load(path, allow_pickle=False)
+        say(f"{path} is damaged; its features are computed anew")
+    images = data.load(dataset, split, reading(config)).images
+    return _embedding(run, dataset, reading(config))(images)
+
+
+def is_intact(path: Path, split: str) -> bool:
+    """Whether a run's file of features is what the run wrote."""
+    wrote = read_json(path / "meta.json").get("digests", {}).get(split)
+    return wrote == _digest(path / f"{split}.npy")
 
 
 def by_batch_statistics(

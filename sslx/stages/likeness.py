@@ -15,6 +15,7 @@ MEASURES = {
     "neighbours": "shared neighbours",
     "information": "MI score",
     "cosine": "cosine",
+    "cosine_of_mean": "cosine, victim's mean",
     "l2": "L2",
     "linear_cosine": "cosine, linear map",
     "linear_l2": "L2, linear map",

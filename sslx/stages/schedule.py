@@ -38,7 +38,7 @@ def _took(pace: Pace, runs: list[Run], seconds: float) -> None:
         pace.did[run.stage] += _size(run)
 
 
-def _tell(pace: Pace, pending: list[Work]) -> None:
+def _tell(pace: Pace, pending: list[Work], failed: int) -> None:
     """Says how far the study is, and for how long it goes on at this pace."""
     missing = {run.path: run for work in pending for run in work.runs}
     left: dict[str, float] = defaultdict(float)
@@ -48,7 +48,9 @@ def _tell(pace: Pace, pending: list[Work]) -> None:
     seconds = sum(left[k] * pace.spent[k] / pace.did[k] for k in known)
     more = " or more" if len(known) < len(left) else ""
     at = f", {_minutes(seconds)}{more} left at this pace" if known else ""
-    say(f"[study] {pace.total - len(missing)} of {pace.total} runs are there{at}")
+    there = pace.total - len(missing) - failed
+    lost = f", {failed} failed" if failed else ""
+    say(f"[study] {there} of {pace.total} runs are there{lost}{at}")
 
 
 def _size(run: Run) -> float:
@@ -95,8 +97,9 @@ def carry_out(works: list[Work]) -> None:
     total = len({run.path for work in works for run in work.runs})
     pace = Pace(total, defaultdict(float), defaultdict(float))
     pending = [work for work in works if not _done(work)]
-    if len(pending) < len(works):
-        _tell(pace, pending)
+    if len(pending) < len(works) and total > 1:
+        _tell(pace, pending, 0)
+    lost = 0  # runs that failed
     failed: list[UserError] = []
     waiting, told = False, time.monotonic()
     while pending:
@@ -119,14 +122,15 @@ def carry_out(works: list[Work]) -> None:
                 except UserError as error:
                     say(f"[study] {error}; the others go on")
                     failed.append(error)
+                    lost += sum(not is_finished(run) for run in left)
             if time.monotonic() - told > SPEAK:
-                _tell(pace, pending)
+                _tell(pace, pending, lost)
                 told = time.monotonic()
         if len(pending) < missing:
             waiting = False
         elif busy:
             if not waiting:
-                say("[study] other processes are at all that is left; waiting for them")
+                say("[study] other processes hold all that can be done now; waiting")
             waiting = True
             time.sleep(PAUSE)
         elif failed:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from sslx.engine.rundir import Run, make_run, working_on, write_meta
+from sslx.progress import say
 from sslx.stages import probe, steal, study_report, victim
 from sslx.stages.changes import GRID, changed, pairs
 from sslx.stages.experiment import Experiment, resolve
@@ -73,6 +74,10 @@ def resolve_study(config: ConfigDict, workdir: Path) -> Study:
         raise UserError(
             "study.name must be of letters, digits, '.', '-' and '_', not "
             f"{config.study.name!r}"
+        )
+    if config.steal.also:
+        raise UserError(
+            "a study takes its thefts from study.grid alone; write steal.also=()"
         )
     members = []
     for change in combinations(config.study.grid):
@@ -148,6 +153,7 @@ def _thefts(study: Study) -> list[Work]:
 
 def carry_out_study(study: Study) -> None:
     """Does what is missing of a study, its report at last."""
+    say(f"[study] {study.report.recipe['name']}: {len(study.members)} combinations")
     carry_out(works(study))
     if "report" in study.members[0].config.stages:
         carry_out([Work((study.report,), partial(_write, study))])

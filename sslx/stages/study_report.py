@@ -47,7 +47,7 @@ def write(
     drawn = study_pictures.draw(rows, records)
     for picture in drawn:
         save(picture, folder)
-    notes = notes or []
+    notes = [*(notes or []), *_doubts(nodes, rows)]
     names = {picture.title: picture.file for picture in drawn}
     page = study_page.html(title, records, rows, compared, drawn, notes)
     for name, text in (
@@ -66,3 +66,27 @@ def write(
 def shown(folder: Path) -> str:
     """The table of accuracies of a finished report, for a terminal."""
     return plain(accuracy_table(read_json(folder / "results.json")["table"]))
+
+
+def _doubts(nodes: dict[str, Node], rows: list[dict]) -> list[str]:
+    """What must be known of the linear probes and of intervals, a sentence each."""
+    probes = [
+        row
+        for node in nodes.values()
+        if node.stage == "probe"
+        for row in node.meta.get("results") or []
+        if row["evaluator"] == "linear"
+    ]
+    out = []
+    for key, bad, what in (
+        ("converged", False, "stopped short of the tolerance"),
+        ("l2_at_edge", True, "chose an end of the grid of L2 strengths"),
+    ):
+        n = sum(row.get(key) is bad for row in probes)
+        out += [f"{n} of {len(probes)} linear probes {what}."] if n else []
+    if any(row["accuracy"]["linear"]["n"] == 2 for row in rows):
+        out.append(
+            "With two seeds an interval is some 13 times as wide as their spread, and "
+            "says little."
+        )
+    return out

@@ -99,7 +99,7 @@ def train_together(cells: Sequence[Cell], configs: Sequence[ConfigDict]) -> None
         needed = {}
         # Whoever holds several holds them in one order, or two would wait for ever.
         for i in sorted(range(len(cells)), key=lambda i: cells[i].steal.path):
-            what = f"{steal.purpose(cells[i])}, with {len(cells) - 1} others"
+            what = f"{steal.purpose(cells[i])}, in a group of {len(cells)}"
             held = working_on(cells[i].steal, what, together=True)
             needed[i] = stack.enter_context(held)
         chosen = [i for i in range(len(cells)) if needed[i]]

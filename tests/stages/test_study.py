@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from sslx.engine.rng import stream
+from sslx.engine.rundir import make_run
+from sslx.inspect import look
+from sslx.stages import features, study
 from sslx.stages import run as launch
-from sslx.stages import study
 from sslx.stages.study import combinations, resolve_study
 from sslx.stages.train import make_objective, make_training
 from sslx.types import UserError
@@ -90,6 +92,10 @@ def test_what_is_wrong_names_its_combination(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             resolve_study(config(grid), tmp_path)
+    with pytest.raises(UserError, match="write steal.also=()"):
+        resolve_study(config(steal__also=("queries=90",)), tmp_path)
+    with pytest.raises(UserError, match="study.name must be of letters"):
+        resolve_study(config(study__name="a/b"), tmp_path)
     with pytest.raises(UserError, match="must have 'steal'"):
         resolve_study(config(stages=("victim", "probe", "report")), tmp_path)
 
@@ -137,6 +143,36 @@ def test_report_of_a_study(finished):
     assert len(accuracies) == 2
     assert stolen["accuracy"]["linear"]["mean"] == pytest.approx(sum(accuracies) / 2)
     assert set(stolen["accuracy"]) == {"linear", "linear_0.1", "knn", "reference_probe"}
+
+
+def test_features_that_are_lost_or_damaged(finished, tmp_path, capsys):
+    # Catches figures of a damaged file, a run that ends on one, and files that are
+    # wanted although they were not to be kept.
+    _, workdir, c = finished
+    run = resolve_study(c, workdir).members[0].experiment.probes[0].features
+    want = features.load(run, "digits", "test", c)
+    again = make_run(tmp_path, "features", "again", run.recipe, run.parents)
+    c = c.copy_and_resolve_references().unlock()
+    c.engine.keep_features = False
+    features.make(again, "digits", c)
+    assert not list(again.path.glob("*.npy"))
+    np.testing.assert_array_equal(features.load(again, "digits", "test", c), want)
+    copy = shutil.copytree(run.path, tmp_path / "features" / run.name)
+    content = bytearray((copy / "test.npy").read_bytes())
+    content[-1] ^= 1
+    (copy / "test.npy").write_bytes(content)
+    damaged = run._replace(workdir=tmp_path)
+    np.testing.assert_array_equal(features.load(damaged, "digits", "test", c), want)
+    assert "test.npy is damaged; its features are" in capsys.readouterr().err
+    facts = look(copy)
+    assert facts["features"]["problem"] == "damaged: test"
+    assert facts["features"]["train"] == "4050x32"
+    # By each batch's own statistics: other features, and those of the rows alone.
+    rows = np.arange(5, 75)
+    some = features.by_batch_statistics(run, "digits", "test", 64, c, rows)
+    assert some.shape == (70, 32) and not np.allclose(some, want[rows], atol=1e-3)
+    first = features.by_batch_statistics(run, "digits", "test", 64, c, rows[:64])
+    np.testing.assert_allclose(some[:64], first, atol=1e-5)
 
 
 def test_a_finished_study_is_only_shown(finished, capsys):
