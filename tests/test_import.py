@@ -110,7 +110,8 @@ def test_evaluated_alone(weights, workdir, report, tmp_path):
     # Catches an evaluation that needs a theft, another untrained network than the
     # victim's own, curves of a training that there was none of.
     folder = run(config(weights, stages=("victim", "probe", "report")), tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"victim", "probe", "report"}
+    stages = {"victim", "features", "probe", "fidelity", "report"}
+    assert {p.name for p in tmp_path.iterdir()} == stages
     assert folder.name.startswith("weights-resnet18-")
     found, stolen = (
         json.loads((path / "results.json").read_text()) for path in (folder, report)
@@ -248,7 +249,8 @@ def test_the_config_file(tmp_path, monkeypatch):
     # Catches a config that does not resolve at its own size, or that trains a victim
     # where no weights are named.
     c = import_torch.get_config()
-    images = data.Info({"fake": 1}, "fake", (32, 32, 3), 10, {"train": 50_000})
+    sizes = {"train": 50_000, "test": 10_000}
+    images = data.Info({"fake": 1}, "fake", (32, 32, 3), 10, sizes)
     monkeypatch.setattr(data, "find", lambda *_: None)
     monkeypatch.setattr(data, "describe", lambda *_: images)
     monkeypatch.setattr(data, "ids", lambda *_: np.arange(50_000))

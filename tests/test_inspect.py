@@ -110,7 +110,7 @@ def test_bill_results_report(experiment):
     report = only(experiment, "report")
     facts = look(report)
     assert str(report / "report.md") in facts["report"]
-    assert len({n["run"] for n in facts["lineage"]}) == len(facts["lineage"]) == 10
+    assert len({n["run"] for n in facts["lineage"]}) == len(facts["lineage"]) == 18
     assert str(report / "report.md") in as_text(facts)
 
 
@@ -120,9 +120,12 @@ def test_a_workdir(experiment):
     lines = as_text(facts).splitlines()
     runs = [line for line in lines if "/" in line and ": " not in line]
     names = sorted(line.split()[0] for line in runs)
-    stages = ("victim", "responses", "steal", "probe", "report")
+    stages = {p.name for p in experiment.iterdir()}
+    assert stages == set(
+        "victim responses steal features probe fidelity report".split()
+    )
     there = [f"{s}/{p.name}" for s in stages for p in (experiment / s).iterdir()]
-    assert names == sorted(there) == sorted(facts["runs"]) and len(names) == 10
+    assert names == sorted(there) == sorted(facts["runs"]) and len(names) == 18
     depths = {line.split()[0]: len(line) - len(line.lstrip()) for line in runs}
     for key, depth in depths.items():
         stage = key.split("/")[0]
@@ -134,8 +137,11 @@ def test_a_workdir(experiment):
     assert facts["runs"][f"steal/{steal.name}"]["results"][0] == row
     (line,) = (line for line in runs if steal.name in line)
     assert f"finished, linear {100 * row['accuracy']:.1f} %" in line
-    assert runs[runs.index(line) + 1].split()[0] == f"probe/{probe.name}"
-    assert depths[f"probe/{probe.name}"] == 8
+    features, below = runs[runs.index(line) + 1 :][:2]
+    assert features.split()[0].startswith("features/stolen-digits-mse")
+    assert "linear" not in features
+    assert below.split()[0] == f"probe/{probe.name}"
+    assert depths[f"probe/{probe.name}"] == 10
     assert max(map(len, lines)) <= 100
 
 
@@ -250,7 +256,7 @@ def test_meta_of_another_form(workdir, changes):
         (path / "meta.json").write_text(json.dumps(meta | changes))
         (path / "config.json").write_text('{"data": 1, "steps": [], "encoder": "x"}')
         assert as_text(look(path)).startswith(f"{stage}/{path.name}\n")
-    assert len(look(workdir)["runs"]) == 10
+    assert len(look(workdir)["runs"]) == 18
     assert as_text(look(workdir))
 
 
