@@ -274,8 +274,9 @@ def workdir_facts(path: Path) -> dict:
     nodes = lineage(path)
 
     def facts(node: Node) -> dict[str, Any]:
-        below = [nodes[key] for key in node.children]
+        below = []
         if node.stage in TRAINING:  # its probes stand on its features
+            below = [nodes[key] for key in node.children]
             below += [
                 nodes[k] for n in below if n.stage == "features" for k in n.children
             ]

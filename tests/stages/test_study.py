@@ -2,6 +2,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -76,7 +77,7 @@ def test_what_the_attacker_trains_is_its_own(tmp_path):
     for run in (member.experiment.victim, member.experiment.cells[0].steal):
         assert run.recipe["seed"] == 0
         training = make_training(run, make_objective(run.recipe), {})
-        images = {"images": np.zeros((2, 12, 12, 1), np.uint8)}
+        images = {"images": jnp.zeros((2, 12, 12, 1), jnp.uint8)}
         key = stream(training.seed, "init")
         starts.append(training.objective.init(key, images)[0]["encoder"])
     for a, b in zip(*map(jax.tree.leaves, starts), strict=True):
