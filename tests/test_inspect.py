@@ -122,7 +122,7 @@ def test_a_workdir(experiment):
     names = sorted(line.split()[0] for line in runs)
     stages = {p.name for p in experiment.iterdir()}
     assert stages == set(
-        "victim responses steal features probe fidelity report".split()
+        ["victim", "responses", "steal", "features", "probe", "fidelity", "report"]
     )
     there = [f"{s}/{p.name}" for s in stages for p in (experiment / s).iterdir()]
     assert names == sorted(there) == sorted(facts["runs"]) and len(names) == 18

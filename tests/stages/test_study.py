@@ -12,7 +12,7 @@ from sslx.inspect import look
 from sslx.stages import features, study
 from sslx.stages import run as launch
 from sslx.stages.study import combinations, resolve_study
-from sslx.stages.train import make_objective, make_training
+from sslx.stages.train import make_objective, make_theft, make_training
 from sslx.types import UserError
 from tests import tiny
 
@@ -69,19 +69,34 @@ def test_what_is_shared(tmp_path):
 
 
 def test_what_the_attacker_trains_is_its_own(tmp_path):
-    # Catches an attacker without queries who starts from the victim's own weights,
-    # because both have one seed.
-    change = "steal.attack=ssl_only steal.loss=own"
-    (member,) = resolve_study(config(((change,),)), tmp_path).members
+    # Catches a stealer who starts from the victim's own weights, because both have one
+    # seed: with few queries that is worth ten points.
+    grid = (("steal.attack=ssl_only steal.loss=own", "steal.loss=mse"),)
+    alone, asking = (
+        m.experiment for m in resolve_study(config(grid), tmp_path).members
+    )
+    mse = make_theft(
+        asking.cells[0].steal.recipe, 32, 0, match=lambda *_: (jnp.zeros(()), {})
+    )
+    runs = (
+        (alone.victim, make_objective(alone.victim.recipe)),
+        (alone.cells[0].steal, make_objective(alone.cells[0].steal.recipe)),
+        (asking.cells[0].steal, mse),
+    )
+    images = jnp.zeros((2, 12, 12, 1), jnp.uint8)
+    batch = {
+        "images": images,
+        "asked": images[:, None],
+        "answers": jnp.zeros((2, 1, 32)),
+    }
     starts = []
-    for run in (member.experiment.victim, member.experiment.cells[0].steal):
+    for run, objective in runs:
         assert run.recipe["seed"] == 0
-        training = make_training(run, make_objective(run.recipe), {})
-        images = {"images": jnp.zeros((2, 12, 12, 1), jnp.uint8)}
-        key = stream(training.seed, "init")
-        starts.append(training.objective.init(key, images)[0]["encoder"])
-    for a, b in zip(*map(jax.tree.leaves, starts), strict=True):
-        assert a.shape == b.shape and (a.ndim == 1 or not np.allclose(a, b))
+        key = stream(make_training(run, objective, {}).seed, "init")
+        starts.append(jax.tree.leaves(objective.init(key, batch)[0]["encoder"]))
+    for own in starts[1:]:
+        for a, b in zip(starts[0], own, strict=True):
+            assert a.shape == b.shape and (a.ndim == 1 or not np.allclose(a, b))
 
 
 def test_what_is_wrong_names_its_combination(tmp_path):
