@@ -5,8 +5,8 @@ Time: 38 minutes on two cores that had other work besides (36 minutes of CPU tim
 of it trains the victim.
 Expected: (linear probe, per cent of 10,000 test images, seed 0) victim 54.6 [53.6,
 55.6]; untrained 45.3 [44.3, 46.3]; pixels 41.4 [40.5, 42.4]; stolen with 9,000 queries
-by SoftNN 51.7, by mse 54.0, by InfoNCE 54.2 in a version whose stealers started from the
-victim's own first weights; not measured since.
+by SoftNN 51.7, by mse 54.0, by InfoNCE 54.2 in a version whose stealers started from
+the victim's own first weights; not measured since.
 
 The set, once (170 MB): python -m sslx.data.prepare cifar10
 
