@@ -191,6 +191,9 @@ def draw(found: dict[str, Curves], path: Path) -> None:
             medians = [statistics.median(s) for s in curve.values()]
             label = f"{name}: slope {slope(curve):.2f}"
             panel.loglog(list(curve), medians, marker="o", label=label)
+            sizes = list(curve)
+        panel.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        panel.set_xticks([], minor=True)
         panel.set_xlabel(part)
         panel.set_ylabel("seconds")
         panel.legend(fontsize=8, frameon=False)
