@@ -18,7 +18,7 @@ from sslx.engine.rng import stream
 from sslx.engine.rundir import Run, read_json, save_array, working_on, write_meta
 from sslx.models import make_encoder
 from sslx.progress import say
-from sslx.stages.link import embedder, normalise, open_run, untrained
+from sslx.stages.link import embed_untrained, normalise, open_run, untrained
 from sslx.stages.recipes import reading
 
 SPLITS = ("train", "test")
@@ -79,7 +79,9 @@ def by_batch_statistics(
     if "encoder" in run.parents:
         trunk = open_run(run.parents["encoder"].path).variables()["encoder"]
     else:
-        trunk = _untrained(run, dataset, reading(config))["encoder"]
+        train = data.load(dataset, "train", reading(config)).images
+        how = {"mean": meta["mean"], "std": meta["std"]}
+        trunk = untrained(encoder, _key(meta), train, **how)["encoder"]
 
     @jax.jit
     def forward(batch):
@@ -109,20 +111,13 @@ def _embedding(run: Run, dataset: str, options: data.Options):
         return open_run(run.parents["encoder"].path).embed
     if "untrained" not in run.recipe:
         return lambda images: images.reshape(len(images), -1).astype(np.float32) / 255
-    meta = run.recipe["untrained"]
-    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
-    how = {"mean": meta["mean"], "std": meta["std"]}
-    shape = tuple(run.recipe["image_shape"])
-    variables = _untrained(run, dataset, options)
-    return embedder(encoder, variables, image_shape=shape, **how)
+    meta, images = run.recipe["untrained"], data.load(dataset, "train", options).images
+    key, how = _key(meta), {"mean": meta["mean"], "std": meta["std"]}
+    return embed_untrained(meta["encoder"], key, images, **how)
 
 
-def _untrained(run: Run, dataset: str, options: data.Options):
-    meta = run.recipe["untrained"]
-    encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
-    images = data.load(dataset, "train", options).images
-    how = {"mean": meta["mean"], "std": meta["std"]}
-    return untrained(encoder, stream(meta["seed"], "untrained"), images, **how)
+def _key(meta: dict) -> jax.Array:
+    return stream(meta["seed"], "untrained")
 
 
 def _digest(path: Path) -> str:

@@ -273,3 +273,21 @@ def untrained(
         total = jax.tree.map(jnp.add, total, batch_stats(batch))
     stats = jax.tree.map(lambda s: s / count, total)
     return {"encoder": {"params": params, "stats": stats}}
+
+
+def embed_untrained(
+    meta: dict[str, Any], key: jax.Array, images: np.ndarray, *, mean, std
+) -> Callable[[np.ndarray], np.ndarray]:
+    """``embed`` of an untrained encoder, with the statistics of ``untrained``.
+
+    Args:
+        meta: ``Encoder.meta``.
+        key: As the three others: see ``untrained``.
+        images: uint8 (n, h, w, c), of the shape that ``embed`` takes.
+        mean: Normalisation, per channel.
+        std: Likewise.
+    """
+    encoder = make_encoder(meta["name"], **meta["kw"])
+    variables = untrained(encoder, key, images, mean=mean, std=std)
+    shape = images.shape[1:]
+    return embedder(encoder, variables, image_shape=shape, mean=mean, std=std)

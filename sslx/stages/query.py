@@ -10,12 +10,11 @@ from ml_collections import ConfigDict
 from sslx.attacks.plans import PLANS, refined, shares
 from sslx.engine.rng import host_stream, stream
 from sslx.engine.rundir import Run, read_json, save_array, working_on, write_meta
-from sslx.models import make_encoder
 from sslx.progress import progress
 from sslx.service import DEFENCES, read_answers, read_counters, serve
 from sslx.stages import classifier
 from sslx.stages.asked import is_plain, make_asked
-from sslx.stages.link import embedder, open_run, untrained
+from sslx.stages.link import embed_untrained, open_run
 from sslx.stages.pools import open_pool
 from sslx.stages.responses import LIMITS, Call, accounts, rounds_of
 from sslx.stages.thefts import Cell
@@ -81,11 +80,8 @@ def _features(run: Run, images: np.ndarray) -> np.ndarray:
     r = run.recipe
     if "ssl" in run.parents:
         return open_run(run.parents["ssl"].path).embed(images)
-    encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
-    how = {"mean": r["mean"], "std": r["std"]}
-    variables = untrained(encoder, stream(r["seed"], "untrained"), images, **how)
-    shape = images.shape[1:]
-    return embedder(encoder, variables, image_shape=shape, **how)(images)
+    key, how = stream(r["seed"], "untrained"), {"mean": r["mean"], "std": r["std"]}
+    return embed_untrained(r["encoder"], key, images, **how)(images)
 
 
 def _choose(
