@@ -59,6 +59,11 @@ def also(changes: dict) -> str:
     return " ".join(f"{key}={value}" for key, value in changes.items())
 
 
+def whole(change: str) -> str:
+    """An entry of ``steal.also``, of the steal section alone, as one of a study."""
+    return " ".join(f"steal.{pair}" for pair in change.split())
+
+
 def get_config(attack: str = ""):
     """The experiment of one attack, or of all with ``direct`` as the headline."""
     c = digits_direct.get_config()

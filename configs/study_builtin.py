@@ -12,6 +12,7 @@ steals.
 """
 
 from configs import digits_attack, digits_direct
+from configs.digits_attack import whole
 
 THEFTS = (
     "loss=mse",
@@ -24,11 +25,6 @@ THEFTS = (
 )
 BUDGETS = (45, 135, 450, 1350)
 SEEDS = (0, 1, 2)
-
-
-def whole(change: str) -> str:
-    """A change of the steal section with whole keys."""
-    return " ".join(f"steal.{pair}" for pair in change.split())
 
 
 def get_config():

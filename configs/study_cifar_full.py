@@ -18,6 +18,7 @@ stealers take the same number of steps.
 """
 
 from configs import cifar_attacks_cpu, study_cifar_losses
+from configs.digits_attack import whole
 
 LOSSES = ("mse", "infonce", "softnn", "wasserstein", "barlow", "soft_cross_entropy")
 # Of cifar_attacks_cpu.py, which says why the batches differ.
@@ -27,21 +28,13 @@ MORE = 50_000  # more than the victim's own set leaves over: of CIFAR-100
 SEEDS = {"full": (0, 1, 2), "cpu": (0,)}
 
 
-def _whole(theft: str) -> str:
-    return " ".join(f"steal.{pair}" for pair in theft.split())
-
-
 def get_config(size: str = "full"):
     """``size`` is full or cpu."""
     c = study_cifar_losses.base(size)
     c.study.name = f"study_cifar_full-{size}"
-    losses = [
-        change
-        for change in study_cifar_losses.thefts(size)
-        if change.split()[0].removeprefix("steal.loss=") in LOSSES
-    ]
-    attacks = [_whole(f"{theft} optim.name=adam") for theft in ATTACKS]
-    alone = [_whole("attack=ssl_only loss=own")]
+    losses = study_cifar_losses.thefts(size, LOSSES)
+    attacks = [whole(f"{theft} optim.name=adam") for theft in ATTACKS]
+    alone = [whole("attack=ssl_only loss=own")]
     budgets = [f"steal.queries={n}" for n in BUDGETS[size]]
     seeds = tuple(f"steal.seed={seed}" for seed in SEEDS[size])
     if size == "full":
@@ -56,7 +49,7 @@ def get_config(size: str = "full"):
     else:
         c.probe.few_labels = (0.01,)
         c.probe.independent = 0  # a victim takes minutes here; ssl_only is another
-        attacks = [_whole(theft) for theft in ATTACKS]
+        attacks = [whole(theft) for theft in ATTACKS]
         victims = ("victim.encoder=conv3",)
     c.probe.skip_missing = True
     c.study.grid = (victims, (*losses, *attacks, *alone), tuple(budgets), seeds)

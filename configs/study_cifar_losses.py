@@ -12,6 +12,8 @@ hyperparameters); the small one has one recipe for all, that of cifar_attacks_cp
 What varies is the stealer's seed: its weights, its batches and the images it asks.
 """
 
+from collections.abc import Iterable
+
 from configs import cifar_attacks_cpu, cifar_direct
 from sslx.registry import pick
 
@@ -29,14 +31,14 @@ STUDY = {
 SEEDS = (0, 1, 2)
 
 
-def thefts(size: str) -> tuple[str, ...]:
+def thefts(size: str, losses: Iterable[str] = STUDY) -> tuple[str, ...]:
     """A change for each loss: with the study's numbers, or the loss alone."""
     if size == "cpu":
-        return tuple(f"steal.loss={loss}" for loss in STUDY)
+        return tuple(f"steal.loss={loss}" for loss in losses)
     return tuple(
         f"steal.loss={loss} steal.optim.name={name} steal.batch_size={batch} "
         f"steal.optim.learning_rate={rate}"
-        for loss, (name, batch, rate) in STUDY.items()
+        for loss, (name, batch, rate) in ((loss, STUDY[loss]) for loss in losses)
     )
 
 

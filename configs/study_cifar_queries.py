@@ -31,11 +31,7 @@ def get_config(size: str = "full"):
     if size == "full":
         c.steal.steps = 100 * (9000 // 256)
     c.study.grid = (
-        tuple(
-            change
-            for change in study_cifar_losses.thefts(size)
-            if change.split()[0].removeprefix("steal.loss=") in LOSSES
-        ),
+        study_cifar_losses.thefts(size, LOSSES),
         tuple(f"steal.queries={n}" for n in BUDGETS),
         tuple(f"steal.seed={seed}" for seed in SEEDS),
     )
