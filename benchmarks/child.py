@@ -84,6 +84,13 @@ def _data(settings: dict[str, Any]):
     return call, 1
 
 
+def _stealers(settings: dict[str, Any]):
+    """A step of each of several stealers, one after another or together."""
+    from benchmarks.together import make_stepper
+
+    return make_stepper(**{k: settings[k] for k in ("members", "together", "shape")})
+
+
 def _torch(settings: dict[str, Any]):
     from benchmarks.steps import victim_recipe
     from benchmarks.torch_simclr import make_stepper
@@ -101,6 +108,7 @@ KINDS = {
     "theft": _theft,
     "features": _features,
     "data": _data,
+    "stealers": _stealers,
     "torch": _torch,
 }
 

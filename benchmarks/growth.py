@@ -1,4 +1,4 @@
-"""How time grows: with queries, images and emulated devices.
+"""How time grows: with queries, images, stealers and emulated devices.
 
 Command: python -m benchmarks.growth [PART ...]
 Time: about 10 minutes on two cores. Recorded in docs/performance.md and
@@ -31,6 +31,7 @@ PICTURE = Path(__file__).parents[1] / "docs" / "growth.png"
 DEVICES = (1, 2, 4, 8, 16)
 QUERIES = (500, 1000, 2000, 4000, 8000)
 IMAGES = (2000, 4000, 8000, 16_000, 32_000)
+STEALERS = (1, 2, 4, 8, 16)
 TEST, WIDTH, CLASSES = 2000, 128, 10  # of the evaluators: rows, features, classes
 EPOCHS = 8  # of a stealer
 TRAINING = f"training, {EPOCHS} epochs"
@@ -53,6 +54,32 @@ def devices(args: argparse.Namespace) -> Curves:
     ways = [Way(str(n), base | {"devices": n}) for n in args.devices]
     found = in_turn(ways, args.rounds)
     return {"SimCLR step": {int(name): t.seconds for name, t in found.items()}}
+
+
+def stealers(args: argparse.Namespace) -> Curves:
+    """A step of all stealers against their number: in turn, in one vmap, one a device.
+
+    The networks and batches of ``benchmarks.together``.
+    """
+    base = {"kind": "stealers", "shape": "12x12x1", "seconds": args.seconds}
+    alone = 1 if args.accelerator else 4  # as the engine trains one
+    kinds = {"one after another": (False, alone), "in one vmap": (True, 1)}
+    ways = [
+        Way(f"{name}: {n}", base | {"together": both, "devices": k, "members": n})
+        for n in args.stealers
+        for name, (both, k) in kinds.items()
+    ]
+    if not args.accelerator:
+        many = base | {"together": True}
+        ways += [
+            Way(f"one a device: {n}", many | {"devices": n, "members": n})
+            for n in args.stealers
+        ]
+    curves: Curves = {}
+    for way, t in in_turn(ways, args.rounds).items():
+        name, _, n = way.partition(": ")
+        curves.setdefault(name, {})[int(n)] = t.seconds
+    return curves
 
 
 def images(args: argparse.Namespace) -> Curves:
@@ -162,7 +189,9 @@ def _timed(ways: dict[str, Callable], sizes: Sequence[int], rounds: int) -> Curv
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Curves]] = {
-    "devices": devices,  # first: it starts processes, and an accelerator is still free
+    # These first: they start processes, and an accelerator is still free.
+    "devices": devices,
+    "stealers": stealers,
     "images": images,
     "queries": queries,
 }
@@ -184,9 +213,12 @@ def draw(found: dict[str, Curves], path: Path) -> None:
     """A panel for each part, both axes logarithmic."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(found), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for panel, (part, curves) in zip(panels, found.items(), strict=True):
+    deep = -(-len(found) // 2)
+    figure = Figure(figsize=(9, 3.4 * deep), layout="constrained")
+    panels = figure.subplots(deep, 2, squeeze=False).ravel()
+    for panel in panels[len(found) :]:
+        panel.set_axis_off()
+    for panel, (part, curves) in zip(panels, found.items(), strict=False):
         for name, curve in curves.items():
             medians = [statistics.median(s) for s in curve.values()]
             label = f"{name}: slope {slope(curve):.2f}"
@@ -213,9 +245,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     if unknown := set(args.parts) - set(PARTS):
         p.error(f"unknown {', '.join(unknown)}; known: {', '.join(PARTS)}")
     args.devices, args.queries, args.images = DEVICES, QUERIES, IMAGES
+    args.stealers = STEALERS
     args.test, args.width = TEST, 0
     if args.tiny:
         args.devices, args.queries, args.images = (1, 2), (128, 256), (256, 512)
+        args.stealers = (1, 2)
         args.test, args.width, args.rounds, args.seconds = 50, 4, 1, 0.2
         args.picture = Path(tempfile.gettempdir()) / "growth.png"
     return args
@@ -224,7 +258,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measures, prints the tables and draws the picture."""
     args = parse()
-    accelerator = about()["accelerator"]
+    accelerator = args.accelerator = about()["accelerator"]
     found: dict[str, Curves] = {}
     # In this process; those it starts have their own.
     jax.config.update("jax_num_cpu_devices", 4)

@@ -1,53 +1,61 @@
 """Several stealers at once against one after another, for several ways to spread them.
 
-Command: python -m benchmarks.together [--rounds 3]
-Time: about 10 minutes on two cores. Recorded in docs/performance.md.
+Command: python -m benchmarks.together [--members 8 --shapes 12x12x1]
+Time: about 10 minutes on two cores. Recorded in docs/performance.md and
+benchmarks/results/together.jsonl.
 
-Each way is a process of its own, and the ways take turns, so that a machine that slows
-down slows all of them; the table compares medians over all rounds. A step is the
-engine's, batches and all: conv3 of width 32, batch 256, InfoNCE on answers of noise.
+A step is the engine's, batches and all: conv3 of width 32, batch 256, InfoNCE on
+answers of noise. On a CPU the way that others are compared with spreads each stealer's
+batch over four emulated devices, which is what the engine does there; on an accelerator
+there are two ways: one stealer after another, and all of them in one vmap.
 """
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import jax
 import numpy as np
 
-STEPS = 5  # of every member, timed after one that compiles
+from benchmarks.record import record, table, three
+from benchmarks.turns import Way, about, in_turn
+
 BATCH, N = 256, 1024
-PATIENCE = 20  # seconds after which no further step is timed
 SHAPES = {"12x12x1": (12, 12, 1), "20x20x1": (20, 20, 1), "32x32x3": (32, 32, 3)}
+HEAD = ("images", "stealers", "way", "ms a step of all", "times as fast")
 
 
-def ways(members: int) -> dict[str, dict]:
-    """What the table calls a way, and its settings; the first is what others beat."""
-    # Each over 4 devices is what the engine does without groups.
-    found = {
-        f"one after another, each over {n} devices": {"together": False, "devices": n}
-        for n in (4, 8)
-    }
+def ways(shape: str, members: int, seconds: float, accelerator: bool) -> list[Way]:
+    """The first is what others are compared with."""
+
+    def way(name: str, together: bool, devices: int) -> Way:
+        settings = {
+            "kind": "stealers",
+            "shape": shape,
+            "members": members,
+            "together": together,
+            "devices": devices,
+            "seconds": seconds,
+        }
+        return Way(f"{shape}, {members}: {name}", settings)
+
+    if accelerator:
+        names = ("one after another", "all by vmap")
+        return [way(name, i == 1, 1) for i, name in enumerate(names)]
+    found = [way(f"one after another, each over {n} devices", False, n) for n in (4, 8)]
     for devices in (1, 4, 8):
-        if devices > members:
+        each, rest = divmod(members, devices)
+        if rest or (devices == 1 and members == 1):
             continue
-        each = members // devices
-        name = "one a device" if each == 1 else f"{each} a device by vmap"
-        name += f", {devices} device{'s' * (devices > 1)}"
-        found[name] = {"together": True, "devices": devices}
+        name = "one" if each == 1 else f"{each} by vmap"
+        on = "one device" if devices == 1 else f"each of {devices} devices"
+        found.append(way(f"{name} on {on}", True, devices))
     return found
 
 
 def build(own):
     """Objective, optimiser and schedule of a stealer whose numbers are ``own``."""
-    from functools import partial
-
     import jax.numpy as jnp
 
     from sslx.attacks import ATTACKS, Theft
@@ -84,13 +92,17 @@ def _data(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     }
 
 
-def make_advance(members: int, together: bool, shape: tuple[int, ...]):
-    """Returns a function that takes a step of all members and waits for its end."""
+def make_stepper(
+    *, members: int, together: bool, shape: str
+) -> tuple[Callable[[], Any], int]:
+    """Steps of all members and a wait for their end, and how many a call takes."""
+    import jax
+
     from sslx.engine import fit, mesh
     from sslx.engine import members as engine
 
     loop = fit.Loop(100, 100, 2, 10, True)
-    data = _data(shape)
+    data = _data(SHAPES[shape])
     own = [
         {"temperature": 0.1 * (i + 1), "learning_rate": 1e-3} for i in range(members)
     ]
@@ -102,77 +114,71 @@ def make_advance(members: int, together: bool, shape: tuple[int, ...]):
         state = engine.start(group, slots, [], 0, grid)
         runs = [(advance, state)]
     else:
-        grid, runs = mesh.data_mesh(BATCH), []
-        from pathlib import Path
-
+        grid = mesh.data_mesh(BATCH)
         t = fit.Training(*build(own[0]), data, 0, 1000, BATCH)
         advance, most = fit._stepper(t, loop, grid)
         # One program for all: its speed knows no seed.
         runs = [(advance, fit._start(t, Path("none"), grid)) for _ in range(members)]
     states = [state for _, state in runs]
 
-    def step(at: int) -> None:
+    at = 0
+
+    def call() -> None:
+        nonlocal at
+        steps = range(at * most, (at + 1) * most)
         for i, (advance, _) in enumerate(runs):
-            states[i], _ = advance(states[i], range(at * most, (at + 1) * most))
+            states[i], _ = advance(states[i], steps)
             jax.block_until_ready(states[i])
+        at += 1
 
-    return step, most
-
-
-def child(settings: dict) -> None:
-    """Prints the seconds of each timed step of all members as JSON."""
-    jax.config.update("jax_num_cpu_devices", settings["devices"])
-    step, most = make_advance(
-        settings["members"], settings["together"], SHAPES[settings["shape"]]
-    )
-    seconds = []
-    for at in range(STEPS + 1):
-        if sum(seconds[1:]) > PATIENCE:
-            break
-        began = time.perf_counter()
-        step(at)
-        seconds.append((time.perf_counter() - began) / most)
-    print(json.dumps(seconds[1:]))
+    return call, most
 
 
-def _timed(settings: dict) -> list[float]:
-    command = [sys.executable, "-m", "benchmarks.together", "--child"]
-    done = subprocess.run(
-        [*command, json.dumps(settings)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    p.add_argument("--members", type=int, nargs="+", default=[8])
+    p.add_argument("--shapes", nargs="+", choices=SHAPES, default=["12x12x1"])
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--seconds", type=float, default=5.0, help="of a way in a round")
+    p.add_argument("--tiny", action="store_true", help="a trial; not recorded")
+    args = p.parse_args(argv)
+    if args.tiny:
+        args.members, args.rounds, args.seconds = [2], 1, 0.2
+    return args
 
 
 def main() -> None:
     """Runs all ways and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--members", type=int, nargs="+", default=[4, 8])
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        return child(json.loads(args.child))
-    print("| images | stealers | way | ms a step of all | of the first |")
-    print("|---|---|---|---|---|")
+    args = parse()
+    accelerator = about()["accelerator"]
+    rows = []
     for shape in args.shapes:
         for members in args.members:
-            taken: dict[str, list[float]] = {name: [] for name in ways(members)}
-            for turn in range(args.rounds):
-                for name, way in ways(members).items():
-                    print(
-                        f"{shape}, {members}: round {turn + 1}: {name}", file=sys.stderr
-                    )
-                    settings = way | {"members": members, "shape": shape}
-                    taken[name] += _timed(settings)
-            base = statistics.median(next(iter(taken.values())))
-            for name, found in taken.items():
-                median = statistics.median(found)
-                print(
-                    f"| {shape} | {members} | {name} | {1e3 * median:.0f} | "
-                    f"{base / median:.2f} |",
-                    flush=True,
-                )
+            chosen = ways(shape, members, args.seconds, bool(accelerator))
+            found = in_turn(chosen, args.rounds)
+            first = next(iter(found.values())).median
+            rows += [
+                {
+                    "way": name,
+                    "median": t.median,
+                    "times_as_fast": first / t.median,
+                    **t._asdict(),
+                }
+                for name, t in found.items()
+            ]
+    if not args.tiny:
+        record("together", rows, accelerator=accelerator)
+    cells = [
+        [
+            *row["way"].partition(": ")[0].split(", "),
+            row["way"].partition(": ")[2],
+            three(1e3 * row["median"]),
+            f"{row['times_as_fast']:.2f}",
+        ]
+        for row in rows
+    ]
+    print(table(HEAD, cells))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,5 @@ def get_config():
     c.steal.also = ("loss=mse", "loss=infonce")
     c.probe.datasets = ("cifar10",)
     c.probe.l2_grid = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-    c.engine.cpu_devices = 8  # faster than 4 for these steps: docs/performance.md
     c.engine.save_every = 100
     return c

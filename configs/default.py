@@ -117,7 +117,7 @@ def get_config() -> ConfigDict:
     c.victim.batch_size = 256  # images; twice as many views
     c.victim.epochs = 200
     c.victim.steps = 0  # above 0: so many steps, whatever epochs says
-    # Epochs between two looks at the encoder (kNN on held-out images, collapse,
+    # Epochs between two looks at the encoder (accuracy on held-out images, collapse,
     # alignment: docs/victims.md); the end gets one too. 0: none. In no recipe.
     c.victim.watch_every = 10
 
@@ -279,7 +279,8 @@ def get_config() -> ConfigDict:
     c.engine.keep = 2  # checkpoints
     c.engine.steps_per_dispatch = 20  # on an accelerator; a CPU takes one
     c.engine.data_on_device = True  # on an accelerator
-    c.engine.cpu_devices = 4  # emulated where there is no accelerator
+    # Emulated where there is no accelerator; 8 suit 32 pixels (docs/performance.md).
+    c.engine.cpu_devices = 8
     # Stealers of a study that train in one step. 0: on a CPU one, which is faster there
     # (docs/performance.md), on an accelerator eight, which is a guess.
     c.engine.together = 0

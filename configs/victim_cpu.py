@@ -70,6 +70,5 @@ def get_config(method: str = "simclr"):
     c.victim.watch_every = 1
     c.probe.datasets = ("cifar10",)
     c.probe.l2_grid = (1e-5, 1e-4, 1e-3, 1e-2)
-    c.engine.cpu_devices = 8
     c.engine.save_every = 100
     return c

@@ -8,7 +8,7 @@ import pytest
 import benchmarks.record
 
 FOLDER = Path(benchmarks.record.__file__).parent
-PARSED = ("against_torch", "augment_cost", "floor", "growth", "parts")
+PARSED = ("against_torch", "augment_cost", "floor", "growth", "parts", "together")
 NEED_TORCH = ("equality", "torch_augment", "torch_simclr")
 REST = sorted(
     path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__",)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context as styled
 
 from sslx.stages.gallery import Gallery
-from sslx.stages.report_text import labels, short, who
+from sslx.stages.report_text import evaluator, labels, short, who
 
 COLOURS = {
     "victim": "#2b5c8a",
@@ -222,9 +222,15 @@ def _curves(
         for colour, (name, rows) in zip(colours, curves, strict=True)
         if rows
     ]
-    if watched:
-        points = [(r["step"], 100 * r["knn"]) for r in watched]
-        panels[1:1] = [("victim, watched", "kNN, %", points, COLOURS["victim"])]
+    looks = {
+        name: [(r["step"], 100 * r[name]) for r in watched if name in r]
+        for name in ("linear", "knn")
+    }
+    panels[1:1] = [
+        ("victim, watched", f"{evaluator(name)}, %", points, COLOURS["victim"])
+        for name, points in looks.items()
+        if points
+    ]
     deep = -(-len(panels) // 2)
     figure = Figure((WIDTH, 1.75 * deep))
     grid = figure.subplots(deep, 2, squeeze=False).ravel()

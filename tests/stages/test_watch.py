@@ -80,7 +80,18 @@ def test_values_of_a_look():
     # Catches bank and queries mixed up, a view compared with itself.
     features = np.eye(8)[np.arange(40) % 2]
     row, _ = judged(features, np.stack([features, -features], 1))
-    assert row["knn"] == 1.0 and row["alignment"] == pytest.approx(4.0)
+    assert row["knn"] == row["linear"] == 1.0
+    assert row["alignment"] == pytest.approx(4.0)
+
+
+def test_a_bank_of_one_class():
+    # Catches a training that ends because a look has nothing to fit.
+    images = np.zeros((40, 1, 1, 1), np.uint8)
+    part = Split(images, np.zeros(40, np.int32))
+    features = np.random.RandomState(0).randn(40, 8)
+    two = np.stack([features, features], 1)
+    row, _ = watch.judge(features, features, two, watch.Images(part, part), VOTE)
+    assert "linear" not in row and row["knn"] == 1.0
 
 
 def rows_of(path):
@@ -118,7 +129,7 @@ def test_rows_of_a_run(run):
     vote = {"classes": 10, "k": 20, "temperature": 0.07}
     two = np.stack([features, features], 1)
     row, _ = watch.judge(features, bank, two, shown, vote)
-    for name in ("knn", "std", "rank", "uniformity"):
+    for name in ("knn", "linear", "std", "rank", "uniformity"):
         assert rows[-1][name] == pytest.approx(row[name], rel=1e-4), name
     assert 0 < rows[-1]["alignment"] < 2  # of views, which differ
     assert inspect_run(run.path)["watch"] == rows[-1]
