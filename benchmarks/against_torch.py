@@ -6,9 +6,10 @@ Recorded in docs/performance.md and benchmarks/results/against_torch.jsonl.
 
 Needs PyTorch (pip install -e .[bench]) in the interpreter that runs it. A step is
 augmentation, forward, backward, update; images of noise. Ways take turns, each in a
-process of its own; ratios are of medians within the run, above 1 where this program is
-faster. ``--check`` shows that both compute the same. ``--python`` names further
-interpreters in which this program runs too, with another JAX, say.
+process of its own; ratios are of medians within a round, above 1 where a way is faster
+than plain PyTorch, or than PyTorch's fastest way, median and range over the rounds.
+``--check`` shows that both compute the same. ``--python`` names further interpreters in
+which this program runs too, with another JAX, say.
 
 On a CPU: emulated devices against PyTorch's layouts and, if asked for, its compiler
 (``--compile``). On a GPU: bfloat16 by default, several steps a dispatch against
@@ -17,12 +18,12 @@ channels_last with autocast, compiled.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.record import record, table, three
-from benchmarks.turns import Timed, Way, about, in_turn
+from benchmarks.record import CASES, record, table, three
+from benchmarks.turns import Timed, Way, about, in_turn, times_as_fast
 
-CASES = ("default", "conv3", "resnet18", "resnet34", "resnet50")
 BASE = {"augment": "", "precision": "float32", "width": 0}
 
 
@@ -68,45 +69,61 @@ def compare(
         "width": args.width,
         "seconds": args.seconds,
     }
-    ways = torch_ways(base, args, args.versions[0]["torch"])
+    theirs = torch_ways(base, args, args.versions[0]["torch"])
+    ways = list(theirs)
     for python, found in zip(args.pythons, args.versions, strict=True):
         ways += jax_ways(base, args, found["jax"], python)
-    found = in_turn(ways, args.rounds)
-    theirs = [name for name in found if name.startswith("PyTorch")]
-    best = min((found[name].median for name in theirs), default=None)
-    plain = found[theirs[0]].median if theirs else None
-    return [
-        _row(case, batch_size, precision, augment, name, t, plain, best)
-        for name, t in found.items()
-    ]
-
-
-def _row(case, batch_size, precision, augment, name, t: Timed, plain, best) -> dict:
-    return {
+    measured = compared([w.name for w in ways], len(theirs), in_turn(ways, args.rounds))
+    what = {
         "case": case,
         "batch": batch_size,
         "precision": precision,
         "augmentation": augment,
-        "way": name,
-        "median": t.median,
-        "images_per_second": batch_size / t.median,
-        "of_plain_torch": plain and plain / t.median,
-        "of_best_torch": best and best / t.median,
-        **t._asdict(),
     }
+    return [what | row for row in measured]
+
+
+def compared(
+    names: Sequence[str], theirs: int, found: dict[str, Timed]
+) -> list[dict[str, Any]]:
+    """A row a way, failed ones among them, with its ratios.
+
+    Args:
+        names: Of all ways, PyTorch's first and plain PyTorch first of all.
+        theirs: How many are PyTorch's. If one of them failed, which is the fastest is
+            not known.
+        found: The ways that did not fail.
+    """
+    plain = found.get(names[0])
+    whole = all(name in found for name in names[:theirs])
+    fast = [found[name] for name in names[:theirs] if whole]
+    best = min(fast, key=lambda t: t.median, default=None)
+    return [
+        {"way": name, "failed": True}
+        if (t := found.get(name)) is None
+        else {
+            "way": name,
+            "of_plain_torch": plain and times_as_fast(t, plain),
+            "of_best_torch": best and times_as_fast(t, best),
+            **t.row(),
+        }
+        for name in names
+    ]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     network = f"{row['case']}, {row['batch']}, {row['precision']}"
     if row["augmentation"] == "none":
         network += ", no augmentation"
+    if "failed" in row:
+        return [network, row["way"], "failed", *[""] * (len(HEAD) - 3)]
     first = row["first"]
     return [
         network,
         row["way"],
         three(1e3 * row["median"]),
-        three(row["images_per_second"]),
-        *(f"{r:.2f}" if (r := row[key]) else "" for key in RATIOS),
+        three(row["batch"] / row["median"]),
+        *(row[key] or "" for key in RATIOS),
         three(first[0]),
         three(first[1]) if first[1:] else "",
         f"{row['peak_bytes'] / 2**20:.0f}",
@@ -119,8 +136,8 @@ HEAD = (
     "way",
     "ms",
     "images/s",
-    "of PyTorch",
-    "of its best",
+    "of plain PyTorch",
+    "of its fastest way",
     "first step, cold, s",
     "cached, s",
     "peak MiB",
@@ -160,8 +177,16 @@ def main() -> None:
     facts = [about(python) for python in args.pythons]
     args.versions = [fact["versions"] for fact in facts]
     args.accelerator = facts[0]["accelerator"]
-    if "torch" not in args.versions[0]:
+    if facts[0]["torch"] is None:
         raise SystemExit("PyTorch is missing here: pip install -e '.[bench]'")
+    found = {facts[0]["torch"], *(fact["accelerator"] for fact in facts)}
+    if len({bool(device) for device in found}) > 1:
+        raise SystemExit(
+            "JAX and PyTorch do not compute on the same device: "
+            f"{', '.join(sorted(device or 'CPU' for device in found))}; install both "
+            "for the same one (pip install 'jax[cuda12]', or hide the GPU with "
+            "CUDA_VISIBLE_DEVICES='' and JAX_PLATFORMS=cpu)"
+        )
     precisions = args.precision or ["bfloat16" if args.accelerator else "float32"]
     rows = [
         row
@@ -172,7 +197,12 @@ def main() -> None:
         for row in compare(case, batch, precision, augment, args)
     ]
     if not args.tiny:
-        record("against_torch", rows, accelerator=args.accelerator)
+        record(
+            "against_torch",
+            rows,
+            accelerator=args.accelerator,
+            interpreters=args.versions,
+        )
     print(table(HEAD, [_cells(row) for row in rows]))
 
 

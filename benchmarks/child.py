@@ -5,6 +5,7 @@ time), ``devices`` (emulated) and what the kind takes. The last line that
 it prints is JSON, too; see ``benchmarks.turns.Timed``.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -40,25 +41,10 @@ def _theft(settings: dict[str, Any]):
     return stepper.call, stepper.steps
 
 
-def embedding(case: str, width: int, count: int):
-    """``(embed, images)``: a network's features, and so many images of noise."""
-    import jax
-
-    from benchmarks.steps import make_config, noise, victim_recipe
-    from sslx.models import make_encoder
-    from sslx.stages.link import embedder
-
-    r = victim_recipe(make_config(case, batch_size=2, width=width))
-    encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
-    shape = tuple(r["image_shape"])
-    params, stats = encoder.init(jax.random.key(0), jax.numpy.zeros((1, *shape)))
-    weights = {"encoder": {"params": params, "stats": stats}}
-    how = {key: r[key] for key in ("mean", "std")}
-    return embedder(encoder, weights, image_shape=shape, **how), noise(count, *shape)
-
-
 def _features(settings: dict[str, Any]):
     """Features of ``images`` images, the way services and probes get them."""
+    from benchmarks.steps import embedding
+
     embed, images = embedding(*(settings[k] for k in ("case", "width", "images")))
     return lambda: embed(images), 1
 
@@ -88,7 +74,8 @@ def _stealers(settings: dict[str, Any]):
     """A step of each of several stealers, one after another or together."""
     from benchmarks.together import make_stepper
 
-    return make_stepper(**{k: settings[k] for k in ("members", "together", "shape")})
+    names = ("members", "together", "shape", "net", "batch_size", "precision")
+    return make_stepper(**{k: settings[k] for k in names})
 
 
 def _torch(settings: dict[str, Any]):
@@ -119,17 +106,21 @@ def _peak_bytes(kind: str) -> int:
     if kind == "torch":
         import torch
 
-        return torch.cuda.max_memory_allocated() if _cuda() else resident
+        on_gpu = torch.cuda.is_available()
+        return torch.cuda.max_memory_allocated() if on_gpu else resident
     import jax
 
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("peak_bytes_in_use", resident)
 
 
-def _cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+def _torch_device() -> str | None:
+    """Name of PyTorch's device, "" for a CPU; None without PyTorch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def accelerator() -> str:
@@ -140,26 +131,23 @@ def accelerator() -> str:
     return "" if device.platform == "cpu" else device.device_kind
 
 
-def _accelerator(kind: str) -> str:
-    if kind != "torch":
-        return accelerator()
-    import torch
-
-    return torch.cuda.get_device_name() if _cuda() else ""
-
-
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Builds the step, takes one, then times as many as fit into the seconds."""
+    # Before the clock starts.
+    importlib.import_module("benchmarks.steps")
     from benchmarks.record import versions
 
     kind = settings["kind"]
-    if kind != "torch":
+    if kind == "torch":
+        importlib.import_module("benchmarks.torch_simclr")
+    else:
         import jax
 
         jax.config.update("jax_num_cpu_devices", settings.get("devices", 1))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     if kind == "about":
-        return {"versions": versions(), "accelerator": accelerator()}
+        found = {"accelerator": accelerator(), "torch": _torch_device()}
+        return {"versions": versions(), **found}
     began = time.perf_counter()
     call, steps = KINDS[kind](settings)
     call()
@@ -170,14 +158,9 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     while len(seconds) < LEAST or (time.perf_counter() < end and len(seconds) < MOST):
         began = time.perf_counter()
         call()
-        seconds.append((time.perf_counter() - began) / steps)
-    return {
-        "seconds": seconds,
-        "first": first,
-        "peak_bytes": _peak_bytes(kind),
-        "versions": versions(),
-        "accelerator": _accelerator(kind),
-    }
+        seconds.append(round((time.perf_counter() - began) / steps, 7))
+    peak = _peak_bytes(kind)
+    return {"seconds": seconds, "first": round(first, 3), "peak_bytes": peak}
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from benchmarks.record import record, table, three
+from benchmarks.together import STEALER
 from benchmarks.turns import Way, about, in_turn
 
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.png"
@@ -61,7 +62,7 @@ def stealers(args: argparse.Namespace) -> Curves:
 
     The networks and batches of ``benchmarks.together``.
     """
-    base = {"kind": "stealers", "shape": "12x12x1", "seconds": args.seconds}
+    base = {"kind": "stealers", **STEALER, "seconds": args.seconds}
     alone = 1 if args.accelerator else 4  # as the engine trains one
     kinds = {"one after another": (False, alone), "in one vmap": (True, 1)}
     ways = [
@@ -84,7 +85,7 @@ def stealers(args: argparse.Namespace) -> Curves:
 
 def images(args: argparse.Namespace) -> Curves:
     """Features, kNN and linear probe against images (rows of the training split)."""
-    from benchmarks.child import embedding
+    from benchmarks.steps import embedding
     from sslx.evals.knn import knn
     from sslx.evals.linear import probe
 

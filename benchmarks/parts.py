@@ -21,10 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import record, table, three
+from benchmarks.record import CASES, record, table, three
 from benchmarks.turns import Way, about, in_turn
 
-CASES = ("default", "conv3", "resnet18", "resnet34", "resnet50")
 ROOT = Path(__file__).parents[1]
 FEATURES, DATA = 2048, 50_000  # images
 HEAD = ("part", "ms", "images/s", "first, cold, s", "cached, s", "peak MiB")
@@ -69,8 +68,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     images = {way.name: n for way, n in chosen}
     found = in_turn([way for way, _ in chosen], args.rounds)
     return [
-        {"part": name, "images": images[name], "median": t.median, **t._asdict()}
-        for name, t in found.items()
+        {"part": name, "images": images[name], **t.row()} for name, t in found.items()
     ]
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+# Networks that are timed; "default" is the embedded one (benchmarks.steps).
+CASES = ("default", "conv3", "resnet18", "resnet34", "resnet50")
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy", "scipy")
 
 

@@ -21,11 +21,12 @@ from sslx.engine.step import (
     make_step,
     make_update,
 )
+from sslx.models import make_encoder
 from sslx.stages.experiment import resolve
+from sslx.stages.link import embedder
 from sslx.stages.train import make_objective, make_theft, make_training
 
 SIZE = 32  # pixels, RGB, of every case but the embedded default
-CASES = ("default", "conv3", "resnet18", "resnet34", "resnet50")
 PER_DISPATCH = 20  # steps, on an accelerator: as configs/default.py has it
 PRESETS["twice"] = PRESETS["none"] * 2  # no augmentation, for methods of two views
 
@@ -36,12 +37,14 @@ class Stepper(NamedTuple):
     Attributes:
         call: Takes ``steps`` training steps and waits for their end.
         steps: 1 on a CPU.
-        lower: The program of one step, lowered; for ``cost_analysis``.
+        flops: Of one step, over all devices: ``() -> float``.
+        moved: Bytes of one compiled step, over all devices: ``() -> float``.
     """
 
     call: Callable[[], Any]
     steps: int
-    lower: Callable[[], Any]
+    flops: Callable[[], float]
+    moved: Callable[[], float]
 
 
 def make_config(
@@ -55,9 +58,10 @@ def make_config(
     """The config of a case.
 
     Args:
-        case: Of ``CASES``. "default" is the victim of configs/digits_direct.py (conv3
-            on 12 grey pixels, AdamW); the others are the study's SimCLR victim (32
-            pixels, RGB, Adam with coupled decay) with another encoder.
+        case: Of ``benchmarks.record.CASES``. "default" is the victim of
+            configs/digits_direct.py (conv3 on 12 grey pixels, AdamW); the others are
+            the study's SimCLR victim (32 pixels, RGB, Adam with coupled decay) with
+            another encoder.
         batch_size: Images; twice as many views.
         augment: Of ``PRESETS``, with two views; "" for the case's own.
         precision: float32 or bfloat16.
@@ -95,6 +99,17 @@ def victim_recipe(config) -> dict[str, Any]:
 def noise(*shape: int) -> np.ndarray:
     """uint8 images."""
     return np.random.RandomState(0).randint(0, 256, shape, np.uint8)
+
+
+def embedding(case: str, width: int, count: int):
+    """``(embed, images)``: a network's features, and so many images of noise."""
+    r = victim_recipe(make_config(case, batch_size=2, width=width))
+    encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
+    shape = tuple(r["image_shape"])
+    params, stats = encoder.init(jax.random.key(0), jax.numpy.zeros((1, *shape)))
+    weights = {"encoder": {"params": params, "stats": stats}}
+    how = {key: r[key] for key in ("mean", "std")}
+    return embedder(encoder, weights, image_shape=shape, **how), noise(count, *shape)
 
 
 def training_of(recipe: dict[str, Any]) -> Training:
@@ -138,8 +153,15 @@ def make_stepper(t: Training, per_dispatch: int = PER_DISPATCH) -> Stepper:
     once = make_step(update, mesh)
     shapes = jax.eval_shape(lambda: state)
 
-    def lower():
-        return once.lower(shapes, seed, t.data)
+    def flops():
+        # As a CPU's program: a GPU's library calls are not counted, or not at all.
+        with jax.default_device(jax.devices("cpu")[0]):
+            lowered = jax.jit(update).lower(shapes, seed, t.data)
+        return lowered.cost_analysis()["flops"]
+
+    def moved():
+        used = once.lower(shapes, seed, t.data).compile().cost_analysis()
+        return mesh.size * used["bytes accessed"]  # the program is one device's
 
     if on_cpu():
 
@@ -148,7 +170,7 @@ def make_stepper(t: Training, per_dispatch: int = PER_DISPATCH) -> Stepper:
             state, metrics = once(state, seed, t.data)
             return jax.block_until_ready((state, metrics))
 
-        return Stepper(call, 1, lower)
+        return Stepper(call, 1, flops, moved)
 
     many = make_dispatch(update, mesh)
     data = {k: place(v, whole) for k, v in t.data.items()}
@@ -160,4 +182,4 @@ def make_stepper(t: Training, per_dispatch: int = PER_DISPATCH) -> Stepper:
         state, metrics = many(state, seed, data, rows)
         return jax.block_until_ready((state, metrics))
 
-    return Stepper(dispatch, per_dispatch, lower)
+    return Stepper(dispatch, per_dispatch, flops, moved)

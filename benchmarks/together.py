@@ -1,16 +1,18 @@
 """Several stealers at once against one after another, for several ways to spread them.
 
-Command: python -m benchmarks.together [--members 8 --shapes 12x12x1]
+Command: python -m benchmarks.together [--members 8 --net conv3 --shapes 12x12x1]
 Time: about 10 minutes on two cores. Recorded in docs/performance.md and
 benchmarks/results/together.jsonl.
 
-A step is the engine's, batches and all: conv3 of width 32, batch 256, InfoNCE on
-answers of noise. On a CPU the way that others are compared with spreads each stealer's
-batch over four emulated devices, which is what the engine does there; on an accelerator
-there are two ways: one stealer after another, and all of them in one vmap.
+A step is the engine's, batches and all: InfoNCE on answers of noise, conv3 and batches
+of 256 if nothing else is said. On a CPU the way that others are compared with spreads
+each stealer's batch over four emulated devices, which is what the engine does there for
+small images; on an accelerator there are two ways: one stealer after another, and all
+of them in one vmap.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,30 +21,46 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import record, table, three
-from benchmarks.turns import Way, about, in_turn
+from benchmarks.turns import Way, about, in_turn, times_as_fast
 
-BATCH, N = 256, 1024
+N = 1024  # images of a stealer
+NETS = ("conv3", "resnet18", "resnet34")
+STEALER = {
+    "net": "conv3",
+    "shape": "12x12x1",
+    "batch_size": 256,
+    "precision": "float32",
+}
 SHAPES = {"12x12x1": (12, 12, 1), "20x20x1": (20, 20, 1), "32x32x3": (32, 32, 3)}
-HEAD = ("images", "stealers", "way", "ms a step of all", "times as fast")
+HEAD = (
+    "network",
+    "images",
+    "batch",
+    "stealers",
+    "way",
+    "ms a step of all",
+    "times as fast",
+)
 
 
-def ways(shape: str, members: int, seconds: float, accelerator: bool) -> list[Way]:
-    """The first is what others are compared with."""
+def ways(
+    stealer: dict[str, Any], members: int, seconds: float, accelerator: bool
+) -> list[Way]:
+    """The first is what others are compared with; ``stealer`` is as ``STEALER``."""
 
     def way(name: str, together: bool, devices: int) -> Way:
         settings = {
             "kind": "stealers",
-            "shape": shape,
+            **stealer,
             "members": members,
             "together": together,
             "devices": devices,
             "seconds": seconds,
         }
-        return Way(f"{shape}, {members}: {name}", settings)
+        return Way(name, settings)
 
     if accelerator:
-        names = ("one after another", "all by vmap")
-        return [way(name, i == 1, 1) for i, name in enumerate(names)]
+        return [way("one after another", False, 1), way("all by vmap", True, 1)]
     found = [way(f"one after another, each over {n} devices", False, n) for n in (4, 8)]
     for devices in (1, 4, 8):
         each, rest = divmod(members, devices)
@@ -54,7 +72,7 @@ def ways(shape: str, members: int, seconds: float, accelerator: bool) -> list[Wa
     return found
 
 
-def build(own):
+def build(net: str, precision: str, own: dict[str, Any]):
     """Objective, optimiser and schedule of a stealer whose numbers are ``own``."""
     import jax.numpy as jnp
 
@@ -73,7 +91,9 @@ def build(own):
     attack = ATTACKS["direct"].objective
     assert attack is not None
     objective = attack(
-        make_encoder("conv3", width=32, dtype="float32"),
+        make_encoder(
+            net, width=64 if net.startswith("resnet") else 32, dtype=precision
+        ),
         views,
         theft,
         train_on="asked",
@@ -93,7 +113,13 @@ def _data(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
 
 
 def make_stepper(
-    *, members: int, together: bool, shape: str
+    *,
+    members: int,
+    together: bool,
+    shape: str,
+    net: str,
+    batch_size: int,
+    precision: str,
 ) -> tuple[Callable[[], Any], int]:
     """Steps of all members and a wait for their end, and how many a call takes."""
     import jax
@@ -106,21 +132,21 @@ def make_stepper(
     own = [
         {"temperature": 0.1 * (i + 1), "learning_rate": 1e-3} for i in range(members)
     ]
+    make = partial(build, net, precision)
     if together:
         slots = [engine.Member(i, own[i], data) for i in range(members)]
-        group = engine.Group(build, slots, 1000, BATCH)
+        group = engine.Group(make, slots, 1000, batch_size)
         grid = mesh.member_mesh(members)
         advance, most = engine.make_advance(group, slots, loop, grid)
         state = engine.start(group, slots, [], 0, grid)
         runs = [(advance, state)]
     else:
-        grid = mesh.data_mesh(BATCH)
-        t = fit.Training(*build(own[0]), data, 0, 1000, BATCH)
+        grid = mesh.data_mesh(batch_size)
+        t = fit.Training(*make(own[0]), data, 0, 1000, batch_size)
         advance, most = fit._stepper(t, loop, grid)
         # One program for all: its speed knows no seed.
         runs = [(advance, fit._start(t, Path("none"), grid)) for _ in range(members)]
     states = [state for _, state in runs]
-
     at = 0
 
     def call() -> None:
@@ -138,6 +164,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     p.add_argument("--members", type=int, nargs="+", default=[8])
+    p.add_argument("--net", nargs="+", choices=NETS, default=["conv3"])
+    p.add_argument("--batch", type=int, nargs="+", default=[256])
+    p.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     p.add_argument("--shapes", nargs="+", choices=SHAPES, default=["12x12x1"])
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=5.0, help="of a way in a round")
@@ -153,28 +182,34 @@ def main() -> None:
     args = parse()
     accelerator = about()["accelerator"]
     rows = []
-    for shape in args.shapes:
-        for members in args.members:
-            chosen = ways(shape, members, args.seconds, bool(accelerator))
-            found = in_turn(chosen, args.rounds)
-            first = next(iter(found.values())).median
-            rows += [
-                {
-                    "way": name,
-                    "median": t.median,
-                    "times_as_fast": first / t.median,
-                    **t._asdict(),
-                }
-                for name, t in found.items()
-            ]
+    cases = itertools.product(args.net, args.shapes, args.batch, args.members)
+    for net, shape, batch_size, members in cases:
+        stealer = {
+            "net": net,
+            "shape": shape,
+            "batch_size": batch_size,
+            "precision": args.precision,
+        }
+        chosen = ways(stealer, members, args.seconds, bool(accelerator))
+        found = in_turn(chosen, args.rounds)
+        base = found[chosen[0].name]
+        rows += [
+            {
+                **stealer,
+                "members": members,
+                "way": name,
+                "times_as_fast": times_as_fast(t, base),
+                **t.row(),
+            }
+            for name, t in found.items()
+        ]
     if not args.tiny:
         record("together", rows, accelerator=accelerator)
     cells = [
         [
-            *row["way"].partition(": ")[0].split(", "),
-            row["way"].partition(": ")[2],
+            *(row[key] for key in ("net", "shape", "batch_size", "members", "way")),
             three(1e3 * row["median"]),
-            f"{row['times_as_fast']:.2f}",
+            row["times_as_fast"],
         ]
         for row in rows
     ]

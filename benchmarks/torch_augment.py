@@ -167,8 +167,8 @@ def _hue(x: Tensor, shift: Tensor) -> Tensor:
         ),
     )
     sextant = sextant + 6.0 * shift[:, None, None]
-    turns = torch.tensor([5.0, 3.0, 1.0], device=x.device)[None, :, None, None]
-    phase = torch.remainder(sextant[:, None] + turns, 6.0)
+    channels = [torch.remainder(sextant + turn, 6.0) for turn in (5.0, 3.0, 1.0)]
+    phase = torch.stack(channels, 1)
     trapezium = torch.minimum(phase, 4.0 - phase).clamp(0, 1)
     return value[:, None] - chroma[:, None] * trapezium
 
@@ -183,8 +183,11 @@ def _jitter(x: Tensor, strengths: Tensor, order: Tensor, recipe: Recipe) -> Tens
         if size > 0 and (coloured or op in (BRIGHTNESS, CONTRAST))
     ]
     rank = order.argsort(1)
-    blends = torch.tensor([op for op in active if op != HUE], device=x.device)
-    ops = blends[rank[:, blends].argsort(1)]  # (b, blends), each image's order
+    blends = [op for op in active if op != HUE]
+    places = torch.stack([rank[:, op] for op in blends], 1).argsort(1)
+    # (b, blends), each image's order; by arithmetic, since a tensor of constants would
+    # be a copy from the host in each step.
+    ops = sum((places == i) * op for i, op in enumerate(blends))
     factors = strengths.gather(1, ops)
     if HUE not in active:
         for i in range(ops.shape[1]):

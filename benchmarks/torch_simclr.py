@@ -211,12 +211,16 @@ def make_stepper(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(cores())
     torch.manual_seed(0)
-    torch.set_float32_matmul_precision("high")  # as XLA's default on an accelerator
+    # The program's: on a GPU, products in float32 are rounded as XLA does by default;
+    # where the network is in bfloat16, what is left in float32 (views, InfoNCE) is not.
+    torch.set_float32_matmul_precision("highest" if precision == "bfloat16" else "high")
     torch.backends.cudnn.benchmark = True
     layout = torch.channels_last if channels_last else torch.contiguous_format
     net = Net(recipe).to(device=device, memory_format=layout).train()
     loss = make_loss(net, recipe, precision, layout)
     if mode:
+        # A way that is called after CUDA graphs must not run without them.
+        torch._inductor.config.triton.cudagraph_or_error = mode == "reduce-overhead"
         loss = torch.compile(loss, mode=mode)
     optimiser = make_optimiser(net, recipe["optim"])
     h, w, c = recipe["image_shape"]

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import benchmarks.record
+from benchmarks import against_torch, steps, turns
+from benchmarks.turns import Ratio, Timed, times_as_fast
 
 FOLDER = Path(benchmarks.record.__file__).parent
 PARSED = ("against_torch", "augment_cost", "floor", "growth", "parts", "together")
 NEED_TORCH = ("equality", "torch_augment", "torch_simclr")
-REST = sorted(
-    path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__",)
-)
+REST = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
 @pytest.mark.parametrize("name", REST)
@@ -43,6 +43,57 @@ def test_record_names_no_place(tmp_path, monkeypatch):
     text = (tmp_path / "x.jsonl").read_text()
     assert json.loads(text)["command"] == "python -m benchmarks.x --python PATH"
     assert "/a" not in text and "/b" not in text
+
+
+def timed(*rounds):
+    return Timed([list(each) for each in rounds], [1.0] * len(rounds), 0)
+
+
+def test_ratios_are_of_rounds():
+    # Catches a machine that slows down between rounds, taken for a faster way; and a
+    # ratio upside down.
+    base, fast = timed([2, 2, 2], [8, 8, 8]), timed([1, 1, 9], [4, 4, 4])
+    assert times_as_fast(fast, base) == Ratio(2, 2, 2)
+    assert str(times_as_fast(timed([1], [8]), base)) == "1.50 (1.00 to 2.00)"
+
+
+def test_a_way_that_fails(monkeypatch):
+    # Catches a ratio to another way than the one its column names.
+    def ask(settings, python, env):
+        if settings["seconds"] is None:
+            raise RuntimeError("out of memory")
+        return {"seconds": [settings["seconds"]], "first": 1.0, "peak_bytes": 0}
+
+    monkeypatch.setattr(turns, "ask", ask)
+
+    def rows(*seconds):
+        names = ["plain", "channels_last", "JAX"]
+        pairs = zip(names, seconds, strict=True)
+        ways = [turns.Way(name, {"seconds": s}) for name, s in pairs]
+        return against_torch.compared(names, 2, turns.in_turn(ways, 2))
+
+    whole = rows(4.0, 2.0, 1.0)[2]
+    assert (whole["of_plain_torch"].median, whole["of_best_torch"].median) == (4, 2)
+    plain, last, ours = rows(None, 2.0, 1.0)
+    assert plain == {"way": "plain", "failed": True}
+    assert last["of_plain_torch"] is ours["of_plain_torch"] is None
+    assert ours["of_best_torch"] is None
+
+
+def test_operations_and_the_accelerators_loop(monkeypatch):
+    # Catches operations of one device or of one view taken for the step's; and a loop
+    # of an accelerator that does not run.
+    config = steps.make_config("conv3", batch_size=16, augment="twice", width=4)
+    training = steps.training_of(steps.victim_recipe(config))
+    here = steps.make_stepper(training)
+    layers = 32**2 * 27 * 4 + 16**2 * 36 * 8 + 8**2 * 72 * 16
+    forward = 2 * 32 * layers  # two operations a multiplication, 32 views
+    first = 2 * 32 * 32**2 * 27 * 4  # has no gradient to its input
+    assert here.flops() == pytest.approx(3 * forward - first, rel=0.1)
+    monkeypatch.setattr(steps, "on_cpu", lambda: False)
+    there = steps.make_stepper(training, per_dispatch=2)
+    assert there.steps == 2
+    there.call()
 
 
 def test_pytorch_step_is_ours():
