@@ -20,7 +20,7 @@ which are 432 stealers, since ssl_only asks nothing and is one for all budgets o
 pool; 2 victims and 2 that nobody steals, 126 sets of answers, 1,756 probes on four
 sets. On disk about 180 GB by arithmetic, nearly all of it the stealers' checkpoints
 with their optimisers (ResNet-34 0.34 GB, ResNet-18 0.18 GB, one or two each); features
-are not kept, which would be 240 GB more.
+are not kept, which would be 260 GB more.
 
 core is part of it: a ResNet-18 victim, five losses, 9,000 queries, 15 stealers, probes
 on CIFAR-10 alone. Arithmetic, not measured: about 85 PFLOP of training; at 200 TFLOP/s
@@ -29,7 +29,7 @@ on CIFAR-10 alone. Arithmetic, not measured: about 85 PFLOP of training; at 200 
 There are three seeds of the stealer and one victim of each network, so an interval
 says nothing of other victims.
 
-Batch, optimiser and rate are the study's for the losses, the papers' for the newer
+Batch, optimiser and rate are the study's for the losses, the authors' for the newer
 attacks (cifar_stolen_encoder.py, cifar_cont_steal.py, cifar_rda.py), mse's for
 warm_start. Each stealer takes the steps of 100 epochs of 9,000 queries in its own
 batch, at all budgets; RDA's 9,000 are ten views each of 900 images. What trains without
@@ -81,11 +81,11 @@ def get_config(size: str = "full"):
         return c
     victims = tuple(
         f"victim.encoder={name} steal.encoder={name}"
-        for name in ("resnet34", "resnet18")
+        for name in ("resnet18", "resnet34")
     )
     if size == "core":
         thefts = study_cifar_losses.thefts("full", LOSSES[:5])
-        c.study.grid = (victims[1:], thefts, ("steal.queries=9000",), SEEDS)
+        c.study.grid = (victims[:1], thefts, ("steal.queries=9000",), SEEDS)
         c.probe.datasets = ("cifar10",)
         c.probe.few_labels = ()
         c.probe.independent = 0

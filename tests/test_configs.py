@@ -189,8 +189,8 @@ def test_the_studys_numbers():
     }
 
 
-# Theft of study_cifar_full.py, by loss or attack -> optimiser, rate, decay, batch, steps:
-# the study's sheet and the papers'; 100 epochs of 9,000 images, or of RDA's 900.
+# Theft of study_cifar_full.py, by loss or attack -> optimiser, rate, decay, batch and
+# steps: the study's and the authors'; 100 epochs of 9,000 images, or of RDA's 900.
 FULL = {
     "mse": ("adam", 1e-3, 1e-4, 64, 14_000),
     "infonce": ("adam", 3e-4, 1e-4, 256, 3_500),
