@@ -223,6 +223,8 @@ def test_the_full_study(any_set, tmp_path):
     at = ["victim.encoder=resnet18", "steal.seed=0", "steal.queries=9000"]
     changes, cells = asked("full", at, tmp_path)
     assert len(changes) == 462
+    # At another budget, too, where steps left to epochs would be others.
+    cells += asked("full", [*at[:2], "steal.queries=50000"], tmp_path)[1]
     numbers, pools = {}, {}
     for cell in cells:
         r, name = cell.steal.recipe, cell.attack
@@ -235,7 +237,10 @@ def test_the_full_study(any_set, tmp_path):
         if name == "warm_start":  # in CIFAR-100 as in the held-out images
             assert cell.ssl.recipe["steps"] == 7_800
     assert numbers == {name: {row} for name, row in FULL.items()}
-    assert {len(names) for names in pools.values()} == {2}  # held out, CIFAR-100
+    # Held out and CIFAR-100 at 9,000, CIFAR-100 at 50,000.
+    assert {name: len(names) for name, names in pools.items()} == {
+        name: 2 if name == "ssl_only" else 3 for name in FULL
+    }
     for attack in ("stolen_encoder", "cont_steal", "rda"):
         own = load(f"cifar_{attack}").get_config().steal
         row = (own.optim.name, own.optim.learning_rate, own.optim.weight_decay)
