@@ -9,7 +9,11 @@ for the copy by SoftNN, on 1,000 test images
 The sets, once: python -m sslx.data.prepare cifar10 (and those of cifar_direct.py, for
 the large one). Optimiser and batch of each loss are the study's (its table of
 hyperparameters); the small one has one recipe for all, that of cifar_attacks_cpu.py.
-What varies is the stealer's seed: its weights, its batches and the images it asks.
+What varies is the stealer's seed: its weights, its batches and the images it asks; the
+victim is one, so intervals say nothing of other victims.
+
+The large one computes in bfloat16, with float32 statistics and losses, which the study
+did not. A stealer takes the steps of 100 epochs of 9,000 queries, whatever the budget.
 """
 
 from collections.abc import Iterable
@@ -31,13 +35,18 @@ STUDY = {
 SEEDS = (0, 1, 2)
 
 
+def steps(batch: int, views: int = 1) -> int:
+    """Those of the study's 100 epochs of 9,000 queries, ``views`` of an image."""
+    return 100 * (9000 // views // batch)
+
+
 def thefts(size: str, losses: Iterable[str] = STUDY) -> tuple[str, ...]:
     """A change for each loss: with the study's numbers, or the loss alone."""
     if size == "cpu":
         return tuple(f"steal.loss={loss}" for loss in losses)
     return tuple(
         f"steal.loss={loss} steal.optim.name={name} steal.batch_size={batch} "
-        f"steal.optim.learning_rate={rate}"
+        f"steal.optim.learning_rate={rate} steal.steps={steps(batch)}"
         for loss, (name, batch, rate) in ((loss, STUDY[loss]) for loss in losses)
     )
 
@@ -52,6 +61,11 @@ def base(size: str):
     c.steal.also = ()
     c.probe.few_labels = (0.01, 0.1)
     c.probe.independent = 1
+    if size == "full":
+        c.precision = "bfloat16"
+        c.engine.keep_features = False  # there are hundreds of encoders
+        c.engine.save_every = 5000  # each waits for the device; a stop saves, too
+        c.engine.keep = 1  # stealers that train together keep two all the same
     return c
 
 

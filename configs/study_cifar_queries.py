@@ -11,9 +11,9 @@ cifar_direct.py, for the large one).
 The attacker asks images of CIFAR-100: 50,000 of them, natural, and none that the victim
 has seen. The study swept these budgets over the victim's own training images, or over
 SVHN: --config.steal.pool=svhn_cropped. The number of steps is the same at all budgets,
-that of 100 epochs at 9,000 queries, so that the curve shows what answers buy and not
-what more steps do; stealers of all budgets train together where there is an
-accelerator.
+that of 100 epochs at 9,000 queries in the loss's own batch, so that the curve shows
+what answers buy and not what more steps do; stealers of all budgets train together
+where there is an accelerator. The victim is one, so intervals say nothing of others.
 """
 
 from configs import study_cifar_losses
@@ -28,8 +28,6 @@ def get_config(size: str = "full"):
     c = study_cifar_losses.base(size)
     c.study.name = f"study_cifar_queries-{size}"
     c.steal.pool = "cifar100"
-    if size == "full":
-        c.steal.steps = 100 * (9000 // 256)
     c.study.grid = (
         study_cifar_losses.thefts(size, LOSSES),
         tuple(f"steal.queries={n}" for n in BUDGETS),

@@ -14,6 +14,7 @@ from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
 from sslx.stages import experiment
 from sslx.stages.changes import GRID, changed
+from sslx.stages.study import combinations
 from sslx.stages.train import make_head, make_objective, make_theft, make_training
 
 FILES = sorted(
@@ -186,6 +187,73 @@ def test_the_studys_numbers():
         "stl10",
         "svhn_cropped",
     }
+
+
+# Theft of study_cifar_full.py, by loss or attack -> optimiser, rate, decay, batch and
+# steps: the study's and the authors'; 100 epochs of 9,000 images, or of RDA's 900.
+FULL = {
+    "mse": ("adam", 1e-3, 1e-4, 64, 14_000),
+    "infonce": ("adam", 3e-4, 1e-4, 256, 3_500),
+    "softnn": ("adam", 1e-3, 1e-4, 256, 3_500),
+    "wasserstein": ("adam", 1e-3, 1e-4, 64, 14_000),
+    "barlow": ("adam", 1e-3, 1e-4, 256, 3_500),
+    "soft_cross_entropy": ("adam", 1e-3, 1e-4, 64, 14_000),
+    "stolen_encoder": ("sgd", 0.064, 5e-4, 64, 14_000),
+    "cont_steal": ("adam", 3e-4, 1e-4, 32, 28_100),
+    "rda": ("adam", 1e-3, 1e-4, 100, 900),
+    "warm_start": ("adam", 1e-3, 1e-4, 64, 14_000),
+    "ssl_only": ("adam", 3e-4, 1e-4, 256, 7_800),
+}
+
+
+def asked(size, at, workdir):
+    """Combinations of study_cifar_full.py, and the cells of those that hold ``at``."""
+    config = load("study_cifar_full").get_config(size)
+    config.probe.datasets = ("cifar10",)
+    config.probe.independent = 0
+    changes = combinations(config.study.grid)
+    chosen = [c for c in changes if set(at) <= set(c.split())]
+    found = [experiment.resolve(changed(config, c, GRID), workdir) for c in chosen]
+    return changes, [found.cells[0] for found in found]
+
+
+def test_the_full_study(any_set, tmp_path):
+    # Catches a loss that trains for less than the others, numbers that drift from the
+    # sheets or from each attack's own config, a grid that grows, victims that differ.
+    at = ["victim.encoder=resnet18", "steal.seed=0", "steal.queries=9000"]
+    changes, cells = asked("full", at, tmp_path)
+    assert len(changes) == 462
+    # At another budget, too, where steps left to epochs would be others.
+    cells += asked("full", [*at[:2], "steal.queries=50000"], tmp_path)[1]
+    numbers, pools = {}, {}
+    for cell in cells:
+        r, name = cell.steal.recipe, cell.attack
+        name = cell.loss if name == "direct" else name
+        o = r["optim"]
+        told = (o["name"], o["learning_rate"], o["weight_decay"])
+        numbers.setdefault(name, set()).add((*told, r["batch_size"], r["steps"]))
+        pools.setdefault(name, set()).add(cell.steal.name)
+        assert r["encoder"]["kw"]["dtype"] == "bfloat16"
+        if name == "warm_start":  # in CIFAR-100 as in the held-out images
+            assert cell.ssl.recipe["steps"] == 7_800
+    assert numbers == {name: {row} for name, row in FULL.items()}
+    # Held out and CIFAR-100 at 9,000, CIFAR-100 at 50,000.
+    assert {name: len(names) for name, names in pools.items()} == {
+        name: 2 if name == "ssl_only" else 3 for name in FULL
+    }
+    for attack in ("stolen_encoder", "cont_steal", "rda"):
+        own = load(f"cifar_{attack}").get_config().steal
+        row = (own.optim.name, own.optim.learning_rate, own.optim.weight_decay)
+        assert (*row, own.batch_size) == FULL[attack][:4]
+    # ssl_only asks nothing: another budget is no other run.
+    at = [*at[:2], "steal.attack=ssl_only"]
+    _, alone = asked("full", at, tmp_path)
+    assert len(alone) == 7
+    assert {cell.steal.name for cell in alone} == pools["ssl_only"]
+    # The core is a part of it, victim and all.
+    changes, core = asked("core", ["steal.seed=0"], tmp_path)
+    assert (len(changes), len(core)) == (15, 5)
+    assert {c.steal.name for c in core} <= {c.steal.name for c in cells}
 
 
 # solo-learn's README and recipes: optimiser, rate, decay, projector, Acc@1.

@@ -7,6 +7,7 @@ whatever the victim computes to answer.
 """
 
 import json
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -19,11 +20,34 @@ from sslx.stages.train import make_objective
 BATCH = 8  # images of the forward pass that is counted
 
 
-def forward_flops(encoder: dict[str, Any], image_shape: list[int]) -> float | None:
-    """Operations of one image's way through an encoder, as XLA counts them.
+def count_flops(function: Callable[..., Any], *args: Any) -> float | None:
+    """Operations of one call, as XLA counts them in the program as written.
 
-    Counted on the lowered, not the compiled, program: nothing depends on the machine.
-    None where JAX's backend does not count.
+    Always lowered for a CPU, so that nothing depends on the machine: accelerators
+    reached through a plugin count nothing before they compile, and their compiled
+    programs leave out what a library's kernels do. Nothing is compiled or computed.
+
+    Args:
+        function: Of arrays; not bound to devices, as by a jit with shardings.
+        *args: Its arguments: arrays, shapes (ShapeDtypeStruct) or trees of them.
+
+    Returns:
+        None where JAX was told to leave the CPU out (JAX_PLATFORMS=cuda; "cuda,cpu"
+        keeps it).
+    """
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+    # Shapes alone: an array that lies on an accelerator would draw the program there.
+    shapes = jax.eval_shape(lambda *x: x, *args)
+    with jax.default_device(cpu):
+        counted = jax.jit(function).lower(*shapes).cost_analysis()
+    return (counted or {}).get("flops")
+
+
+def forward_flops(encoder: dict[str, Any], image_shape: list[int]) -> float | None:
+    """Operations of one image's way through an encoder; see ``count_flops``.
 
     Args:
         encoder: ``Encoder.meta``.
@@ -42,8 +66,7 @@ def _forward(encoder: str, image_shape: tuple[int, ...]) -> float | None:
     def features(params, stats, images):
         return net.apply(params, stats, images, False)[0]
 
-    counted = jax.jit(features).lower(params, stats, images).cost_analysis()
-    flops = (counted or {}).get("flops")  # not every backend says
+    flops = count_flops(features, params, stats, images)
     return None if flops is None else flops / BATCH
 
 

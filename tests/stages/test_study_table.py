@@ -3,10 +3,12 @@
 import itertools
 import math
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from sslx.stages import study_labels
-from sslx.stages.flops import forward_flops
+from sslx.stages.flops import count_flops, forward_flops
 from sslx.stages.lineage import lineage
 from sslx.stages.study_rows import collect
 from sslx.stages.study_table import aggregate, differences
@@ -75,6 +77,36 @@ def test_forward_flops_of_a_convolution():
     )
     found = forward_flops(fake.ENCODER, fake.SHAPE)
     assert expected < found < 1.2 * expected  # the rest is normalisation and the like
+
+
+def test_flops_are_counted_for_a_cpu():
+    # Catches a count left to the default device: where that is an accelerator there is
+    # none, or one that leaves its library's convolutions out.
+    *_, other = jax.devices()
+    lowered_for = []
+
+    def convolution(images, kernel):
+        lowered_for.append(jax.config.jax_default_device)
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            images, kernel, (1, 1), "VALID", dimension_numbers=dimensions
+        )
+
+    kernel = jax.device_put(jnp.ones((3, 3, 3, 5)), other)  # drawn there otherwise
+    with jax.default_device(other):
+        images = jax.ShapeDtypeStruct((2, 10, 10, 3), jnp.float32)
+        found = count_flops(convolution, images, kernel)
+    assert found == 2 * (2 * 8 * 8 * 5) * (3 * 3 * 3)
+    assert lowered_for == jax.local_devices(backend="cpu")[:1] != [other]
+
+
+def test_flops_without_a_cpu(monkeypatch):
+    # Catches a report that fails where JAX was told to leave the CPU out.
+    def none(backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", none)
+    assert count_flops(jnp.sin, jax.ShapeDtypeStruct((2,), jnp.float32)) is None
 
 
 def test_aggregates_over_seeds(tmp_path):
