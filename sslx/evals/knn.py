@@ -126,7 +126,8 @@ def _greatest(rows: Array, train: Array, k: int) -> tuple[Array, Array]:
     # Not the accelerator's short floats: they would order neighbours by rounding.
     similarity = jnp.matmul(rows, train.T, precision=jax.lax.Precision.HIGHEST)
     # top_k takes equal values in order, but may put -0 below 0.
-    return tuple(jax.lax.top_k(jnp.where(similarity == 0, 0.0, similarity), k))
+    values, places = jax.lax.top_k(jnp.where(similarity == 0, 0.0, similarity), k)
+    return values, places
 
 
 def _votes(
