@@ -3,9 +3,9 @@
 Command: python launch.py --config=configs/study_cifar_full.py
 Its core, one victim and five losses: --config=configs/study_cifar_full.py:core
 Small, on two cores: --config=configs/study_cifar_full.py:cpu
-Time: not measured on an accelerator; the small one about 25 minutes on two cores
-Expected: not measured; the small one: victim 52.0, ssl_only 52.4, the rest in
-docs/results.md
+Time: not measured on an accelerator; the small one about an hour on two cores
+Expected: not measured; the small one: victim 52.0, ssl_only 52.0, warm_start 51.7, the
+rest in docs/results.md
 
 The sets, once: python -m sslx.data.prepare cifar10 cifar100 fashion_mnist svhn_cropped
 (cifar10 and, for the large one, cifar100, which is asked, are needed; of the others
@@ -76,7 +76,7 @@ def get_config(size: str = "full"):
             ("victim.encoder=conv3",),
             (*study_cifar_losses.thefts(size, LOSSES), *others),
             ("steal.queries=9000",),
-            ("steal.seed=0",),
+            SEEDS,
         )
         return c
     victims = tuple(

@@ -10,7 +10,15 @@ from benchmarks import against_torch, steps, turns
 from benchmarks.turns import Ratio, Timed, times_as_fast
 
 FOLDER = Path(benchmarks.record.__file__).parent
-PARSED = ("against_torch", "augment_cost", "floor", "growth", "parts", "together")
+PARSED = (
+    "against_torch",
+    "augment_cost",
+    "floor",
+    "growth",
+    "parts",
+    "together",
+    "victim",
+)
 NEED_TORCH = ("equality", "torch_augment", "torch_simclr")
 REST = sorted(path.stem for path in FOLDER.glob("*.py"))
 
@@ -32,7 +40,8 @@ def test_help_and_trial(name, capsys):
         module.parse(["--help"])
     assert end.value.code == 0
     assert "--tiny" in capsys.readouterr().out
-    assert module.parse(["--tiny"]).rounds == 1
+    # A victim is trained once, and asks for no rounds.
+    assert getattr(module.parse(["--tiny"]), "rounds", 1) == 1
 
 
 def test_record_names_no_place(tmp_path, monkeypatch):
@@ -94,6 +103,61 @@ def test_operations_and_the_accelerators_loop(monkeypatch):
     there = steps.make_stepper(training, per_dispatch=2)
     assert there.steps == 2
     there.call()
+def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
+    # Catches a clock that the stage does not hear, accuracies of other looks, a trial
+    # that is recorded, seconds of a rest passed off as those of the whole.
+    from benchmarks import victim
+    from sslx.engine import checkpoint, mesh
+    from sslx.stages.train import make_loop
+
+    loops = []
+    monkeypatch.setattr(mesh, "start", lambda **given: None)  # the tests' own has run
+    monkeypatch.setattr(
+        "sslx.stages.victim.make_loop",
+        lambda config: loops.append(make_loop(config)) or loops[-1],
+    )
+    monkeypatch.setattr(benchmarks.record, "RESULTS", tmp_path / "results")
+    words = ["victim", "--tiny", "--workdir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    victim.main()
+    printed = capsys.readouterr().out
+    (watched,) = tmp_path.glob("victim/*/watch.jsonl")
+    seen = [json.loads(line) for line in watched.read_text().splitlines()]
+    lines = [line.split(" | ") for line in printed.splitlines()[2:5]]
+    for epoch, (line, row) in enumerate(zip(lines, seen, strict=True), 1):
+        assert line[0] == f"| {epoch}" and row["step"] == 21 * epoch
+        assert line[2] == f"{100 * row['knn']:.1f}"
+    assert float(lines[0][1]) < float(lines[1][1]) < float(lines[2][1])
+    assert not (tmp_path / "results").exists()
+    # All dispatches alike, and no save where there is no look.
+    (loop,) = loops
+    assert loop.steps_per_dispatch == 7 and loop.save_every % 21 == 0
+    assert checkpoint.steps(watched.parent) == [63]
+    with pytest.raises(SystemExit, match="is finished; give another --workdir"):
+        victim.main()
+
+
+def test_shares_of_a_victims_time():
+    # Catches a compile time counted as training, looks counted twice, steps before a
+    # run was taken up counted as its own.
+    from benchmarks import victim
+
+    looks = [
+        victim.Look(200, 15.0, 17.0, {}),
+        victim.Look(300, 22.0, 23.0, {}),
+        victim.Look(400, 28.0, 29.0, {}),
+    ]
+    found = victim.shares(victim.Timed(looks, 100, 50, 8, 31.0))
+    assert found == {
+        "training": 15.0,
+        "start": 10.0,
+        "looks": 4.0,
+        "rest": 2.0,
+        "in all": 31.0,
+        "images per second": 160.0,
+    }
+    assert victim.dispatch(20, 1950, 39_000) == 15
+    assert victim.dispatch(20, 1560, 31_200) == 20
 
 
 def test_pytorch_step_is_ours():

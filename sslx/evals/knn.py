@@ -1,12 +1,17 @@
 """Nearest neighbours among frozen features, and classification by their vote."""
 
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Array, Float, Integer
 
 from sslx.types import UserError
 
 # Similarities held at once: 64 MB of float32, whatever the sizes of the sets.
 CHUNK_ELEMENTS = 2**24
+FOR_DEVICES = 10**9  # multiplications from which an accelerator is worth its compile
 
 
 def knn(
@@ -23,7 +28,8 @@ def knn(
     A neighbour of similarity s votes with weight exp(s / temperature) for its class.
     Nothing is left to chance: of training rows with equal similarity the earlier ones
     are taken, of classes with equal votes the lower one. A zero vector has similarity
-    0 to everything. Similarities are computed in float32.
+    0 to everything. Similarities are computed in float32, on an accelerator where JAX
+    has one and the problem is large.
 
     Args:
         train_features: Finite; any length, only the direction counts.
@@ -44,12 +50,15 @@ def knn(
     """
     _check(train_features, train_labels, test_features, classes, k, temperature)
     train, labels = _directions(train_features), train_labels.astype(np.int64)
-    rows = max(1, CHUNK_ELEMENTS // len(train))
+    rows = max(1, min(CHUNK_ELEMENTS // len(train), len(test_features)))
+    accelerated = jax.default_backend() != "cpu"
+    large = train.size * len(test_features) >= FOR_DEVICES
+    find = on_device(train, k, rows) if accelerated and large else on_host(train, k)
     predictions = np.empty(len(test_features), np.int64)
     for first in range(0, len(test_features), rows):
         chunk = slice(first, first + rows)
-        similarity = _directions(test_features[chunk]) @ train.T
-        votes = _votes(similarity, labels, classes, k, temperature)
+        similarity, nearest = find(_directions(test_features[chunk]))
+        votes = _votes(similarity, labels[nearest], classes, temperature)
         predictions[chunk] = votes.argmax(1)  # the first maximum: the lower class
     return predictions
 
@@ -84,24 +93,59 @@ def neighbours(
     return _nearest(np.where(same, -np.inf, rows @ rows.T), k)
 
 
+def on_host(train: Float[np.ndarray, "n d"], k: int):
+    """``rows (b, d) -> similarities, places``, both (b, k), nearest first."""
+
+    def find(rows):
+        similarity = rows @ train.T
+        nearest = _nearest(similarity, k)
+        return np.take_along_axis(similarity, nearest, 1), nearest
+
+    return find
+
+
+def on_device(train: Float[np.ndarray, "n d"], k: int, most: int):
+    """As ``on_host``, on JAX's default device, for up to ``most`` rows at once.
+
+    The sums are rounded otherwise than on the host, which may swap neighbours whose
+    similarities differ by as little as that.
+    """
+    there = jnp.asarray(train)
+
+    def find(rows):
+        padded = np.pad(rows, [(0, most - len(rows)), (0, 0)])  # one program
+        found = _greatest(jnp.asarray(padded), there, k)
+        similarity, nearest = (np.asarray(part)[: len(rows)] for part in found)
+        return similarity, nearest
+
+    return find
+
+
+@partial(jax.jit, static_argnums=2)
+def _greatest(rows: Array, train: Array, k: int) -> tuple[Array, Array]:
+    # Not the accelerator's short floats: they would order neighbours by rounding.
+    similarity = jnp.matmul(rows, train.T, precision=jax.lax.Precision.HIGHEST)
+    # top_k takes equal values in order, but may put -0 below 0.
+    values, places = jax.lax.top_k(jnp.where(similarity == 0, 0.0, similarity), k)
+    return values, places
+
+
 def _votes(
-    similarity: Float[np.ndarray, "b n"],
-    labels: Integer[np.ndarray, " n"],
+    similarity: Float[np.ndarray, "b k"],
+    labels: Integer[np.ndarray, "b k"],
     classes: int,
-    k: int,
     temperature: float,
-) -> Float[np.ndarray, "b k"]:
-    nearest = _nearest(similarity, k)
-    chosen = np.take_along_axis(similarity, nearest, 1).astype(np.float64)
+) -> Float[np.ndarray, "b classes"]:
+    chosen = similarity.astype(np.float64)
     # Relative to the nearest, or exp overflows at small temperatures; the common
     # factor does not change which class wins.
     weights = np.exp((chosen - chosen[:, :1]) / temperature)
-    votes = np.zeros((len(similarity), classes))
-    every = np.arange(len(similarity))
+    votes = np.zeros((len(chosen), classes))
+    every = np.arange(len(chosen))
     # Nearest first for every class, so that classes with the same weights get the
     # same sum to the last bit and a tie is a tie.
-    for place in range(k):
-        votes[every, labels[nearest[:, place]]] += weights[:, place]
+    for place in range(chosen.shape[1]):
+        votes[every, labels[:, place]] += weights[:, place]
     return votes
 
 

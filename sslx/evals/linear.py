@@ -36,6 +36,15 @@ class ProbeResult(NamedTuple):
     scale: Float[np.ndarray, " d"]
 
 
+class Fitted(NamedTuple):
+    """A classifier at one strength; entries as in ``ProbeResult``."""
+
+    predictions: Integer[np.ndarray, " m"]
+    solution: Solution
+    mean: Float[np.ndarray, " d"]
+    scale: Float[np.ndarray, " d"]
+
+
 def probe(
     train_features: Float[np.ndarray, "n d"],
     train_labels: Integer[np.ndarray, " n"],
@@ -55,7 +64,7 @@ def probe(
     One protocol for every encoder: features are standardised by the training rows in
     use; a part of the training split, drawn by ``seed``, chooses the strength (ties go
     to the stronger); the whole training split is then fitted with it. Test labels do
-    not enter, and test features only in the last line.
+    not enter, and test features only at the end.
 
     Args:
         train_features: Finite, float32 or float64.
@@ -95,20 +104,64 @@ def probe(
     )
     # The first maximum of a dict that runs from the strongest to the weakest.
     best = max(accuracy, key=accuracy.__getitem__)
-
-    mean, scale = _standardiser(train_features)
-    features = (train_features - mean) * scale
-    last = solve(features, train_labels, l2=best, start=solutions.get(best))
+    last = classify(
+        train_features,
+        train_labels,
+        test_features,
+        classes=classes,
+        l2=best,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        start=solutions.get(best),
+    )
     return ProbeResult(
-        predictions=_predict(last, (test_features - mean) * scale),
+        **last._asdict(),
         l2=best,
         at_edge=best in (min(l2_grid), max(l2_grid)),
         validation_accuracy=accuracy,
-        converged=converged and last.converged,
-        solution=last,
-        mean=mean,
-        scale=scale,
+        converged=converged and last.solution.converged,
     )
+
+
+def classify(
+    train_features: Float[np.ndarray, "n d"],
+    train_labels: Integer[np.ndarray, " n"],
+    test_features: Float[np.ndarray, "m d"],
+    *,
+    classes: int,
+    l2: float,
+    tolerance: float,
+    max_iterations: int,
+    start: Solution | None = None,
+) -> Fitted:
+    """The end of ``probe``: one fit to all training rows, at a strength that is given.
+
+    Args:
+        train_features: As for ``probe``.
+        train_labels: Likewise.
+        test_features: Likewise.
+        classes: Number of classes.
+        l2: As for ``fit``, and the three below.
+        tolerance: Largest entry of the gradient.
+        max_iterations: At most.
+        start: A solution to start from.
+
+    Raises:
+        UserError: As ``fit``; test features are not finite.
+    """
+    check_finite("test", test_features)
+    mean, scale = _standardiser(train_features)
+    solution = fit(
+        (train_features - mean) * scale,
+        train_labels,
+        classes=classes,
+        l2=l2,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        start=start,
+    )
+    predictions = _predict(solution, (test_features - mean) * scale)
+    return Fitted(predictions, solution, mean, scale)
 
 
 def few(

@@ -1,5 +1,6 @@
 """The one way into a finished run: rebuild its encoder from meta, load it strictly."""
 
+from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from sslx.types import Encoder, Params, UserError
 
 # Rows of one forward pass; fewer are padded, so that there is one program to compile.
 EMBED_BATCH = 256
+# Batches on the way when one is fetched: an accelerator has work while the host copies.
+AHEAD = 2
 
 
 class OpenRun(NamedTuple):
@@ -95,14 +98,18 @@ def in_batches(
     # Placed by hand: with several processes, a jitted function splits no numpy array.
     mesh = local_mesh(EMBED_BATCH)
     variables = jax.device_put(variables, replicated(mesh))
-    parts = []
+    parts: list[np.ndarray] = []
+    ahead: deque[jax.Array] = deque()
     for start in range(0, len(images), EMBED_BATCH):
         chunk = images[start : start + EMBED_BATCH]
         short = EMBED_BATCH - len(chunk)
         padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
         placed = jax.device_put(padded, split_rows(mesh))
-        parts.append(np.asarray(forward(variables, placed))[: len(chunk)])
-    return np.concatenate(parts).astype(np.float32)
+        ahead.append(forward(variables, placed))
+        if len(ahead) > AHEAD:
+            parts.append(np.asarray(ahead.popleft()))
+    parts += map(np.asarray, ahead)
+    return np.concatenate(parts)[: len(images)].astype(np.float32)
 
 
 def embedder(

@@ -18,7 +18,7 @@ from sslx.engine.rundir import Run
 from sslx.engine.step import State
 from sslx.evals.collapse import alignment, effective_rank, feature_std, uniformity
 from sslx.evals.knn import knn
-from sslx.evals.linear import probe
+from sslx.evals.linear import classify
 from sslx.models import make_encoder
 from sslx.progress import say
 from sslx.stages.link import in_batches, make_forward
@@ -177,15 +177,13 @@ def _linear(
     """``linear`` of a row; nothing where the bank has one class."""
     if np.ptp(shown.bank.labels) == 0:
         return {}
-    found = probe(
+    found = classify(
         bank,
         shown.bank.labels,
         features,
         classes=classes,
-        l2_grid=(L2,),
-        validation_fraction=0.2,
+        l2=L2,
         tolerance=TOLERANCE,
         max_iterations=1000,
-        seed=0,
     )
     return {"linear": float(np.mean(found.predictions == shown.queries.labels))}

@@ -118,6 +118,52 @@ def test_tiny_temperature():
     assert vote([2, 1, 0, 0], k=4, temperature=1e-4) == [2]
 
 
+def whole_numbers(n, m, d, seed=0):
+    """Rows whose products are exact in float32, with many ties and zero vectors."""
+    rng = np.random.default_rng(seed)
+    train, test = (rng.integers(-1, 2, (rows, d)) for rows in (n, m))
+    train[::7], test[::5] = 0, 0
+    return train.astype(np.float32), test.astype(np.float32)
+
+
+@pytest.mark.parametrize("k", [1, 4, 50])
+def test_device_finds_what_the_host_finds(k):
+    # Catches ties in another order (-0 below 0 among them), padding passed on.
+    train, test = whole_numbers(50, 23, 3)
+    train[3:6] = -0.0
+    host, device = module.on_host(train, k), module.on_device(train, k, most=9)
+    for first in range(0, 23, 9):  # the last one is short
+        rows = test[first : first + 9]
+        for ours, theirs in zip(device(rows), host(rows), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_device_puts_no_zero_below_another():
+    # Catches -0, which BLAS hands out or not as it likes, sorted below 0.
+    minus = np.array([[-0.0], [0.0], [-0.0], [1.0]], np.float32)
+    similarity, nearest = module.on_device(minus, 4, 1)(np.ones((1, 1), np.float32))
+    assert nearest.tolist() == [[3, 0, 1, 2]] and not np.signbit(similarity).any()
+
+
+def test_votes_on_an_accelerator(monkeypatch):
+    # Catches a large problem that stays on the host, a small one that does not, other
+    # predictions, chunks that do not divide.
+    train, labels, test = random_set(60, 37, 6, 4)
+    kwargs = dict(classes=4, k=5, temperature=0.1)
+    expected = knn(train, labels, test, **kwargs)
+    made, on_device = [], module.on_device
+    monkeypatch.setattr(
+        module, "on_device", lambda *given: made.append(given) or on_device(*given)
+    )
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", 60 * 5)
+    monkeypatch.setattr(module.jax, "default_backend", lambda: "gpu")
+    np.testing.assert_array_equal(knn(train, labels, test, **kwargs), expected)
+    assert not made
+    monkeypatch.setattr(module, "FOR_DEVICES", 60 * 37 * 6)
+    np.testing.assert_array_equal(knn(train, labels, test, **kwargs), expected)
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import sslx.evals.linear as module
-from sslx.evals.linear import probe
+from sslx.evals.linear import classify, probe
 from sslx.evals.solver import fit
 from sslx.types import UserError
 
@@ -142,6 +142,33 @@ def test_last_fit_is_on_the_whole_split():
     np.testing.assert_allclose(ours.solution.weights, whole.weights, atol=1e-4)
     logits = standard @ whole.weights + whole.bias
     np.testing.assert_array_equal(ours.predictions, logits.argmax(1))
+
+
+def test_a_given_strength_is_fitted_once(monkeypatch):
+    # Catches rows held out or a second fit where nothing is chosen, features that are
+    # not standardised, test rows standardised by themselves, test features unchecked.
+    features, labels = blobs(400, 5, 3)
+    train, test = features[:300], 2 * features[300:]
+    settings = dict(classes=3, **TIGHT)
+    expected = probe(
+        train,
+        labels[:300],
+        test,
+        l2_grid=(1e-2,),
+        validation_fraction=0.2,
+        seed=0,
+        **settings,
+    )
+    fits = []
+    monkeypatch.setattr(module, "fit", lambda *a, **k: fits.append(a) or fit(*a, **k))
+    ours = classify(train, labels[:300], test, l2=1e-2, **settings)
+    assert len(fits) == 1 and len(fits[0][1]) == 300
+    np.testing.assert_array_equal(ours.predictions, expected.predictions)
+    np.testing.assert_allclose(
+        ours.solution.weights, expected.solution.weights, 1e-5, 1e-6
+    )
+    with pytest.raises(UserError, match="test features hold NaN"):
+        classify(train, labels[:300], test * np.nan, l2=1e-2, **settings)
 
 
 def test_validation_chooses_strong_l2_on_noise():
