@@ -103,6 +103,8 @@ def test_operations_and_the_accelerators_loop(monkeypatch):
     there = steps.make_stepper(training, per_dispatch=2)
     assert there.steps == 2
     there.call()
+
+
 def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     # Catches a clock that the stage does not hear, accuracies of other looks, a trial
     # that is recorded, seconds of a rest passed off as those of the whole.
