@@ -4,7 +4,8 @@ Command: python -m benchmarks.growth [PART ...]
 Time: about 10 minutes on two cores. Recorded in docs/performance.md and
 benchmarks/results/growth.jsonl; the picture is docs/growth.png.
 
-Each part is measured at several sizes, in turn; the slope is that of a line through
+The picture has the parts that were not measured now as they were recorded last. Each
+part is measured at several sizes, in turn; the slope is that of a line through
 the logarithms of medians: 1 is time in proportion, 0 is time that does not grow; that
 of the last two sizes alone has less of what is constant in it (training compiles its
 program at each size). Parts are the entries of ``PARTS``; another is a function and a
@@ -12,11 +13,12 @@ line there.
 """
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 import numpy as np
 
-from benchmarks.record import record, table, three
+from benchmarks.record import RESULTS, record, table, three
 from benchmarks.together import STEALER
 from benchmarks.turns import Way, about, in_turn
 
@@ -210,6 +212,19 @@ def end(curve: dict[int, list[float]]) -> dict[int, list[float]]:
     return {n: curve[n] for n in sorted(curve)[-2:]}
 
 
+def recorded(lines: Iterable[str]) -> dict[str, Curves]:
+    """Of each part what was recorded last, for a picture of parts measured apart."""
+    found: dict[str, Curves] = {}
+    for rows in (json.loads(line)["rows"] for line in lines):
+        for part in {row["part"] for row in rows}:
+            found[part] = {
+                row["curve"]: {int(n): s for n, s in row["seconds"].items()}
+                for row in rows
+                if row["part"] == part
+            }
+    return found
+
+
 def draw(found: dict[str, Curves], path: Path) -> None:
     """A panel for each part, both axes logarithmic."""
     from matplotlib.figure import Figure
@@ -270,7 +285,6 @@ def main() -> None:
             head = [f"{part}: {name}, s", *map(str, curve), "slope", "at the end"]
             cells += [f"{slope(curve):.2f}", f"{slope(end(curve)):.2f}"]
             print(table(head, [["", *cells]]) + "\n", flush=True)
-    draw(found, args.picture)
     if not args.tiny:
         rows = [
             {"part": part, "curve": name, "seconds": curve, "slope": slope(curve)}
@@ -278,6 +292,9 @@ def main() -> None:
             for name, curve in curves.items()
         ]
         record("growth", rows, accelerator=accelerator)
+        with (RESULTS / "growth.jsonl").open() as lines:
+            found = recorded(lines)
+    draw({part: found[part] for part in PARTS if part in found}, args.picture)
 
 
 if __name__ == "__main__":

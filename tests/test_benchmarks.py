@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks.record
-from benchmarks import against_torch, steps, turns
+from benchmarks import against_torch, growth, steps, turns
 from benchmarks.turns import Ratio, Timed, times_as_fast
 
 FOLDER = Path(benchmarks.record.__file__).parent
@@ -52,6 +52,15 @@ def test_record_names_no_place(tmp_path, monkeypatch):
     text = (tmp_path / "x.jsonl").read_text()
     assert json.loads(text)["command"] == "python -m benchmarks.x --python PATH"
     assert "/a" not in text and "/b" not in text
+
+
+def test_parts_measured_apart():
+    # Catches an older measurement drawn for a newer one, sizes that are text.
+    def line(part, seconds):
+        return json.dumps({"rows": [{"part": part, "curve": "c", "seconds": seconds}]})
+
+    lines = [line("a", {"1": [9.0]}), line("b", {"1": [2.0]}), line("a", {"1": [1.0]})]
+    assert growth.recorded(lines) == {"a": {"c": {1: [1.0]}}, "b": {"c": {1: [2.0]}}}
 
 
 def timed(*rounds):
