@@ -92,6 +92,11 @@ def record(
             "accelerator": accelerator,
         },
         "versions": versions(),
+        "environment": {
+            k: v
+            for k, v in os.environ.items()
+            if k.startswith(("MALLOC_", "XLA_FLAGS"))
+        },
         **more,
         "rows": list(rows),
     }

@@ -27,7 +27,7 @@ def start(
 
     Args:
         cpu_devices: How many devices each process emulates where there is no
-            accelerator. Two cores run convolutions faster as four devices than as one.
+            accelerator. Two cores run convolutions faster as four or eight than as one.
         compile_cache: Folder of the persistent compilation cache; "" for none. The
             variable JAX_COMPILATION_CACHE_DIR goes first.
         coordinator: As the three below: see ``hosts.join``.
