@@ -1,8 +1,7 @@
 """Several stealers at once against one after another, for several ways to spread them.
 
 Command: python -m benchmarks.together [--members 8 --net conv3 --shapes 12x12x1]
-Time: about 10 minutes on two cores. Recorded in docs/performance.md and
-benchmarks/results/together.jsonl.
+Time: about 10 minutes on two cores. Records in benchmarks/results/together.jsonl.
 
 A step is the engine's, batches and all: InfoNCE on answers of noise, conv3 and batches
 of 256 if nothing else is said. On a CPU the way that others are compared with spreads

@@ -15,11 +15,11 @@ pace of the others is called start: compiling, the first dispatch, data to the d
 Looks count apart; so does the rest: reading the set before, the last save after.
 
 The program that an accelerator runs has a fixed number of steps, and one cut short by
-a look or a save would be a second one to compile: at 195 steps an epoch, the 1,950
-between two looks are 97 dispatches of 20 and one of 10. So the steps of a dispatch are
-brought to a divisor (20 here: with images held out an epoch has 156 steps), and it is
-saved only where there is a look, since saves block. Nothing is compiled from a cache
-unless JAX_COMPILATION_CACHE_DIR names one.
+a look or a save would be a second one to compile: where nothing is held out an epoch
+has 195 steps, and the 1,950 between two looks are 97 dispatches of 20 and one of 10. So
+the steps of a dispatch are brought to a divisor (20 here, where an epoch has 156), and
+it is saved only where there is a look, since saves block. Nothing is compiled from a
+cache unless JAX_COMPILATION_CACHE_DIR names one.
 
 With --workdir, what was stopped goes on; seconds are then of the rest only.
 """
@@ -195,7 +195,7 @@ def show(t: Timed) -> None:
         ]
         for row in rows_of(t)
     ]
-    head = ["epoch", "seconds so far, looks included", "kNN, %", "linear, %"]
+    head = ["epoch", "seconds so far, earlier looks included", "kNN, %", "linear, %"]
     print(table(head, lines) + "\n")
     found = shares(t)
     print(table(["seconds", *found], [["", *map(three, found.values())]]))
@@ -234,6 +234,8 @@ def main() -> None:
     logging.set_verbosity(logging.FATAL)  # Orbax tells every file it writes
     cpu_devices = make_config(args).engine.cpu_devices
     mesh.start(cpu_devices=cpu_devices, compile_cache="")
+    if not args.tiny and not accelerator():
+        print("JAX finds no accelerator: this takes days on a CPU", file=sys.stderr)
     kept = nullcontext(args.workdir) if args.workdir else tempfile.TemporaryDirectory()
     with kept as folder:
         try:
