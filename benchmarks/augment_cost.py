@@ -1,7 +1,7 @@
 """What each augmentation preset costs, beside a training step, on CPUs.
 
 Command: python -m benchmarks.augment_cost
-Time: 2 minutes with --rounds 3 on two cores beside other work (docs/performance.md);
+Time: 3 minutes with --rounds 2 on two cores (docs/performance.md);
 seconds go to benchmarks/results/augment_cost.jsonl.
 
 Views alone are timed, one process, everything in turn, so that a machine that slows
