@@ -28,9 +28,10 @@ def _leave(message: str, code: int) -> None:
 
 def _carry_out(config, workdir: str) -> None:
     """Runs the experiment; the other processes, if any, end when this one does."""
-    from sslx.engine import hosts, mesh
-    from sslx.engine.interrupt import Stopped, stop_at_once
-    from sslx.stages import run
+    from sslx import hosts
+    from sslx.program import run
+    from sslx.train import mesh
+    from sslx.train.interrupt import Stopped, stop_at_once
     from sslx.types import UserError
 
     e = config.engine

@@ -4,11 +4,12 @@ from setuptools import find_packages, setup
 
 setup(
     name="sslx",
-    version="0.1.0",
+    version="0.2.0",
     description="Train, serve, steal and probe self-supervised image encoders.",
     license="MIT",
     packages=find_packages(include=["sslx", "sslx.*"]),
-    package_data={"sslx.stages": ["*.j2"]},
+    package_data={"sslx.report": ["templates/*.j2"]},
+    entry_points={"console_scripts": ["sslx=sslx.cli:main"]},
     python_requires=">=3.11.4",  # filters of tarfile
     install_requires=[
         "absl-py",

@@ -40,7 +40,7 @@ def changes() -> tuple[str, ...]:
 
 def accuracies(found: dict) -> dict[str, float]:
     """Linear accuracy by the name of the table's line, in per cent."""
-    from sslx.stages.report_text import labels
+    from sslx.report.report_text import labels
 
     def linear(rows):
         return {
@@ -72,9 +72,9 @@ def main() -> None:
 
     from absl import logging as absl_logging
 
-    from sslx.engine import mesh
-    from sslx.engine.rundir import read_json
-    from sslx.stages import run
+    from sslx.program import run
+    from sslx.runs.files import read_json
+    from sslx.train import mesh
 
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("jax").setLevel(logging.ERROR)

@@ -32,9 +32,9 @@ ENCODERS = ("conv3", "resnet18")
 
 def _views(name: str, batch: int, size: int) -> Callable[[], None]:
     """A function that makes all views of a batch, uint8 to float32."""
+    from sslx.build import make_views
     from sslx.data.presets import PRESETS
-    from sslx.engine.mesh import data_mesh, replicated, split_rows
-    from sslx.stages.train import make_views
+    from sslx.train.mesh import data_mesh, replicated, split_rows
 
     preset = [recipe._asdict() for recipe in PRESETS[name]]
     views = make_views({"augment": preset, "mean": [0.5], "std": [0.25]})

@@ -54,8 +54,8 @@ def _data(settings: dict[str, Any]):
     import jax
 
     from benchmarks.steps import SIZE, noise
-    from sslx.engine.mesh import data_mesh, place, split_rows
-    from sslx.engine.rng import rows_at
+    from sslx.rng import rows_at
+    from sslx.train.mesh import data_mesh, place, split_rows
 
     size, images = settings["batch_size"], noise(settings["images"], SIZE, SIZE, 3)
     split = split_rows(data_mesh(size))

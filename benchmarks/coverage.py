@@ -17,13 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sslx.evals.intervals import (
-    effective_size,
-    holm,
-    paired,
-    t_interval,
-    wilson,
-)
+from sslx.evals.intervals import effective_size, holm, paired, t_interval, wilson
 
 CONFIDENCE = 0.95
 ALLOWED = (0.93, 0.97)

@@ -18,8 +18,8 @@ from benchmarks.torch_augment import apply
 from benchmarks.torch_simclr import Net, make_loss, make_optimiser, set_rate
 from sslx.data import augment
 from sslx.data.presets import PRESETS, Recipe
-from sslx.engine.step import State, make_update
 from sslx.models.torch_names import flatten, torch_name
+from sslx.train.step import State, make_update
 
 UPDATES = 3
 _AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}  # ours to PyTorch's

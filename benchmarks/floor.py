@@ -55,7 +55,7 @@ def matmul(size: int, dtype: str, mesh) -> Callable[[], Any]:
 
     Of normal numbers: a GPU needs less power for constants and runs faster on them.
     """
-    from sslx.engine.mesh import replicated, split_rows
+    from sslx.train.mesh import replicated, split_rows
 
     rows, whole = split_rows(mesh), replicated(mesh)
     keys = jax.random.split(jax.random.key(0))
@@ -70,7 +70,7 @@ def copy(size: int, mesh) -> Callable[[], Any]:
 
     Into new memory it is slower by what the system takes to hand pages out.
     """
-    from sslx.engine.mesh import split_rows
+    from sslx.train.mesh import split_rows
 
     rows = split_rows(mesh)
     x = jax.device_put(jnp.ones(size // 4, jnp.float32), rows)
@@ -104,7 +104,7 @@ def torch_rates(sizes: tuple[int, ...], copied: int) -> dict[str, Callable[[], A
 
 def rate_ways(tiny: bool) -> dict[str, tuple[Callable[[], Any], float]]:
     """Products and copies to time: a call, and its operations or bytes."""
-    from sslx.engine.mesh import data_mesh
+    from sslx.train.mesh import data_mesh
 
     kind = "cpu" if jax.default_backend() == "cpu" else "other"
     sizes = (128, 256) if tiny else SIZES[kind]

@@ -129,8 +129,8 @@ def queries(args: argparse.Namespace) -> Curves:
     The stages themselves, with service, ledger and checkpoints, on images of noise.
     """
     from configs import digits_direct
+    from sslx.experiment.experiment import resolve
     from sslx.stages import steal, victim
-    from sslx.stages.experiment import resolve
     from sslx.stages.query import ask
 
     curves: Curves = {"asking": {}, TRAINING: {}}

@@ -10,22 +10,17 @@ import numpy as np
 
 from configs import default, digits_direct
 from sslx.attacks.matching import make_match
+from sslx.build import make_objective, make_theft
 from sslx.data.presets import PRESETS
-from sslx.engine.fit import Training
-from sslx.engine.mesh import data_mesh, on_cpu, place, replicated, split_rows
-from sslx.engine.rundir import Run
-from sslx.engine.step import (
-    State,
-    init_state,
-    make_dispatch,
-    make_step,
-    make_update,
-)
+from sslx.embed.forward import embedder
+from sslx.experiment.experiment import resolve
 from sslx.models import make_encoder
-from sslx.stages.experiment import resolve
+from sslx.runs.names import Run
 from sslx.stages.flops import count_flops
-from sslx.stages.link import embedder
-from sslx.stages.train import make_objective, make_theft, make_training
+from sslx.stages.training import make_training
+from sslx.train.fit import Training
+from sslx.train.mesh import data_mesh, on_cpu, place, replicated, split_rows
+from sslx.train.step import State, init_state, make_dispatch, make_step, make_update
 
 SIZE = 32  # pixels, RGB, of every case but the embedded default
 PER_DISPATCH = 20  # steps, on an accelerator: as configs/default.py has it
@@ -137,7 +132,7 @@ def theft_training(config, loss: str) -> Training:
 
 
 def make_stepper(t: Training, per_dispatch: int = PER_DISPATCH) -> Stepper:
-    """The step as ``sslx.engine.fit`` takes it, its batch being all of the data.
+    """The step as ``sslx.train.fit`` takes it, its batch being all of the data.
 
     On a CPU a step at a time, the batch from the host; on an accelerator
     ``per_dispatch`` at a time, the batch from the device.

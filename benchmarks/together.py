@@ -77,9 +77,9 @@ def build(net: str, precision: str, own: dict[str, Any]):
 
     from sslx.attacks import ATTACKS, Theft
     from sslx.attacks.copying import over_views
-    from sslx.engine.optim import make_optimiser
     from sslx.losses import LOSSES
     from sslx.models import make_encoder
+    from sslx.train.optim import make_optimiser
 
     loss = partial(LOSSES["infonce"], temperature=own["temperature"])
     theft = Theft(answer_dim=128, dtype="float32", match=over_views(loss))
@@ -123,8 +123,8 @@ def make_stepper(
     """Steps of all members and a wait for their end, and how many a call takes."""
     import jax
 
-    from sslx.engine import fit, mesh
-    from sslx.engine import members as engine
+    from sslx.train import fit, mesh
+    from sslx.train import members as engine
 
     loop = fit.Loop(100, 100, 2, 10, True)
     data = _data(SHAPES[shape])

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from benchmarks.record import cores
 from benchmarks.torch_augment import augment
 from sslx.data.presets import Recipe
-from sslx.stages.train import read_recipe
+from sslx.data.views import read_recipe
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 

@@ -3,7 +3,7 @@
 Command: python -m benchmarks.victim [--epochs 200] [--precision bfloat16] [--batch 256]
 Time: not measured; the goal is under 5 minutes on an H100. Recorded in
 benchmarks/results/victim.jsonl.
-The set, once: python -m sslx.data.prepare cifar10
+The set, once: sslx prepare cifar10
 
 The stage itself trains it: SimCLR by the recipe of configs/cifar_direct.py (Adam,
 40,000 of CIFAR-10's images, the others held out), but ResNet-18 and bfloat16. Accuracy
@@ -104,10 +104,10 @@ def make_config(args: argparse.Namespace):
 
 def train(args: argparse.Namespace, workdir: Path) -> Timed:
     """Carries the stage out, with a clock at its looks."""
-    from sslx.engine import checkpoint
-    from sslx.engine.fit import Watch
+    from sslx.experiment.experiment import resolve
     from sslx.stages import victim
-    from sslx.stages.experiment import resolve
+    from sslx.train import checkpoint
+    from sslx.train.fit import Watch
     from sslx.types import UserError
 
     c = make_config(args)
@@ -227,8 +227,8 @@ def main() -> None:
 
     from absl import logging
 
-    from sslx.engine import mesh
-    from sslx.engine.interrupt import Stopped
+    from sslx.train import mesh
+    from sslx.train.interrupt import Stopped
     from sslx.types import UserError
 
     logging.set_verbosity(logging.FATAL)  # Orbax tells every file it writes

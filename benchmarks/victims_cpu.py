@@ -28,7 +28,7 @@ def _percent(row: dict) -> str:
 
 
 def _accuracies(folder: Path, encoder: str) -> list[str]:
-    from sslx.engine.rundir import read_json
+    from sslx.runs.files import read_json
 
     rows = read_json(folder / "results.json")["accuracies"]
     by = {r["evaluator"]: r for r in rows if r["encoder"] == encoder}
@@ -37,8 +37,8 @@ def _accuracies(folder: Path, encoder: str) -> list[str]:
 
 def _watched(victim: Path) -> list[str]:
     """The end of the watch, and how long the training took."""
-    from sslx.engine.logbook import WATCHED, read_rows
-    from sslx.stages.link import open_run
+    from sslx.embed.finished import open_run
+    from sslx.train.logbook import WATCHED, read_rows
 
     last = read_rows(victim, WATCHED)[-1]
     width = 4 * open_run(victim).meta["encoder"]["kw"]["width"]  # conv3's features
@@ -66,9 +66,9 @@ def main() -> None:
 
     from absl import logging as absl_logging
 
-    from sslx.engine import mesh
-    from sslx.stages import run
-    from sslx.stages.experiment import resolve
+    from sslx.experiment.experiment import resolve
+    from sslx.program import run
+    from sslx.train import mesh
 
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("jax").setLevel(logging.ERROR)

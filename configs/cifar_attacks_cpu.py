@@ -6,7 +6,7 @@ Expected: (linear probe, per cent of 10,000 test images, seed 0) victim 52.0, ss
 52.4, untrained 45.3; with 9,000 queries warm_start 52.0, infonce 51.4, stolen_encoder
 51.1, mse 50.8, rda 50.8, cont_steal 49.4, softnn 48.6; the rest in docs/attacks.md
 
-The set, once (170 MB): python -m sslx.data.prepare cifar10
+The set, once (170 MB): sslx prepare cifar10
 
 The victim is that of victim_cpu.py:simclr. Each theft sends 1,000, 3,000 and 9,000
 images; RDA's are ten views each of a tenth as many. Every stealer has the victim's

@@ -7,7 +7,7 @@ Expected: not measured; the study's press article gives 79.0 % for the victim an
 
 The sets, once (4.5 GB of downloads, svhn_cropped and stl10 the most of it; those that
 are not there can be left out with --config.probe.skip_missing=True):
-python -m sslx.data.prepare cifar10 cifar100 fashion_mnist svhn_cropped stl10
+sslx prepare cifar10 cifar100 fashion_mnist svhn_cropped stl10
 
 The attacker's pool are 10,000 training images that the victim never saw, and figures
 are on whole test splits. The study's own division, where the victim trains on all

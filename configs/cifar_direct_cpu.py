@@ -8,7 +8,7 @@ Expected: (linear probe, per cent of 10,000 test images, seed 0) victim 54.6 [53
 by SoftNN 51.7, by mse 54.0, by InfoNCE 54.2 in a version whose stealers started from
 the victim's own first weights; not measured since.
 
-The set, once (170 MB): python -m sslx.data.prepare cifar10
+The set, once (170 MB): sslx prepare cifar10
 
 Queries, losses and pool are those of cifar_direct.py; network and training are what
 about half an hour allows: three convolutions instead of a ResNet-34, 10 epochs instead

@@ -7,7 +7,7 @@ Time: not measured on an accelerator; the small one about an hour on two cores
 Expected: not measured; the small one: victim 52.0, ssl_only 52.0, warm_start 51.7, the
 rest in docs/results.md
 
-The sets, once: python -m sslx.data.prepare cifar10 cifar100 fashion_mnist svhn_cropped
+The sets, once: sslx prepare cifar10 cifar100 fashion_mnist svhn_cropped
 (cifar10 and, for the large one, cifar100, which is asked, are needed; of the others
 those not at hand are left out).
 

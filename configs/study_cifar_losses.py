@@ -6,7 +6,7 @@ Time: not measured; the small one about 40 minutes
 Expected: not measured; the study's press article gives 79.0 % for the victim and 76.9 %
 for the copy by SoftNN, on 1,000 test images
 
-The sets, once: python -m sslx.data.prepare cifar10 (and those of cifar_direct.py, for
+The sets, once: sslx prepare cifar10 (and those of cifar_direct.py, for
 the large one). Optimiser and batch of each loss are the study's (its table of
 hyperparameters); the small one has one recipe for all, that of cifar_attacks_cpu.py.
 What varies is the stealer's seed: its weights, its batches and the images it asks; the

@@ -5,7 +5,7 @@ Small, on two cores: --config=configs/study_cifar_queries.py:cpu
 Time: not measured; the small one about 75 minutes
 Expected: not measured
 
-The sets, once: python -m sslx.data.prepare cifar10 cifar100 (and the others of
+The sets, once: sslx prepare cifar10 cifar100 (and the others of
 cifar_direct.py, for the large one).
 
 The attacker asks images of CIFAR-100: 50,000 of them, natural, and none that the victim

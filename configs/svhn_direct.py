@@ -4,7 +4,7 @@ Command: python launch.py --config=configs/svhn_direct.py
 Time: not measured
 Expected: not measured
 
-The sets, once: python -m sslx.data.prepare svhn_cropped cifar10
+The sets, once: sslx prepare svhn_cropped cifar10
 
 The study's code asks SVHN's test images; here the pool are training images that the
 victim never saw, and test images are for tests. The last cell asks CIFAR-10's training

@@ -9,7 +9,7 @@ Expected: (linear probe, per cent of 10,000 test images, seed 0) supervised 57.3
 barlow 53.2, vicreg 53.0, simclr 52.0, byol 50.0, simsiam 48.7, moco 47.6; untrained
 45.3, pixels 41.4; intervals in docs/victims.md
 
-The set, once (170 MB): python -m sslx.data.prepare cifar10
+The set, once (170 MB): sslx prepare cifar10
 For a trial: --config.victim.steps=5 --config.victim.optim.warmup_steps=0
 
 conv3 (93,000 parameters), 500 steps of 256 images: 128,000 of them, three times through

@@ -8,7 +8,7 @@ lightly's kNN, another recipe: 84.7 after 200 epochs of batch 128, 87.9 after 80
 batch 512 (k=200, best epoch on the test images).
 Expected: not measured
 
-The set, once (170 MB): python -m sslx.data.prepare cifar10
+The set, once (170 MB): sslx prepare cifar10
 
 All victim_*_cifar.py share what stands here: ResNet-18 with a 3x3 stem, 1,000 epochs of
 256 images, ten of them warm-up, no image held out, probes on the whole test split.

@@ -5,10 +5,22 @@ there are (docs/analysis.md); the rest is under ``sslx.losses``,
 ``sslx.models``, ``sslx.data``, ``sslx.attacks``, ``sslx.service``, ``sslx.evals``.
 """
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import Any
 
-from sslx.stages.lineage import lineage
-from sslx.stages.link import open_run
-from sslx.types import UserError
+from sslx.version import __version__
 
-__all__ = ["UserError", "lineage", "open_run"]
+__all__ = ["UserError", "__version__", "lineage", "open_run"]
+
+# Imported when they are first asked for: what only reads a type stays light.
+_HOMES = {
+    "UserError": "sslx.types",
+    "lineage": "sslx.runs.lineage",
+    "open_run": "sslx.embed.finished",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sslx' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

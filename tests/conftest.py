@@ -34,7 +34,7 @@ def float64():
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory):
     """The workdir of a finished tiny experiment with two losses; only to be read."""
-    from sslx.stages import run
+    from sslx.program import run
     from tests import tiny
 
     workdir = tmp_path_factory.mktemp("experiment") / "checkpoints"

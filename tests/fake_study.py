@@ -1,6 +1,7 @@
 """Finished runs made by hand: what a study's report reads, and nothing more."""
 
-from sslx.engine.rundir import make_run, write_json, write_meta
+from sslx.runs.files import write_json, write_meta
+from sslx.runs.names import make_run
 
 ENCODER = {"name": "conv3", "kw": {"width": 8, "dtype": "float32"}}
 SHAPE = [8, 8, 1]

@@ -6,11 +6,11 @@ import sslx
 from sslx.attacks import ATTACKS
 from sslx.data import SOURCES
 from sslx.data.presets import PRESETS
-from sslx.engine.optim import OPTIMISERS
 from sslx.losses import LOSSES
 from sslx.models import ENCODERS
 from sslx.objectives import OBJECTIVES
 from sslx.service import DEFENCES
+from sslx.train.optim import OPTIMISERS
 
 ROOT = Path(sslx.__file__).parent
 # Floor -> the floors below that it may use; all may use types, registry and progress.

@@ -9,12 +9,13 @@ import pytest
 
 import sslx
 from configs import digits_attack
-from sslx.inspect import look
-from sslx.inspect_text import as_text
+from sslx.cli.inspect import look
+from sslx.cli.inspect_text import as_text
+from sslx.data.views import make_asked
+from sslx.embed import finished
+from sslx.experiment.experiment import resolve
+from sslx.program import run
 from sslx.service import read_answers, read_counters
-from sslx.stages import link, run
-from sslx.stages.asked import make_asked
-from sslx.stages.experiment import resolve
 from sslx.stages.query import LEDGER, answered
 from sslx.types import UserError
 from tests import tiny
@@ -43,7 +44,7 @@ def everything(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
     c = tiny.config(steal__also=digits_attack.get_config().steal.also, **SMALL)
     seen = Counter()
-    real = link._embed_of
+    real = finished._embed_of
 
     def counted(path, meta, output):
         embed = real(path, meta, output)
@@ -61,7 +62,7 @@ def everything(tmp_path_factory):
 
     stages("victim")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(link, "_embed_of", counted)
+        patch.setattr(finished, "_embed_of", counted)
         stages("steal")
     return c, stages("probe", "report"), seen
 

@@ -12,8 +12,9 @@ import pytest
 
 import sslx
 from sslx import data
-from sslx.stages import api, run
-from sslx.stages.experiment import resolve
+from sslx.embed import function
+from sslx.experiment.experiment import resolve
+from sslx.program import run
 from sslx.stages.query import answered
 from sslx.types import UserError
 from tests import tiny
@@ -105,8 +106,8 @@ def here(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
-    api._function.cache_clear()
-    api.identify.cache_clear()
+    function._function.cache_clear()
+    function.identify.cache_clear()
 
 
 def recorded(path, images, d=6, change=None):
@@ -330,8 +331,8 @@ def test_a_function_that_changes(here):
         sslx.open_run(victim.path).embed(images[:, :5])
     file.write_text(FUNCTION.replace(":5]", ":5] + 1"))
     del sys.modules["moving_api"]
-    api._function.cache_clear()
-    api.identify.cache_clear()
+    function._function.cache_clear()
+    function.identify.cache_clear()
     with pytest.raises(UserError, match="answers otherwise than when"):
         sslx.open_run(victim.path).embed(images)
     assert resolve(config("python:moving_api:good"), here).victim != victim

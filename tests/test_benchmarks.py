@@ -118,8 +118,8 @@ def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     # Catches a clock that the stage does not hear, accuracies of other looks, a trial
     # that is recorded, seconds of a rest passed off as those of the whole.
     from benchmarks import victim
-    from sslx.engine import checkpoint, mesh
-    from sslx.stages.train import make_loop
+    from sslx.stages.training import make_loop
+    from sslx.train import checkpoint, mesh
 
     loops = []
     monkeypatch.setattr(mesh, "start", lambda **given: None)  # the tests' own has run

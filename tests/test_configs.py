@@ -9,13 +9,14 @@ import pytest
 from configs import default
 from sslx import data
 from sslx.attacks.matching import make_match
-from sslx.engine.step import init_state, make_update
+from sslx.build import make_head, make_objective, make_theft
+from sslx.experiment import experiment
+from sslx.experiment.changes import GRID, changed
+from sslx.experiment.study import combinations
 from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
-from sslx.stages import experiment
-from sslx.stages.changes import GRID, changed
-from sslx.stages.study import combinations
-from sslx.stages.train import make_head, make_objective, make_theft, make_training
+from sslx.stages.training import make_training
+from sslx.train.step import init_state, make_update
 
 FILES = sorted(
     p.stem

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import sslx
-from sslx.export import export, load
+from sslx.cli.export import export, load
 from sslx.types import UserError
 from tests import tiny
 
@@ -102,7 +102,14 @@ def test_what_cannot_be_exported(experiment, tmp_path):
 
 def test_on_the_command_line(victim, tmp_path):
     # Catches a program that does not start, chatter of libraries, a wrong exit status.
-    command = [sys.executable, "-m", "sslx.export", victim, tmp_path / "v.safetensors"]
+    command = [
+        sys.executable,
+        "-m",
+        "sslx",
+        "export",
+        victim,
+        tmp_path / "v.safetensors",
+    ]
 
     def run(*more):
         return subprocess.run(

@@ -11,11 +11,11 @@ from safetensors.numpy import save_file
 import sslx
 from configs import import_torch
 from sslx import data
-from sslx.export import export
-from sslx.inspect import look
+from sslx.cli.export import export
+from sslx.cli.inspect import look
+from sslx.experiment.experiment import resolve
 from sslx.models import make_encoder, to_torch
-from sslx.stages import run
-from sslx.stages.experiment import resolve
+from sslx.program import run
 from sslx.types import UserError
 from tests import tiny
 

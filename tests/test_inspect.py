@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import sslx
-from sslx.inspect import look
-from sslx.inspect_text import as_text
+from sslx.cli.inspect import look
+from sslx.cli.inspect_text import as_text
 from sslx.types import UserError
 from tests import tiny
 
@@ -297,7 +297,7 @@ def test_neither_run_nor_workdir(experiment, tmp_path):
 
 def start(*args):
     return subprocess.run(
-        [sys.executable, "-m", "sslx.inspect", *map(str, args)],
+        [sys.executable, "-m", "sslx", "inspect", *map(str, args)],
         cwd=tiny.ROOT,
         capture_output=True,
         text=True,

@@ -11,11 +11,12 @@ from PIL import Image
 
 import sslx
 from sslx import data
-from sslx.stages import gallery, page, pictures, run
+from sslx.experiment.experiment import resolve
+from sslx.experiment.pools import pool_of
+from sslx.program import run
+from sslx.report import gallery, page, pictures
 from sslx.stages import probe as probe_stage
 from sslx.stages import victim as victim_stage
-from sslx.stages.experiment import resolve
-from sslx.stages.pools import pool_of
 from sslx.stages.query import answered
 from sslx.types import UserError
 from tests import tiny
@@ -350,7 +351,7 @@ def test_probe_on_a_set_of_another_form(report, workdir, tmp_path):
 def test_victim_images_are_not_for_the_attacker(workdir):
     # Catches a held-out part that overlaps what the victim trained on, by row or by
     # digit.
-    from sslx.stages.splits import divide
+    from sslx.data.splits import divide
 
     ids = data.ids("digits", "train")
     kept, out = divide(ids, 1 / 3, 0)
@@ -389,7 +390,7 @@ def test_pool_from_the_test_split(workdir):
     _, split, rows = pool_of(c, "test", 0.25)
     assert split == "test" and len(rows) == 1341 - 336
     ids = data.ids("digits", "test")
-    from sslx.stages.splits import divide
+    from sslx.data.splits import divide
 
     sold, kept = divide(ids, 0.25, 0)
     assert np.array_equal(sold, rows) and set(ids[sold]).isdisjoint(ids[kept])

@@ -1,4 +1,4 @@
-"""``python -m sslx.report`` on finished runs made by hand."""
+"""``sslx report`` on finished runs made by hand."""
 
 import csv
 import json
@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sslx import report
-from sslx.stages import study_report
-from sslx.stages.lineage import lineage
-from sslx.stages.study_rows import collect
-from sslx.stages.study_text import MOST
+from sslx.cli import report
+from sslx.report import study_report
+from sslx.report.study_rows import collect
+from sslx.report.study_text import MOST
+from sslx.runs.lineage import lineage
 from sslx.types import UserError
 from tests import fake_study as fake
 

@@ -11,8 +11,8 @@ import pytest
 
 import sslx
 from sslx import data
-from sslx.engine import checkpoint
 from sslx.service import read_all_counters
+from sslx.train import checkpoint
 from tests import tiny
 
 SETTINGS = tiny.SETTINGS | {"victim.steps": 24, "steal.steps": 24}

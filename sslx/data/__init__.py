@@ -3,11 +3,11 @@
 import numpy as np
 
 from sslx.data import form
-from sslx.data.digits import DIGITS
-from sslx.data.folder import FOLDER
-from sslx.data.npz import NPZ
 from sslx.data.source import Info, Missing, Options, Source, Split
-from sslx.data.tfds import TFDS
+from sslx.data.sources.digits import DIGITS
+from sslx.data.sources.folder import FOLDER
+from sslx.data.sources.npz import NPZ
+from sslx.data.sources.tfds import TFDS
 from sslx.types import UserError
 
 __all__ = ["Info", "Missing", "Options", "SOURCES", "describe", "find", "ids", "load"]

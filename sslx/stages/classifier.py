@@ -22,23 +22,18 @@ from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from sslx import data
-from sslx.data.npz import read_arrays
-from sslx.engine import checkpoint
-from sslx.engine.rundir import (
-    Run,
-    make_run,
-    read_json,
-    replacing,
-    working_on,
-    write_meta,
-)
+from sslx.data.sources.npz import read_arrays
+from sslx.data.splits import divide
+from sslx.embed import foreign
+from sslx.embed.finished import open_run
 from sslx.evals.linear import probe as linear_probe
+from sslx.experiment.recipes import check_solver, reading
 from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
-from sslx.stages import api
-from sslx.stages.link import open_run
-from sslx.stages.recipes import check_solver, reading
-from sslx.stages.splits import divide
+from sslx.runs.files import read_json, replacing, write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run, make_run
+from sslx.train import checkpoint
 from sslx.types import UserError
 
 FILE = "classifier.npz"
@@ -54,7 +49,7 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
         UserError: The victim is an API's, or its data set has a single class.
     """
     r, slug = victim.recipe, victim.name.rpartition("-")[0]
-    if r.get("origin") in api.KINDS:
+    if r.get("origin") in foreign.KINDS:
         raise UserError(
             f"service.output={config.service.output!r} needs a victim that was trained "
             "here or brought as weights (victim.weights): an API's answers with "

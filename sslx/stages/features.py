@@ -14,12 +14,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import data
-from sslx.engine.rng import stream
-from sslx.engine.rundir import Run, read_json, save_array, working_on, write_meta
+from sslx.embed.finished import open_run
+from sslx.embed.untrained import embed_untrained, untrained
+from sslx.experiment.recipes import reading
 from sslx.models import make_encoder
+from sslx.models.preprocess import normalise
 from sslx.progress import say
-from sslx.stages.link import embed_untrained, normalise, open_run, untrained
-from sslx.stages.recipes import reading
+from sslx.rng import stream
+from sslx.runs.files import read_json, save_array, write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run
 
 SPLITS = ("train", "test")
 

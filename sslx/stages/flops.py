@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sslx.build import make_objective
 from sslx.models import make_encoder
-from sslx.stages.train import make_objective
 
 BATCH = 8  # images of the forward pass that is counted
 

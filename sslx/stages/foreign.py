@@ -10,15 +10,18 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from sslx import data
-from sslx.engine import checkpoint, hosts
-from sslx.engine.rundir import Run, make_run, working_on, write_meta
+from sslx import data, hosts
+from sslx.embed import function, recording
+from sslx.embed.answers import ITEM
+from sslx.experiment.recipes import encoder_of, normalisation, reading, share
 from sslx.models import from_torch, read_weights
 from sslx.models.torch_names import NAMED
 from sslx.progress import say
 from sslx.registry import pick
-from sslx.stages import api
-from sslx.stages.recipes import encoder_of, normalisation, reading, share
+from sslx.runs.files import write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run, make_run
+from sslx.train import checkpoint
 from sslx.types import Params, UserError
 
 
@@ -42,7 +45,7 @@ def foreign_run(config: ConfigDict, workdir: Path) -> Run:
         return _of_weights(config, workdir)
     kind, _, rest = v.source.partition(":")
     if kind == "npz":
-        found = api.record(rest)
+        found = recording.record(rest)
         dim = found.embeddings.shape[1]
         recipe = {
             "origin": "npz",
@@ -53,7 +56,7 @@ def foreign_run(config: ConfigDict, workdir: Path) -> Run:
         return make_run(workdir, "victim", f"npz-{dim}d", recipe | {"dim": dim}, {})
     if kind == "python":
         shape = _image_shape(config)
-        answers, dim = api.identify(rest, shape)
+        answers, dim = function.identify(rest, shape)
         recipe = {"origin": "python", "function": rest, "answers": answers}
         recipe |= {"image_shape": shape, "dim": dim}
         slug = f"python-{rest.replace(':', '.')}"
@@ -103,7 +106,7 @@ def _trunk(file: str, encoder: dict, told=None) -> dict[str, Params]:
     return {"params": jax.device_get(params), "stats": jax.device_get(stats)}
 
 
-def _item(found: api.Recording) -> dict[str, Params]:
+def _item(found: recording.Recording) -> dict[str, Params]:
     return {"keys": found.keys, "embeddings": found.embeddings}
 
 
@@ -122,8 +125,8 @@ def make(run: Run, config: ConfigDict) -> None:
         if r["origin"] == "weights":
             items = {"encoder": _trunk(v.weights, r["encoder"], told=say)}
         elif r["origin"] == "npz":
-            items = {api.ITEM: _item(api.record(api.recorded_in(v.source)))}
-        known = {"encoder": "weights", api.ITEM: "answers"}
+            items = {ITEM: _item(recording.record(recording.recorded_in(v.source)))}
+        known = {"encoder": "weights", ITEM: "answers"}
         for name, tree in items.items():
             if checkpoint.digest(tree) != r[known[name]]:
                 raise UserError(f"{what} have changed meanwhile; start again")
@@ -139,8 +142,8 @@ def make(run: Run, config: ConfigDict) -> None:
 
 def unanswered(config: ConfigDict, names: list[str]) -> dict[str, int]:
     """The probes' sets that the victim cannot answer, and how many images it lacks."""
-    file = api.recorded_in(config.victim.source)
+    file = recording.recorded_in(config.victim.source)
     if not file:
         return {}
-    counts = {name: api.unanswered(file, name, reading(config)) for name in names}
+    counts = {name: recording.unanswered(file, name, reading(config)) for name in names}
     return {name: n for name, n in counts.items() if n}

@@ -11,18 +11,20 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import data
-from sslx.engine.rundir import Run, read_json, replacing, working_on, write_meta
+from sslx.data.splits import divide
 from sslx.evals.fidelity import fidelity
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few
 from sslx.evals.linear import probe as linear_probe
 from sslx.evals.reference import BATCH, TEST_BATCH, TEST_IMAGES, reference_probe
+from sslx.experiment.experiment import Experiment
+from sslx.experiment.probes import Probe
+from sslx.experiment.recipes import reading
+from sslx.runs.files import read_json, replacing, write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run
 from sslx.stages import features
-from sslx.stages.experiment import Experiment
-from sslx.stages.probes import Probe
-from sslx.stages.recipes import reading
-from sslx.stages.splits import divide
 from sslx.stages.work import Work
 from sslx.types import UserError
 

@@ -7,17 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx.attacks.plans import PLANS, refined, shares
-from sslx.engine.rng import host_stream, stream
-from sslx.engine.rundir import Run, read_json, save_array, working_on, write_meta
+from sslx.data.views import is_plain, make_asked
+from sslx.embed.finished import open_run
+from sslx.embed.untrained import embed_untrained
+from sslx.experiment.pools import open_pool
+from sslx.experiment.responses import LIMITS, Call, accounts, rounds_of
+from sslx.experiment.thefts import Cell
 from sslx.progress import progress
+from sslx.queries.plans import PLANS, refined, shares
+from sslx.rng import host_stream, stream
+from sslx.runs.files import read_json, save_array, write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run
 from sslx.service import DEFENCES, read_answers, read_counters, serve
 from sslx.stages import classifier
-from sslx.stages.asked import is_plain, make_asked
-from sslx.stages.link import embed_untrained, open_run
-from sslx.stages.pools import open_pool
-from sslx.stages.responses import LIMITS, Call, accounts, rounds_of
-from sslx.stages.thefts import Cell
 from sslx.types import UserError
 
 LEDGER = "ledger.sqlite"

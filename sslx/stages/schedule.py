@@ -8,9 +8,11 @@ import time
 from collections import defaultdict
 from typing import NamedTuple
 
-from sslx.engine import hosts
-from sslx.engine.rundir import Run, claim, is_finished
+from sslx import hosts
 from sslx.progress import say
+from sslx.runs.files import is_finished
+from sslx.runs.locks import claim
+from sslx.runs.names import Run
 from sslx.stages.work import Work
 from sslx.types import UserError
 
@@ -140,6 +142,6 @@ def carry_out(works: list[Work]) -> None:
     if failed:
         more = f" (and {len(failed) - 1} more, see above)" if failed[1:] else ""
         raise UserError(
-            f"{failed[0]}{more}; the report of what is finished: python -m sslx.report "
+            f"{failed[0]}{more}; the report of what is finished: sslx report "
             f"{works[0].runs[0].workdir}"
         )

@@ -6,25 +6,22 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from sslx import hosts
 from sslx.attacks.matching import bind, cluster_labels, match_of, takes_labels
-from sslx.engine import checkpoint, hosts
-from sslx.engine.fit import fit
-from sslx.engine.rundir import Run, is_finished, save_array, working_on, write_meta
+from sslx.build import make_head, make_objective, make_theft
+from sslx.embed.finished import head_of, open_run
+from sslx.experiment.experiment import Experiment
+from sslx.experiment.pools import open_pool
+from sslx.experiment.thefts import OWN, Cell
+from sslx.runs.files import is_finished, save_array, write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run
 from sslx.stages import classifier
-from sslx.stages.experiment import Experiment
-from sslx.stages.link import head_of, open_run
-from sslx.stages.pools import open_pool
 from sslx.stages.query import Answered, answered, ask
-from sslx.stages.thefts import OWN, Cell
-from sslx.stages.train import (
-    encoder_meta,
-    make_head,
-    make_loop,
-    make_objective,
-    make_theft,
-    make_training,
-)
+from sslx.stages.training import encoder_meta, make_loop, make_training
 from sslx.stages.work import Work, once
+from sslx.train import checkpoint
+from sslx.train.fit import fit
 from sslx.types import Objective
 
 

@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx.engine import checkpoint, hosts
-from sslx.engine.members import Group, Member
-from sslx.engine.mesh import on_cpu
-from sslx.engine.rundir import working_on, write_meta
-from sslx.engine.together import fit_together
+from sslx import hosts
+from sslx.build import optimiser_of
+from sslx.experiment.thefts import Cell
+from sslx.runs.files import write_meta
+from sslx.runs.locks import working_on
 from sslx.stages import steal
 from sslx.stages.query import Answered, answered
-from sslx.stages.thefts import Cell
-from sslx.stages.train import encoder_meta, make_loop, optimiser_of
+from sslx.stages.training import encoder_meta, make_loop
+from sslx.train import checkpoint
+from sslx.train.members import Group, Member
+from sslx.train.mesh import on_cpu
+from sslx.train.together import fit_together
 from sslx.types import UserError
 
 # Parts of a stealer's recipe whose floats may differ: they reach nothing but

@@ -5,16 +5,19 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from sslx import data
-from sslx.engine import checkpoint
-from sslx.engine.fit import fit
-from sslx.engine.rundir import Run, working_on, write_meta
+from sslx.build import make_objective
+from sslx.data.splits import divide
+from sslx.experiment.experiment import Experiment
+from sslx.experiment.recipes import reading
+from sslx.runs.files import write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run
 from sslx.stages import foreign
-from sslx.stages.experiment import Experiment
-from sslx.stages.recipes import reading
-from sslx.stages.splits import divide
-from sslx.stages.train import encoder_meta, make_loop, make_objective, make_training
+from sslx.stages.training import encoder_meta, make_loop, make_training
 from sslx.stages.watch import make_watch
 from sslx.stages.work import Work
+from sslx.train import checkpoint
+from sslx.train.fit import fit
 
 
 def works(experiment: Experiment, config: ConfigDict) -> list[Work]:

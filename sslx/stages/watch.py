@@ -11,19 +11,19 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from sslx.build import make_views
 from sslx.data import Split
-from sslx.engine.fit import Watch
-from sslx.engine.rng import host_stream, stream
-from sslx.engine.rundir import Run
-from sslx.engine.step import State
+from sslx.data.splits import divide
+from sslx.embed.forward import in_batches, make_forward
 from sslx.evals.collapse import alignment, effective_rank, feature_std, uniformity
 from sslx.evals.knn import knn
 from sslx.evals.linear import classify
 from sslx.models import make_encoder
 from sslx.progress import say
-from sslx.stages.link import in_batches, make_forward
-from sslx.stages.splits import divide
-from sslx.stages.train import make_views
+from sslx.rng import host_stream, stream
+from sslx.runs.names import Run
+from sslx.train.fit import Watch
+from sslx.train.step import State
 
 # Bounds what a look costs: 11,000 images forward (each query also in two views), about
 # as much as 7 training steps of 256 images, whatever the size of the data set.

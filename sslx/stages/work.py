@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sslx.engine.rundir import Run
+from sslx.runs.names import Run
 
 
 class Work(NamedTuple):

@@ -16,8 +16,8 @@ from sslx.attacks.matching import (
     make_match,
     takes_labels,
 )
-from sslx.engine.mesh import replicated, split_rows
 from sslx.losses import LOSSES
+from sslx.train.mesh import replicated, split_rows
 from sslx.types import UserError
 
 NUMBERS = {

@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 from sslx.attacks import ATTACKS
-from sslx.engine.mesh import replicated, split_rows
+from sslx.train.mesh import replicated, split_rows
 from sslx.types import Encoder, UserError
 from tests.attacks import slow, small
 from tests.objectives.test_methods import mlp, normed

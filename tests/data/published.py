@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import scipy.io
 
-from sslx.data.prepare import Archive
+from sslx.data.sources.prepare import Archive
 
 # Images of each split; a set's pixels are a function of its name and split alone.
 COUNTS = {"train": 30, "test": 20, "extra": 10, "unlabelled": 10}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sslx import data
-from sslx.data import prepare
-from sslx.data.archives import READERS
+from sslx.data.sources import prepare
+from sslx.data.sources.archives import READERS
 from sslx.types import UserError
 from tests.data.published import COUNTS, labels, pixels, published
 from tests.tiny import ROOT
@@ -307,7 +307,7 @@ def test_download_asked_for(tmp_path, publish):
     # Catches a download that nobody asked for, and one that does not come when asked.
     _, asked = publish("fashion_mnist")
     options = here(tmp_path)
-    with pytest.raises(UserError, match="sslx.data.prepare fashion_mnist"):
+    with pytest.raises(UserError, match="sslx prepare fashion_mnist"):
         data.describe("fashion_mnist", options)
     assert not asked
     info = data.describe("fashion_mnist", options._replace(download=True))
@@ -317,7 +317,7 @@ def test_download_asked_for(tmp_path, publish):
 def test_command_line(tmp_path):
     # Catches a module that does not run as a command, or needs TensorFlow to.
     done = subprocess.run(
-        [sys.executable, "-m", "sslx.data.prepare", "--help"],
+        [sys.executable, "-m", "sslx", "prepare", "--help"],
         cwd=ROOT,
         env=os.environ | {"COLUMNS": "80"},
         capture_output=True,

@@ -11,9 +11,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sslx import data
-from sslx.data import form, id_cache
-from sslx.data import tfds as tfds_source
-from sslx.stages.splits import divide
+from sslx.data import form
+from sslx.data.sources import id_cache
+from sslx.data.sources import tfds as tfds_source
+from sslx.data.splits import divide
 from sslx.types import UserError
 from tests import tiny
 from tests.tiny import ROOT
@@ -379,7 +380,7 @@ def test_missing_set_is_one_line(tmp_path):
         tmp_path / "w", config="configs/cifar_direct.py", settings=settings
     )
     (line,) = done.stderr.splitlines()
-    assert "python -m sslx.data.prepare cifar10" in line and "data.dir" in line
+    assert "sslx prepare cifar10" in line and "data.dir" in line
     assert "TFDS_DATA_DIR" in line and str(tmp_path / "none") in line
     assert done.returncode == 1
     assert not (tmp_path / "none").exists() and not (tmp_path / "w").exists()
@@ -390,7 +391,7 @@ def test_no_tensorflow(official_set):
     code = (
         "import sys; from sslx import data; o = data.Options(dir=sys.argv[1]);"
         "data.describe('toys', o); data.ids('toys', 'train', o);"
-        "data.load('toys', 'train', o); import sslx.data.prepare;"
+        "data.load('toys', 'train', o); import sslx.data.sources.prepare;"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, official_set.dir], cwd=ROOT, check=True)

@@ -12,13 +12,7 @@ from benchmarks.coverage import (
     views_coverage,
     wilson_coverage,
 )
-from sslx.evals.intervals import (
-    effective_size,
-    holm,
-    paired,
-    t_interval,
-    wilson,
-)
+from sslx.evals.intervals import effective_size, holm, paired, t_interval, wilson
 
 
 def closed_form(successes, n, z):

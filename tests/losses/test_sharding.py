@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
-from sslx.engine.mesh import replicated, split_rows
 from sslx.losses import LOSSES
+from sslx.train.mesh import replicated, split_rows
 from tests.losses.cases import CASES, HISTOGRAMS, rows
 
 

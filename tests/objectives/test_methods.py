@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
-from sslx.engine import checkpoint
-from sslx.engine.fit import Loop, Training, fit
-from sslx.engine.mesh import replicated, split_rows
-from sslx.engine.optim import make_optimiser
 from sslx.objectives import OBJECTIVES
 from sslx.objectives.moco import enqueue, queue_infonce
 from sslx.objectives.moving import rising_decay
+from sslx.train import checkpoint
+from sslx.train.fit import Loop, Training, fit
+from sslx.train.mesh import replicated, split_rows
+from sslx.train.optim import make_optimiser
 from sslx.types import Task, UserError
-from tests.engine import toy
 from tests.objectives import small
+from tests.train import toy
 
 METHODS = sorted(OBJECTIVES)
 

@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 
-from tests.engine import toy
+from tests.train import toy
 
 
 def gradient(objective, batch, key):

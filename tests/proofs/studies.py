@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from sslx.engine import checkpoint
+from sslx.train import checkpoint
 from tests import tiny
 
 GRID = (

@@ -13,13 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslx.service import (
-    BudgetExceeded,
-    Counters,
-    database,
-    read_answers,
-    read_counters,
-)
+from sslx.service import BudgetExceeded, Counters, database, read_answers, read_counters
 from sslx.types import UserError
 from tests.service.box import (
     DIM,

@@ -4,13 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from sslx.service import (
-    BudgetExceeded,
-    Counters,
-    Defence,
-    read_answers,
-    read_counters,
-)
+from sslx.service import BudgetExceeded, Counters, Defence, read_answers, read_counters
 from sslx.types import UserError
 from tests.service.box import DIM, embedded, opened, pictures
 

@@ -1,6 +1,6 @@
 import pytest
 
-from sslx.stages.changes import ALSO, GRID, changed
+from sslx.experiment.changes import ALSO, GRID, changed
 from sslx.types import UserError
 from tests import tiny
 

@@ -6,15 +6,15 @@ from safetensors.numpy import save_file
 from scipy.special import log_softmax
 
 from sslx import data
-from sslx.engine import checkpoint
-from sslx.engine.rundir import read_json
+from sslx.embed.finished import open_run
+from sslx.experiment.experiment import resolve
+from sslx.experiment.pools import pool_of
 from sslx.models import make_encoder, to_torch
 from sslx.models.heads import make_mlp
+from sslx.runs.files import read_json
 from sslx.stages import classifier, victim
 from sslx.stages.classifier import answering, classifier_run, classify, make
-from sslx.stages.experiment import resolve
-from sslx.stages.link import open_run
-from sslx.stages.pools import pool_of
+from sslx.train import checkpoint
 from sslx.types import UserError
 from tests import tiny
 

@@ -9,11 +9,12 @@ import pytest
 import sslx
 from sslx import data
 from sslx.attacks.matching import bind, loss_numbers, match_of, takes_labels
-from sslx.engine.rundir import Run, is_finished, read_json
+from sslx.experiment.experiment import resolve
+from sslx.experiment.thefts import Cell
 from sslx.losses import LOSSES
+from sslx.runs.files import is_finished, read_json
+from sslx.runs.names import Run
 from sslx.stages import steal, together
-from sslx.stages.experiment import resolve
-from sslx.stages.thefts import Cell
 from sslx.stages.together import _apart, groups, train_together
 from sslx.types import UserError
 from tests import tiny

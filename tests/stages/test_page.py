@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from sslx.stages import gallery, page, pictures
+from sslx.report import gallery, page, pictures
 
 
 def decoded(uri):

@@ -4,7 +4,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from sslx.engine.rundir import claim, hold, make_run, working_on, write_meta
+from sslx.runs.files import write_meta
+from sslx.runs.locks import claim, hold, working_on
+from sslx.runs.names import make_run
 from sslx.stages import schedule
 from sslx.stages.schedule import carry_out
 from sslx.stages.work import Work, once

@@ -6,13 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx.engine.rng import stream
-from sslx.engine.rundir import make_run
-from sslx.inspect import look
-from sslx.stages import features, study
-from sslx.stages import run as launch
-from sslx.stages.study import combinations, resolve_study
-from sslx.stages.train import make_objective, make_theft, make_training
+from sslx.build import make_objective, make_theft
+from sslx.cli.inspect import look
+from sslx.experiment import study
+from sslx.experiment.study import combinations, resolve_study
+from sslx.program import run as launch
+from sslx.rng import stream
+from sslx.runs.names import make_run
+from sslx.stages import features
+from sslx.stages.training import make_training
 from sslx.types import UserError
 from tests import tiny
 

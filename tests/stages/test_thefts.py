@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from configs import default, digits_attack
+from sslx import build as train
 from sslx.attacks import ATTACKS
 from sslx.attacks.matching import PAIRED, make_match
+from sslx.build import make_head, make_theft
+from sslx.experiment.changes import changed
+from sslx.experiment.experiment import resolve
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
-from sslx.stages import train
-from sslx.stages.changes import changed
-from sslx.stages.experiment import resolve
-from sslx.stages.report_text import labels
-from sslx.stages.train import make_head, make_theft
+from sslx.report.report_text import labels
 from sslx.types import Encoder, UserError
 from tests import tiny
 

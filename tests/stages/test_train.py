@@ -7,13 +7,14 @@ import pytest
 
 import sslx
 from sslx import data
+from sslx.build import make_objective, make_views
 from sslx.data.presets import PRESETS
-from sslx.engine import checkpoint
-from sslx.engine.step import init_state
+from sslx.experiment.experiment import resolve
 from sslx.objectives import OBJECTIVES
 from sslx.stages import victim
-from sslx.stages.experiment import resolve
-from sslx.stages.train import make_objective, make_training, make_views
+from sslx.stages.training import make_training
+from sslx.train import checkpoint
+from sslx.train.step import init_state
 from sslx.types import UserError
 from tests import tiny
 

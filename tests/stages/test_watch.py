@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from sslx import data
+from sslx.cli.inspect import look as inspect_run
 from sslx.data import Split
-from sslx.inspect import look as inspect_run
+from sslx.embed.finished import open_run
+from sslx.experiment.experiment import resolve
+from sslx.experiment.pools import pool_of
 from sslx.stages import victim, watch
-from sslx.stages.experiment import resolve
-from sslx.stages.link import open_run
-from sslx.stages.pools import pool_of
 from sslx.types import UserError
 from tests import tiny
 

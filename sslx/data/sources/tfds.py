@@ -1,0 +1,182 @@
+"""TFDS image classification sets by name, read from array_record without TensorFlow.
+
+A set is prepared by ``sslx prepare`` or by TFDS itself.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL.features
+
+from sslx.data import form
+from sslx.data.source import Info, Options, Source, Split
+from sslx.data.sources.id_cache import remembered
+from sslx.data.sources.prepared import Prepared, find, first_line, open_prepared
+from sslx.progress import progress
+from sslx.types import UserError
+
+_CHUNK = 512  # records read at a time
+
+
+def _stamp(found: Prepared, split: str) -> tuple:
+    """Tells this split's files from any others."""
+    files = sorted(found.folder.glob(f"*-{found.splits[split]}.*"))
+    return (
+        str(found.folder.resolve()),
+        found.splits[split],
+        *((p.name, (s := p.stat()).st_size, s.st_mtime_ns) for p in files),
+    )
+
+
+def _records(found: Prepared, split: str) -> Iterator[dict]:
+    """The examples of a split, images still encoded."""
+    import tensorflow_datasets as tfds
+
+    skip = {found.image: tfds.decode.SkipDecoding()}
+    try:
+        rows = found.builder.as_data_source(found.splits[split], decoders=skip)
+        what = f"reading {found.name} {split}"
+        with progress(len(rows), 0, what, "image") as bar:
+            for start in range(0, len(rows), _CHUNK):
+                chunk = range(start, min(start + _CHUNK, len(rows)))
+                for example in rows.__getitems__(list(chunk)):
+                    # The reader hands out empty records where bytes are damaged.
+                    if not example[found.image]:
+                        raise ValueError("a record is unreadable")
+                    yield example
+                bar.update(len(chunk))
+    except Exception as error:  # of the reader, of protobuf, of the features
+        raise UserError(
+            f"{found.folder}: the {found.splits[split]} split is damaged "
+            f"({first_line(error)}); remove that folder and prepare the set again"
+        ) from None
+
+
+def _decode(found: Prepared, row: int, content: bytes) -> np.ndarray:
+    feature = found.builder.info.features[found.image]
+    try:
+        # TFDS lets any file stand for the channels that the feature declares.
+        return form.decode(content, {1: 1, 3: 3, 4: 3}.get(feature.shape[-1], 0))
+    except ValueError as error:
+        raise UserError(
+            f"{found.folder}: image {row} of {found.name} is not readable: {error}"
+        ) from None
+
+
+class _Rows(NamedTuple):
+    """A split in memory, in the form asked for."""
+
+    split: Split
+    pixel_ids: np.ndarray  # int64 (n,), of the images before that
+    shape: form.Shape  # (h, w, c) before that; None where images differ
+
+
+@lru_cache(maxsize=8)
+def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Rows:
+    found = open_prepared(folder)
+    total = found.builder.info.splits[found.splits[split]].num_examples
+    images: np.ndarray | None = None
+    labels, ids = np.zeros(total, np.int32), np.zeros(total, np.int64)
+    shapes = set()
+    for i, example in enumerate(_records(found, split)):
+        raw = _decode(found, i, example[found.image])
+        ids[i] = form.pixel_id(raw)
+        shapes.add(raw.shape)
+        labels[i] = example[found.label]
+        image = form.fit(raw, options)
+        if images is None:
+            images = np.zeros((total, *image.shape), np.uint8)
+        _same(found, images.shape[1:], image.shape)
+        images[i] = image
+    if labels.min() < 0:
+        raise UserError(f"{found.name!r} has images without a label in {split}")
+    assert images is not None
+    return _Rows(Split(images, labels), ids, form.common(shapes))
+
+
+def _same(found: Prepared, first: tuple, second: tuple) -> None:
+    if first != second:
+        raise UserError(
+            f"{found.name!r} has images of mixed size ({first}, {second}, ...); bring "
+            "them together with data.size=PIXELS"
+        )
+
+
+def _read(found: Prepared, split: str, options: Options) -> _Rows:
+    how = Options(size=options.size, channels=options.channels)
+    return _read_once(found.folder, _stamp(found, split), split, how)
+
+
+def _open(name: str, options: Options) -> Prepared:
+    return open_prepared(find(name, options))
+
+
+def _describe(rest: str, options: Options) -> Info:
+    found = _open(rest, options)
+    info = found.builder.info
+    sizes = {s: info.splits[name].num_examples for s, name in found.splits.items()}
+    h, w, c = info.features[found.image].shape
+    shape = (h, w, 3 if c == 4 else c)
+    if None in form.target(shape, options):  # only the images tell
+        both = [_read(found, s, options) for s in sizes]
+        _same(found, *(r.split.images.shape[1:] for r in both))
+        shape = form.common({r.shape for r in both})
+    content = {
+        "name": found.name,
+        "version": found.folder.name,
+        "examples": sizes,
+        "ids": form.digest(*(_ids_of(found, split, options) for split in sizes)),
+    }
+    return Info(
+        identity={"tfds": content},
+        slug=found.name.replace("/", "-"),
+        image_shape=shape,
+        classes=info.features[found.label].num_classes,
+        sizes=sizes,
+    )
+
+
+def _load(rest: str, split: str, options: Options) -> Split:
+    return _read(_open(rest, options), split, options).split
+
+
+@lru_cache(maxsize=16)
+def _official(folder: Path, stamp: tuple, split: str) -> np.ndarray | None:
+    """Each example's ``id``, or the number it ends with; None unless all differ."""
+    found = open_prepared(folder)
+    if "id" not in found.builder.info.features:
+        return None
+    numbers = []
+    for example in _records(found, split):
+        value = example["id"]
+        if isinstance(value, bytes):
+            match = re.search(rb"(\d{1,18})$", value)
+            value = int(match[1]) if match else None
+        if not isinstance(value, int | np.integer) or abs(int(value)) >= 2**63:
+            return None
+        numbers.append(int(value))
+    ids = np.array(numbers, np.int64)
+    return ids if len(np.unique(ids)) == len(ids) else None
+
+
+def _ids_of(found: Prepared, split: str, options: Options) -> np.ndarray:
+    """Ids of a split: official ones, else of its pixels as they are decoded here."""
+    stamp = _stamp(found, split)
+
+    def compute() -> np.ndarray:
+        official = _official(found.folder, stamp, split)
+        return _read(found, split, options).pixel_ids if official is None else official
+
+    decoders = (PIL.__version__, PIL.features.version("jpg"))
+    return remembered([*stamp, *decoders], compute)
+
+
+def _ids(rest: str, split: str, options: Options) -> np.ndarray:
+    return _ids_of(_open(rest, options), split, options)
+
+
+TFDS = Source(find, _describe, _load, _ids)

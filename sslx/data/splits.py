@@ -1,0 +1,42 @@
+"""Who may see which images: the victim, the attacker, the test."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from sslx.rng import host_stream
+
+
+def divide(
+    ids: np.ndarray, share: float, seed: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides rows in two by what they show: (rows of the rest, rows of the share).
+
+    Args:
+        ids: int (n,); rows with one id stay together.
+        share: Of the distinct ids, rounded; 0 to 1.
+        seed: Chooses which; None for those with the highest ids, which with ids that
+            count (TFDS's ``test_09999``) are the last ones.
+
+    Returns:
+        Two ascending int arrays that together hold each of 0..n-1 once; read-only.
+    """
+    return _divide(np.asarray(ids, np.int64).tobytes(), share, seed)
+
+
+@lru_cache(maxsize=32)  # a study divides the same sets for each of its cells
+def _divide(
+    ids: bytes, share: float, seed: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.frombuffer(ids, np.int64)
+    originals = np.unique(rows)
+    if seed is None:
+        chosen = originals[::-1]
+    else:
+        chosen = host_stream(seed, "split").permutation(originals)
+    chosen = chosen[: round(share * len(originals))]
+    inside = np.isin(rows, chosen)
+    parts = np.flatnonzero(~inside), np.flatnonzero(inside)
+    for part in parts:
+        part.flags.writeable = False  # handed out again
+    return parts

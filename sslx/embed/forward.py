@@ -1,0 +1,94 @@
+"""Passes of many images through an encoder, in batches of one compiled size."""
+
+from collections import deque
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sslx.models.preprocess import normalise
+from sslx.train.mesh import local_mesh, replicated, split_rows
+from sslx.types import Encoder, Params, UserError
+
+# Rows of one forward pass; fewer are padded, so that there is one program to compile.
+EMBED_BATCH = 256
+
+
+# Batches on the way when one is fetched: an accelerator has work while the host copies.
+AHEAD = 2
+
+
+def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises a UserError unless images are uint8 (n, *shape) with n at least 1."""
+    found = np.shape(images)
+    kind = getattr(images, "dtype", type(images).__name__)
+    if kind != np.uint8 or found[1:] != shape or found[0] < 1:
+        raise UserError(
+            f"images must be a uint8 array of shape (n, {', '.join(map(str, shape))}), "
+            f"not {kind} {found}"
+        )
+
+
+def make_forward(encoder: Encoder, head, mean, std):
+    """Jits ``(variables, uint8 images of a batch) -> features``; see ``embedder``.
+
+    ``head`` is the ``apply`` of a projection head to put on top, or None.
+    """
+
+    def forward(variables, images):
+        x = normalise(images.astype(jnp.float32) / 255, mean, std)
+        params, stats = variables["encoder"]["params"], variables["encoder"]["stats"]
+        features, _ = encoder.apply(params, stats, x, False)
+        if head is not None:
+            params, stats = variables["head"]["params"], variables["head"]["stats"]
+            features, _ = head(params, stats, features, False)
+        return features
+
+    return jax.jit(forward)
+
+
+def in_batches(
+    forward: Callable[..., jax.Array], variables: Params, images: np.ndarray
+) -> np.ndarray:
+    """``forward(variables, batch)`` of uint8 images (n, h, w, c), as float32.
+
+    ``EMBED_BATCH`` at a time, each spread over this process's own devices.
+    """
+    # Placed by hand: with several processes, a jitted function splits no numpy array.
+    mesh = local_mesh(EMBED_BATCH)
+    variables = jax.device_put(variables, replicated(mesh))
+    parts: list[np.ndarray] = []
+    ahead: deque[jax.Array] = deque()
+    for start in range(0, len(images), EMBED_BATCH):
+        chunk = images[start : start + EMBED_BATCH]
+        short = EMBED_BATCH - len(chunk)
+        padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
+        placed = jax.device_put(padded, split_rows(mesh))
+        ahead.append(forward(variables, placed))
+        if len(ahead) > AHEAD:
+            parts.append(np.asarray(ahead.popleft()))
+    parts += map(np.asarray, ahead)
+    return np.concatenate(parts)[: len(images)].astype(np.float32)
+
+
+def embedder(
+    encoder: Encoder, variables: Params, *, image_shape, mean, std, head=None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns ``embed(uint8 NHWC) -> float32 (n, d)``, statistics as they are.
+
+    Args:
+        encoder: The trunk.
+        variables: ``{"encoder": {"params", "stats"}, "head": {"params", "stats"}}``.
+        image_shape: (h, w, c) that ``embed`` takes.
+        mean: Normalisation, per channel.
+        std: Likewise.
+        head: ``apply`` of a projection head to put on top.
+    """
+    forward = make_forward(encoder, head, mean, std)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        check_images(images, image_shape)
+        return in_batches(forward, variables, images)
+
+    return embed

@@ -1,0 +1,159 @@
+"""Answers that an API gave elsewhere, in a file.
+
+``npz:FILE`` holds ``images``, uint8 (n, h, w, c), and ``embeddings``, floating-point
+(n, d).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sslx import data
+from sslx.data.sources.npz import read_arrays
+from sslx.embed.answers import Embed, check_answers
+from sslx.types import UserError
+
+KEY = 16  # bytes that stand for an image's content
+
+
+class Recording(NamedTuple):
+    """What an API has answered; n images, each once.
+
+    Attributes:
+        images: uint8 (n, h, w, c).
+        keys: uint8 (n, 16), of ``content``.
+        embeddings: float32 (n, d).
+    """
+
+    images: np.ndarray
+    keys: np.ndarray
+    embeddings: np.ndarray
+
+
+def content(images: np.ndarray) -> np.ndarray:
+    """What tells images apart: uint8 (n, 16), a digest of shape and pixels of each."""
+    shape = repr(images.shape[1:]).encode()
+    found = (
+        hashlib.blake2b(shape + image.tobytes(), digest_size=KEY) for image in images
+    )
+    rows = b"".join(digest.digest() for digest in found)
+    return np.frombuffer(rows, np.uint8).reshape(-1, KEY)
+
+
+def recorded_in(source: str) -> str:
+    """The file of a ``victim.source`` whose answers are recorded; "" for any other."""
+    kind, _, file = source.partition(":")
+    return file if kind == "npz" else ""
+
+
+def record(file: str) -> Recording:
+    """Reads a file of images and their embeddings.
+
+    Raises:
+        UserError: No such file, not of that form, or one image with two answers.
+    """
+    path = Path(file).expanduser()
+    if not file or not path.is_file():
+        raise UserError(
+            f"no file {path}; victim.source='npz:FILE' names one with images and "
+            "embeddings"
+            if file
+            else "write the file's path after 'npz:' in victim.source"
+        )
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, stamp: int) -> Recording:
+    """``stamp`` tells versions of the file apart."""
+    try:
+        arrays = read_arrays(path)
+    except ValueError:
+        raise UserError(
+            f"{path} is not a readable npz file with images and embeddings"
+        ) from None
+    lacks = [name for name in ("images", "embeddings") if name not in arrays]
+    if lacks:
+        raise UserError(
+            f"{path} lacks {' and '.join(lacks)}; it must hold images, uint8 "
+            "(n, h, w, c), and embeddings, floating-point (n, d)"
+        )
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
+        raise UserError(
+            f"{path}: images must be uint8 of shape (n, h, w, c), n at least 1, not "
+            f"{images.dtype} {images.shape}"
+        )
+    embeddings = check_answers(
+        arrays["embeddings"], len(images), None, f"{path}: embeddings"
+    )
+    return _once(Recording(images, content(images), embeddings), path)
+
+
+def _once(found: Recording, path: Path) -> Recording:
+    """Each image once, where it is first."""
+    _, first, same = np.unique(
+        found.keys, axis=0, return_index=True, return_inverse=True
+    )
+    kept = first[same.ravel()]  # of each row, the first one with its image
+    differ = (found.embeddings != found.embeddings[kept]).any(1)
+    if differ.any():
+        raise UserError(
+            f"{path} has {int(differ.sum())} images a second time with another "
+            "embedding; keep one answer for each image"
+        )
+    rows = np.sort(first)
+    return Recording(*(array[rows] for array in found))
+
+
+def _recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
+    row = {key.tobytes(): i for i, key in enumerate(keys)}
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        rows = [row.get(key.tobytes()) for key in content(images)]
+        missing = rows.count(None)
+        if missing:
+            raise UserError(
+                f"{missing} of {len(images)} images are not among the {len(row)} that "
+                "the API was asked; ask it for them, too, and add them to the file"
+            )
+        return embeddings[np.array(rows, np.int64)]
+
+    return embed
+
+
+def _keys(images: np.ndarray) -> set[bytes]:
+    return {key.tobytes() for key in content(images)}
+
+
+@lru_cache(maxsize=8)
+def _keys_of(name: str, split: str, options: data.Options) -> set[bytes]:
+    return _keys(data.load(name, split, options).images)
+
+
+def askable(file: str, names: Sequence[str], options: data.Options) -> np.ndarray:
+    """The images of a recording that are no test image of the sets named.
+
+    Args:
+        file: As of ``record``.
+        names: Of the probes' data sets.
+        options: How these are read.
+
+    Returns:
+        uint8 (m, h, w, c), in the file's order.
+    """
+    found = record(file)
+    tests: set[bytes] = set()
+    tests = tests.union(*(_keys_of(name, "test", options) for name in names))
+    return found.images[[key.tobytes() not in tests for key in found.keys]]
+
+
+def unanswered(file: str, name: str, options: data.Options) -> int:
+    """How many different images of a data set a recording has no answer to."""
+    known = {key.tobytes() for key in record(file).keys}
+    wanted = _keys_of(name, "train", options) | _keys_of(name, "test", options)
+    return len(wanted - known)

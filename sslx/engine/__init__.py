@@ -1,1 +1,0 @@
-"""One training loop for every stage. It is handed an Objective and knows no method."""

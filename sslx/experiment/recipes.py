@@ -1,0 +1,231 @@
+"""What determines each run: the recipes that a config asks for, checked.
+
+A recipe holds only what changes the result: the chosen block of numbers and none of the
+others, data by content and not by place, nothing of how the run is carried out.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.build import make_objective
+from sslx.data.presets import PRESETS
+from sslx.data.splits import divide
+from sslx.models import make_encoder
+from sslx.objectives import OBJECTIVES
+from sslx.registry import pick
+from sslx.runs.names import Run, make_run
+from sslx.train.optim import OPTIMISERS
+from sslx.types import Encoder, UserError
+
+# A hidden width of 0 is as wide as its input; a term of a loss may be left out.
+MAY_BE_0 = {"hidden", "invariance", "variance", "covariance", "off_diagonal", "decay"}
+MAY_BE_0 |= {"weight", "contrast", "align", "labels", "threshold"}
+AT_MOST_1 = ("decay", "final_decay")
+
+
+def reading(config: ConfigDict) -> data.Options:
+    """How data sets are read."""
+    d = config.data
+    return data.Options(d.dir, d.download, d.size, d.channels)
+
+
+def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> dict:
+    """The block of numbers that belongs to the chosen entry of a table.
+
+    Raises:
+        UserError: Unknown name, or the block does not hold exactly what it takes.
+    """
+    takes = keywords(pick(table, name, what))
+    return block_of(name, blocks, takes, what)
+
+
+def keywords(entry: Callable) -> set[str]:
+    """The names of a function's keyword-only parameters."""
+    parameters = inspect.signature(entry).parameters.items()
+    return {key for key, p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def block_of(name: str, blocks: ConfigDict, takes: set[str], what: str) -> dict:
+    """The block of numbers of a name, which must hold exactly what is taken."""
+    block = blocks[name].to_dict() if name in blocks else {}
+    if set(block) != takes:
+        wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
+        raise UserError(f"the block of {what} {name!r} must hold {wanted}, not {found}")
+    _sizes(f"{what} {name}", block)
+    return block
+
+
+def _sizes(section: str, block: dict[str, Any]) -> None:
+    """Widths, temperatures, weights and decays, each within its range."""
+    sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
+    positive(section, {k: v for k, v in sizes.items() if k not in MAY_BE_0 or v < 0})
+    for key in AT_MOST_1:
+        if sizes.get(key, 0) > 1:
+            raise UserError(f"{section}.{key} must be 1 at most, not {sizes[key]}")
+
+
+def positive(section: str, values: dict[str, Any]) -> None:
+    """Raises a UserError unless all values are above 0 and finite."""
+    for key, value in values.items():
+        if not 0 < value < math.inf:
+            raise UserError(f"{section}.{key} must be above 0, not {value}")
+
+
+def share(name: str, value: float) -> None:
+    """Raises a UserError unless 0 < value < 1."""
+    if not 0 < value < 1:
+        raise UserError(f"{name} must lie between 0 and 1, not {value}")
+
+
+def whole_seed(name: str, value: object) -> None:
+    """Raises a UserError unless a seed is a whole number of 32 bits."""
+    if type(value) is not int:
+        raise UserError(f"{name} must be a whole number, not {value!r}")
+    if not 0 <= value < 2**32:
+        raise UserError(f"{name} must be 0 or more and below 2**32, not {value}")
+
+
+def check_solver(name: str, section: ConfigDict) -> None:
+    """Raises a UserError where the numbers of a linear probe are wrong."""
+    share(f"{name}.validation", section.validation)
+    positive(name, {key: section[key] for key in ("tolerance", "max_iterations")})
+    positive(name, {"number of l2_grid entries": len(section.l2_grid)})
+    positive(name, {f"l2_grid[{i}]": l2 for i, l2 in enumerate(section.l2_grid)})
+
+
+def normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
+    """Mean and standard deviation of images, for encoders that run here."""
+    out = {}
+    for key in ("mean", "std"):
+        values = config.data[key]
+        if len(values) not in (1, channels):
+            raise UserError(
+                f"data.{key} must hold 1 or {channels} numbers, not {len(values)}"
+            )
+        out[key] = list(values)
+    positive("data", {f"std[{i}]": v for i, v in enumerate(out["std"])})
+    return out
+
+
+def encoder_of(section: ConfigDict, precision: str) -> Encoder:
+    """The encoder that the victim's or the stealer's section names."""
+    blocks = section.encoder_kw
+    kw = blocks[section.encoder].to_dict() if section.encoder in blocks else {}
+    _sizes(f"encoder {section.encoder}", kw)
+    return make_encoder(section.encoder, dtype=precision, **kw)
+
+
+def views_of(preset: str) -> list[dict[str, Any]]:
+    """A preset's recipes, one for each view, as a recipe of a run has them."""
+    found = pick(PRESETS, preset, "augmentation preset")
+    return [recipe._asdict() for recipe in found]
+
+
+def training(section: ConfigDict, name: str, n: int) -> dict:
+    """What all trainings have in common: optimiser, batch and length.
+
+    Args:
+        section: Of the config.
+        name: Its name, for messages.
+        n: Images to train on.
+    """
+    positive(name, {"number of images to train on": n})
+    positive(name, {"batch_size": section.batch_size})
+    batch_size = min(section.batch_size, n)
+    if batch_size < 2:
+        raise UserError(f"{name}: a batch must be 2 images at least, not {batch_size}")
+    steps = section.steps or section.epochs * (n // batch_size)
+    positive(name, {"epochs (or steps)": steps})
+    return {
+        "optim": _optim(name, section.optim, batch_size, steps),
+        "batch_size": batch_size,
+        "steps": steps,
+    }
+
+
+def _optim(name: str, section: ConfigDict, batch_size: int, steps: int) -> dict:
+    """The optimiser's part of a recipe, its rate that of the batch."""
+    optim = section.to_dict()
+    taken = pick(OPTIMISERS, optim["name"], "optimiser").takes
+    for key in ("momentum", "trust_coefficient", "decay_vectors"):
+        if key not in taken:
+            del optim[key]  # not its own: must not name a run
+    above = ("learning_rate", "trust_coefficient")
+    positive(f"{name}.optim", {k: v for k, v in optim.items() if k in above})
+    for key in ("weight_decay", "momentum", "warmup_steps"):
+        if not 0 <= optim.get(key, 0) < math.inf:
+            raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
+    if optim["warmup_steps"] >= steps:
+        raise UserError(
+            f"{name}.optim.warmup_steps is {optim['warmup_steps']}, but there are only "
+            f"{steps} steps"
+        )
+    if optim.pop("learning_rate_per_256"):
+        optim["learning_rate"] *= batch_size / 256
+    return optim
+
+
+def unlabelled(
+    section: ConfigDict, name: str, encoder: Encoder, classes: int, n: int
+) -> dict[str, Any]:
+    """The recipe's part of a training method: numbers, network, views, length.
+
+    Args:
+        section: Of the victim, or of what a stealer trains without answers.
+        name: Its name, for messages.
+        encoder: The network.
+        classes: Of the labels; 0 where there are none.
+        n: Images to train on.
+    """
+    recipe = {
+        "objective": section.objective,
+        "numbers": numbers(
+            OBJECTIVES, section.objective, section.objective_kw, "objective"
+        ),
+        "classes": classes,
+        "encoder": encoder.meta,
+        "augment": views_of(section.augment),
+        **training(section, name, n),
+    }
+    wanted, given = make_objective(recipe).views, len(recipe["augment"])
+    if given != wanted:
+        raise UserError(
+            f"objective {section.objective!r} takes {wanted} view(s) of an image, but "
+            f"augmentation preset {section.augment!r} makes {given}; choose another "
+            f"preset in {name}.augment"
+        )
+    return recipe
+
+
+def victim_run(config: ConfigDict, workdir: Path) -> Run:
+    """The victim's run."""
+    v, options = config.victim, reading(config)
+    info = data.describe(v.dataset, options)
+    if config.data.held_out:  # 0: the attacker brings images of other origin
+        share("data.held_out", config.data.held_out)
+    rows, _ = divide(
+        data.ids(v.dataset, "train", options),
+        config.data.held_out,
+        config.data.split_seed,
+    )
+    if v.watch_every < 0:
+        raise UserError(f"victim.watch_every must be 0 or more, not {v.watch_every}")
+    recipe = {
+        "seed": config.seed,
+        "data": info.identity,
+        "held_out": config.data.held_out,
+        "split_seed": config.data.split_seed,
+        "image_shape": info.image_shape,
+        **normalisation(config, info.image_shape[2]),
+        **unlabelled(
+            v, "victim", encoder_of(v, config.precision), info.classes, len(rows)
+        ),
+    }
+    slug = f"{v.objective}-{v.encoder}-{info.slug}-s{config.seed}"
+    return make_run(workdir, "victim", slug, recipe, {})

@@ -1,0 +1,216 @@
+"""The run that asks the victim: which images in which views, and on what terms."""
+
+import math
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sslx.build import make_objective
+from sslx.experiment.pools import Pool, pool_part
+from sslx.experiment.recipes import normalisation, numbers, positive, views_of
+from sslx.models import make_encoder
+from sslx.queries.plans import PLANS, shares
+from sslx.registry import pick
+from sslx.runs.names import Run, make_run
+from sslx.service import DEFENCES, REPEATS
+from sslx.stages import classifier
+from sslx.types import Encoder, UserError
+
+OUTPUTS = ("representation", "projection", *classifier.OUTPUTS)
+
+
+class Call(NamedTuple):
+    """One call: who makes it, its id, and which queries of all rounds it is.
+
+    Queries are counted through image by image: query q is view q % views of the image
+    that is asked as number q // views.
+    """
+
+    account: str
+    name: str
+    queries: np.ndarray
+
+
+def accounts(r: dict[str, Any]) -> list[str]:
+    """The names of the attacker's accounts, from the recipe of a responses run."""
+    if r["accounts"] == 1:
+        return ["attacker"]
+    return [f"attacker{i + 1}" for i in range(r["accounts"])]
+
+
+def rounds_of(r: dict[str, Any]) -> list[list[Call]]:
+    """The calls of each round, whatever images it chooses; the accounts take turns."""
+    turn, rounds = cycle(accounts(r)), []
+    made = sent = 0
+    for images in shares(r["queries"] // r["views"], r["rounds"]):
+        end = sent + images * r["views"]
+        starts = range(sent, end, r["call_size"])
+        rounds.append(
+            [
+                Call(next(turn), f"{made + i:07d}", np.arange(s, end)[: r["call_size"]])
+                for i, s in enumerate(starts)
+            ]
+        )
+        made, sent = made + len(starts), end
+    return rounds
+
+
+def _answer_dim(output: str, victim: Run, classes: int) -> int:
+    """Numbers of an answer.
+
+    Raises:
+        UserError: The victim has no such output.
+    """
+    r = victim.recipe
+    if output == "probabilities":
+        return classes
+    if output == "label":
+        return 1
+    if output == "representation":
+        if "dim" in r:  # an API's
+            return r["dim"]
+        return make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]).dim
+    if "objective" not in r:
+        raise UserError(
+            "service.output='projection' needs a victim that was trained here; write "
+            "representation"
+        )
+    head = make_objective(r).head
+    if head is None:
+        raise UserError(
+            f"service.output='projection', but objective {r['objective']!r} has no "
+            "projection head; write representation"
+        )
+    return head["widths"][-1]
+
+
+def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
+    """What determines which images are asked, and in which views."""
+    positive(
+        "steal",
+        {key: steal[key] for key in ("queries", "ask_views", "rounds", "accounts")},
+    )
+    images, rest = divmod(steal.queries, steal.ask_views)
+    if rest:
+        raise UserError(
+            f"steal.queries is {steal.queries}, which {steal.ask_views} views of each "
+            f"image do not fill; write {images * steal.ask_views} or "
+            f"{(images + 1) * steal.ask_views}"
+        )
+    if images > pool.size:
+        raise UserError(
+            f"steal.queries is {steal.queries}"
+            + (f", {images} images" if steal.ask_views > 1 else "")
+            + f", but the pool {steal.pool!r} has only {pool.size} images"
+        )
+    if steal.rounds > images:
+        raise UserError(f"steal.rounds is {steal.rounds}, but only {images} are asked")
+    chosen = numbers(
+        {name: chooser.choose for name, chooser in PLANS.items()},
+        *(steal.plan, steal.plan_kw, "plan"),
+    )
+    part = {
+        "plan": steal.plan,
+        "plan_numbers": chosen,
+        "rounds": steal.rounds,
+        "queries": steal.queries,
+        "views": steal.ask_views,
+        "ask_augment": views_of(steal.ask_augment)[:1],
+    }
+    if PLANS[steal.plan].needs_features:
+        pick({"ssl": 1, "untrained": 1}, steal.plan_features, "steal.plan_features")
+        positive("steal", {"plan_ridge": steal.plan_ridge})
+        part["features"] = steal.plan_features
+        if steal.rounds > 1:
+            part["ridge"] = steal.plan_ridge
+    return part
+
+
+LIMITS = ("image_limit", "call_limit", "total_image_limit", "total_call_limit")
+
+
+def _terms(config: ConfigDict, plan: dict[str, Any]) -> dict[str, Any]:
+    """What the service sells by: limits, price, repeats; and that the plan fits."""
+    service, n = config.service, config.steal.accounts
+    positive("service", {"call_size": service.call_size})
+    how = {"call_size": service.call_size, "accounts": n}
+    calls = [call for calls in rounds_of(plan | how) for call in calls]
+    if n > len(calls):
+        raise UserError(
+            f"steal.accounts is {n}, but the plan makes only {len(calls)} calls"
+        )
+    sizes = [len(call.queries) for call in calls]
+    sent = [sum(sizes[i::n]) for i in range(n)]
+    needs = (max(sent), len(sizes[::n]), sum(sent), len(sizes))
+    limits = {key: service[key] for key in LIMITS}
+    for (key, limit), needed in zip(limits.items(), needs, strict=True):
+        if limit is not None and limit < 0:
+            raise UserError(f"service.{key} must be 0 or more, not {limit}")
+        if limit is not None and limit < needed:
+            raise UserError(
+                f"service.{key} is {limit}, but the plan of {config.steal.queries} "
+                f"queries needs {needed} {'images' if 'image' in key else 'calls'}"
+                + ("" if "total" in key else " of an account")
+            )
+    if limits["image_limit"] is None:
+        limits["image_limit"] = max(sent)
+    if not 0 <= service.price < math.inf:
+        raise UserError(f"service.price must be 0 or more, not {service.price}")
+    pick(dict.fromkeys(REPEATS), service.repeats, "service.repeats")
+    more = {"price": float(service.price), "repeats": service.repeats}
+    return limits | how | more
+
+
+def responses_run(
+    config: ConfigDict, pool: Pool, victim: Run, encoder: Encoder, ssl: Run | None
+) -> Run:
+    """The run that asks the victim what the steal section plans.
+
+    Args:
+        config: The cell's.
+        pool: The attacker's images.
+        victim: Whom it asks.
+        encoder: The stealer's, whose untrained features may choose the images.
+        ssl: The run of what chooses them instead.
+    """
+    s, service = config.steal, config.service
+    if list(pool.image_shape) != victim.recipe["image_shape"]:
+        raise UserError(
+            f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the "
+            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
+            "data.channels bring sets together"
+        )
+    pick(DEFENCES, service.defence, "defence")
+    plan = _plan_part(s, pool)
+    if s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised":
+        raise UserError(
+            f"steal.ask_views={s.ask_views} with steal.ask_augment='none' asks the "
+            "same image again for the answer that is stored; name a preset"
+        )
+    if s.pool == "answered" and plan["ask_augment"] != views_of("none"):
+        raise UserError(
+            f"steal.ask_augment={s.ask_augment!r} makes images that the recorded API "
+            "was not asked; write steal.ask_augment='none'"
+        )
+    parents = {"victim": victim} | ({"ssl": ssl} if ssl else {})
+    classes = 0
+    if service.output in classifier.OUTPUTS:
+        parents["classifier"] = classifier.classifier_run(config, victim)
+        classes = parents["classifier"].recipe["classes"]
+    recipe = {
+        "seed": config.seed,
+        **pool_part(config, pool),
+        **plan,
+        "output": service.output,
+        "dim": _answer_dim(service.output, victim, classes),
+        "classes": classes,
+        "defence": service.defence,
+        **_terms(config, plan),
+    }
+    if plan.get("features") == "untrained":
+        recipe["encoder"] = encoder.meta
+        recipe |= normalisation(config, pool.image_shape[2])
+    slug = f"{s.plan}-{pool.slug}-{s.queries}q-s{config.seed}"
+    return make_run(victim.workdir, "responses", slug, recipe, parents)

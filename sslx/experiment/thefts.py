@@ -1,0 +1,257 @@
+"""The thefts a config asks for: what each asks, trains first, and trains on answers."""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from sslx.attacks import ATTACKS, Attack
+from sslx.attacks.matching import NON_NEGATIVE, PAIRED, loss_numbers
+from sslx.build import make_head, make_theft
+from sslx.experiment.changes import changed
+from sslx.experiment.pools import Pool, open_pool, pool_part
+from sslx.experiment.recipes import (
+    block_of,
+    encoder_of,
+    keywords,
+    normalisation,
+    training,
+    unlabelled,
+    views_of,
+    whole_seed,
+)
+from sslx.experiment.responses import OUTPUTS, responses_run
+from sslx.losses import LOSSES
+from sslx.queries.plans import PLANS
+from sslx.registry import pick
+from sslx.runs.names import Run, make_run
+from sslx.types import Encoder, UserError
+
+OWN = "own"  # the loss of an attack that has one
+
+
+class Cell(NamedTuple):
+    """One theft: the answers it pays for and the stealer trained on them.
+
+    Attributes:
+        attack: Name of the attack.
+        loss: Name of the loss; "own" for an attack that has one.
+        queries: Images sent; 0 where the victim is not asked.
+        pool: Where they come from, as the config names it.
+        change: The entry of ``steal.also`` that made it; "" for the headline.
+        responses: The run of the service; None where the victim is not asked.
+        ssl: The run of what is trained without labels on the pool, if anything is.
+        head: The run of the projection head that is trained on the answers, if any.
+        steal: The run of the stealer.
+    """
+
+    attack: str
+    loss: str
+    queries: int
+    pool: str
+    change: str
+    responses: Run | None
+    ssl: Run | None
+    head: Run | None
+    steal: Run
+
+
+def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cell]:
+    """A cell for each change of the steal section.
+
+    Raises:
+        UserError: What is wrong in the section, and in which entry of ``steal.also``.
+    """
+    found = []
+    for change in changes:
+        own = changed(config, change)
+        # All that the attacker draws is of this seed: queries, weights, data order.
+        if own.steal.seed is not None:
+            own.seed = own.steal.seed
+        try:
+            whole_seed("steal.seed", own.seed)
+            found.append(_cell(own, change, victim))
+        except UserError as error:
+            where = f"steal.also {change!r}: " if change else ""
+            raise UserError(f"{where}{error}") from None
+    return found
+
+
+def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
+    s = config.steal
+    attack = pick(ATTACKS, s.attack, "attack")
+    loss = _loss(s, attack)
+    encoder = encoder_of(s, config.precision)
+    pool = open_pool(config, s.pool, s.test_kept)
+    by_features = attack.asks and pick(PLANS, s.plan, "plan").needs_features
+    by_ssl = by_features and s.plan_features == "ssl"
+    ssl = _ssl_run(config, encoder, pool, victim) if attack.warm or by_ssl else None
+    if not attack.asks:
+        assert ssl is not None  # there would be nothing to train
+        return Cell(s.attack, loss, 0, s.pool, change, None, ssl, None, ssl)
+    service = config.service
+    pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
+    if service.output not in attack.outputs:
+        raise UserError(
+            f"attack {s.attack!r} works on service.output="
+            f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}"
+        )
+    if s.ask_views < attack.least_views:
+        raise UserError(
+            f"attack {s.attack!r} compares {attack.least_views} views of an image; "
+            f"steal.ask_views is {s.ask_views}"
+        )
+    selector = ssl if by_ssl else None
+    responses = responses_run(config, pool, victim, encoder, selector)
+    numbers = {}
+    if attack.objective is not None:
+        takes = keywords(attack.objective)
+        numbers = block_of(s.attack, s.attack_kw, takes, "attack")
+    common = {
+        "seed": config.seed,
+        "attack": s.attack,
+        "attack_numbers": numbers,
+        "image_shape": victim.recipe["image_shape"],
+    }
+    head = _head_run(s, common, responses) if attack.head else None
+    steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
+    _check_fit(s, steal, encoder, victim, pool)
+    return Cell(s.attack, loss, s.queries, s.pool, change, responses, ssl, head, steal)
+
+
+def _loss(steal: ConfigDict, attack: Attack) -> str:
+    """The name of the loss, which an attack may have of its own."""
+    if attack.takes_loss:
+        if steal.loss == OWN:
+            raise UserError(
+                f"attack {steal.attack!r} has no loss of its own; name one in "
+                f"steal.loss: {', '.join(sorted(LOSSES))}"
+            )
+        pick(LOSSES, steal.loss, "loss")
+    elif steal.loss != OWN:
+        raise UserError(
+            f"attack {steal.attack!r} has a loss of its own; write steal.loss='own', "
+            f"not {steal.loss!r}"
+        )
+    return steal.loss
+
+
+def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> Run:
+    """The run of the stealer's network, trained without labels on the whole pool."""
+    s, shape = config.steal, victim.recipe["image_shape"]
+    if s.ssl.objective == "supervised":
+        raise UserError("steal.ssl.objective must do without labels, not 'supervised'")
+    if list(pool.image_shape) != shape:
+        raise UserError(
+            f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
+            f"takes {tuple(shape)}"
+        )
+    recipe = {
+        "seed": config.seed,
+        "role": "stealer",  # see train.seed_of
+        "attack": "ssl_only",
+        **pool_part(config, pool),
+        "image_shape": shape,
+        **normalisation(config, shape[2]),
+        **unlabelled(s.ssl, "steal.ssl", encoder, 0, pool.size),
+    }
+    slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}-s{config.seed}"
+    return make_run(victim.workdir, "steal", slug, recipe, {})
+
+
+def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
+    """The run of a projection head, trained on the answers."""
+    n = len(range(0, steal.queries, steal.ask_views))
+    recipe = {**common, **training(steal.head, "steal.head", n)}
+    slug = f"{steal.attack}-head-{steal.queries}q-s{common['seed']}"
+    parents = {"responses": responses}
+    return make_run(responses.workdir, "steal", slug, recipe, parents)
+
+
+def _steal_run(
+    config: ConfigDict,
+    common: dict,
+    loss: str,
+    encoder: Encoder,
+    responses: Run,
+    ssl: Run | None,
+    head: Run | None,
+) -> Run:
+    """The stealer's run on the answers of a responses run."""
+    s = config.steal
+    numbers = {}
+    if loss != OWN:
+        numbers = block_of(loss, s.loss_kw, loss_numbers(loss), "loss")
+    recipe = {
+        **common,
+        "loss": loss,
+        "numbers": numbers,
+        **normalisation(config, common["image_shape"][2]),
+        "encoder": encoder.meta,
+        "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
+        **training(s, "steal", s.queries // s.ask_views),
+    }
+    slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
+    slug += f"-{s.encoder}-{s.queries}q-s{config.seed}"
+    warm = ATTACKS[s.attack].warm
+    earlier = {"ssl": ssl if warm else None, "head": head}
+    parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
+    return make_run(responses.workdir, "steal", slug, recipe, parents)
+
+
+def _check_labels(labels: int, steal: ConfigDict, pool: Pool) -> None:
+    """Raises unless there are such labels: the true ones (0), or so many clusters."""
+    key, images = "steal.loss_kw.supcon.labels", steal.queries // steal.ask_views
+    if labels == 0 and not pool.labels:
+        raise UserError(
+            f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
+            f"{key}=10 takes clusters of the answers"
+        )
+    if labels and not 2 <= labels <= images:
+        raise UserError(
+            f"{key} must be 0 or a number of clusters from 2 to {images}, the images "
+            f"asked, not {labels}"
+        )
+
+
+def _check_fit(
+    steal: ConfigDict, run: Run, encoder: Encoder, victim: Run, pool: Pool
+) -> None:
+    """Raises where attack, loss and answers do not go together."""
+    responses, loss = run.parents["responses"].recipe, run.recipe["loss"]
+    attack = ATTACKS[steal.attack]
+    if loss in PAIRED and steal.ask_views != 2:
+        raise UserError(
+            f"loss {loss!r} is that of two views of an image; write steal.ask_views=2"
+        )
+    numbers = run.recipe["numbers"]
+    if loss == "supcon":
+        _check_labels(numbers["labels"], steal, pool)
+    if loss == "bce" and not numbers["threshold"] < 1:
+        raise UserError(
+            "steal.loss_kw.bce.threshold is the share of the answers below it and must "
+            f"be less than 1, not {numbers['threshold']}"
+        )
+    if loss == "bce" and attack.head:
+        raise UserError(
+            "loss 'bce' takes its thresholds from the answers, and attack "
+            f"{steal.attack!r} compares what its head makes of them; choose another "
+            "steal.loss"
+        )
+    dim = responses["dim"]
+    if loss in NON_NEGATIVE:
+        why = None
+        if responses["output"] == "projection" or "encoder" not in victim.recipe:
+            why = "the victim's answers may be negative"
+        elif attack.through_head:
+            why = f"attack {steal.attack!r} compares what comes out of a head"
+        elif dim != encoder.dim:
+            why = f"the linear map to the {dim} numbers of an answer may be negative"
+        if why:
+            raise UserError(
+                f"loss {loss!r} compares histograms, which cannot be negative: {why}; "
+                "choose another steal.loss"
+            )
+    # Built as for training, but of nothing: a wrong form or name is said here.
+    make_theft(run.recipe, dim, responses["classes"])
+    if attack.head:
+        make_head(run.parents["head"].recipe, dim)

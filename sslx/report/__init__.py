@@ -1,0 +1,1 @@
+"""From finished runs to a page. It knows neither configs nor stages."""

@@ -1,0 +1,3 @@
+"""Where this command went: ``sslx report``."""
+
+raise SystemExit("sslx: this command is now `sslx report`")

@@ -1,0 +1,1 @@
+"""Runs on disk: names, files, locks, and what builds on what."""

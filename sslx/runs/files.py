@@ -1,0 +1,86 @@
+"""The files of a run: written in one step each, so that a kill leaves old or new."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from sslx import hosts
+from sslx.runs.names import Run, fingerprint_of
+from sslx.types import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes to, which takes the place of ``path`` when it is whole."""
+    fresh = path.with_name(path.name + ".tmp")
+    with open(fresh, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replaces a JSON file in one step, so that a kill leaves the old or the new."""
+    with replacing(path) as file:
+        file.write((json.dumps(data, indent=1) + "\n").encode())
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a .npy file in one step, so that a kill leaves all of it or nothing."""
+    with replacing(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON object of a run.
+
+    Raises:
+        UserError: It is missing or none.
+    """
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError
+        return found
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__})") from None
+
+
+def is_finished(run: Run) -> bool:
+    """Whether the run has come to its end."""
+    path = run.path / "meta.json"
+    return path.exists() and bool(read_json(path).get("finished"))
+
+
+def write_meta(run: Run, *, finished: bool, **more: Any) -> None:
+    """Writes meta.json: what a later stage needs to open the run.
+
+    Of several processes the first alone writes.
+
+    Args:
+        run: The run.
+        finished: Whether it has come to its end.
+        **more: The stage's own entries, over those already there.
+    """
+    from sslx.version import __version__
+
+    if not hosts.first():
+        return
+
+    path = run.path / "meta.json"
+    old = read_json(path) if path.exists() else {}
+    meta = old | {
+        "stage": run.stage,
+        "name": run.name,
+        "fingerprint": fingerprint_of(run),
+        "parents": {role: f"{p.stage}/{p.name}" for role, p in run.parents.items()},
+        "sslx": __version__,
+        "finished": finished,
+    }
+    write_json(path, meta | more)

@@ -1,0 +1,59 @@
+"""What a run is called: its name follows from all that determines its result.
+
+A run directory is ``WORKDIR/<stage>/<slug>-<fingerprint>/``. The fingerprint hashes
+the recipe (all that determines the result, the parents' fingerprints included), so
+equal requests meet in one directory and a changed setting never meets an old result.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Run(NamedTuple):
+    """A run as it is asked for, whether it exists yet or not.
+
+    Attributes:
+        workdir: Root of all runs.
+        stage: victim, classifier, responses, steal, features, probe, fidelity or
+            report.
+        name: ``<slug>-<fingerprint>``, the same in every workdir.
+        recipe: All that determines the result, as JSON-like data.
+        parents: Role -> the run it builds on.
+    """
+
+    workdir: Path
+    stage: str
+    name: str
+    recipe: dict[str, Any]
+    parents: dict[str, "Run"]
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.workdir / self.stage / self.name
+
+
+def fingerprint(recipe: Any) -> str:
+    """Ten hexadecimal digits of the sha256 of JSON-like data."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def make_run(
+    workdir: Path, stage: str, slug: str, recipe: dict, parents: dict[str, Run]
+) -> Run:
+    """Names a run after its recipe and its parents' names."""
+    recipe = json.loads(json.dumps(recipe))  # tuples become lists, as they are read
+    identity = {
+        "stage": stage,
+        "recipe": recipe,
+        "parents": {role: fingerprint_of(run) for role, run in parents.items()},
+    }
+    return Run(workdir, stage, f"{slug}-{fingerprint(identity)}", recipe, parents)
+
+
+def fingerprint_of(run: Run) -> str:
+    """The fingerprint at the end of a run's name."""
+    return run.name.rpartition("-")[2]

@@ -1,0 +1,1 @@
+"""One training loop for every stage. It knows nothing of self-supervision."""

@@ -1,0 +1,78 @@
+"""What a run tells machines: rows and events."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tensorboardX import SummaryWriter
+
+from sslx import hosts
+
+ROWS = "metrics.jsonl"
+WATCHED = "watch.jsonl"
+
+
+class Logbook(NamedTuple):
+    """Both take ``(step, metrics)``, metrics as floats, and add a row.
+
+    ``write`` to ``metrics.jsonl``; ``watched`` to ``watch.jsonl``, which is there only
+    if it was called, and in TensorBoard under ``watch/``.
+    """
+
+    write: Callable[[int, dict[str, float]], None]
+    watched: Callable[[int, dict[str, float]], None]
+
+
+def read_rows(folder: Path, name: str = ROWS) -> list[dict]:
+    """The rows logged so far; a line that a kill cut short is left out."""
+    rows = []
+    path = folder / name
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def _drop_after(folder: Path, name: str, step: int) -> None:
+    kept = [row for row in read_rows(folder, name) if row["step"] <= step]
+    fresh = folder / (name + ".tmp")
+    fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    fresh.replace(folder / name)
+
+
+@contextmanager
+def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
+    """Opens the run's log to go on after ``step``.
+
+    Rows past that step are dropped: the run was killed after it wrote them and is
+    about to write them again. Rows hold no times, so that they are a function of the
+    run alone. Of several processes the first alone writes.
+    """
+    if not hosts.first():
+        yield Logbook(lambda step, metrics: None, lambda step, metrics: None)
+        return
+    _drop_after(folder, ROWS, step)
+    if (folder / WATCHED).exists():
+        _drop_after(folder, WATCHED, step)
+    # Line-buffered, or a kill loses all rows since the last flush.
+    with (
+        open(folder / ROWS, "a", buffering=1) as file,
+        SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board,
+    ):
+
+        def write(step: int, metrics: dict[str, float]) -> None:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+            for name, value in metrics.items():
+                board.add_scalar(name, value, step)
+
+        def watched(step: int, metrics: dict[str, float]) -> None:
+            with open(folder / WATCHED, "a") as rows:
+                rows.write(json.dumps({"step": step, **metrics}) + "\n")
+            for name, value in metrics.items():
+                board.add_scalar(f"watch/{name}", value, step)
+
+        yield Logbook(write, watched)
