@@ -58,14 +58,13 @@ def base(size: str):
         size,
         "size",
     )()
-    c.steal.also = ()
     c.probe.few_labels = (0.01, 0.1)
     c.probe.independent = 1
     if size == "full":
         c.precision = "bfloat16"
         c.engine.keep_features = False  # there are hundreds of encoders
         c.engine.save_every = 5000  # each waits for the device; a stop saves, too
-        c.engine.keep = 1  # stealers that train together keep two all the same
+        c.engine.keep = 1
     return c
 
 

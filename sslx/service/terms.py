@@ -9,6 +9,9 @@ from sslx.registry import pick
 from sslx.service.database import digest
 from sslx.types import UserError
 
+# Of images and calls, of an account and of all; entries of ``Terms``.
+LIMITS = ("image_limit", "call_limit", "total_image_limit", "total_call_limit")
+
 
 class Terms(NamedTuple):
     """What a file of answers was made for; it is opened for nothing else.

@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sslx.build import make_objective
 from sslx.models import make_encoder
 
 BATCH = 8  # images of the forward pass that is counted
@@ -70,18 +69,17 @@ def _forward(encoder: str, image_shape: tuple[int, ...]) -> float | None:
     return None if flops is None else flops / BATCH
 
 
-def unlabelled_flops(recipe: dict[str, Any]) -> float | None:
-    """Of a victim, or of what a stealer trains on its pool; None if not trained here.
+def unlabelled_flops(recipe: dict[str, Any], views: int) -> float | None:
+    """Of a victim, or of what a stealer trains on its pool.
 
     Args:
         recipe: The run's.
+        views: Of an image in a step, ``Objective.views``.
     """
-    if "steps" not in recipe or "encoder" not in recipe:
-        return None
     forward = forward_flops(recipe["encoder"], recipe["image_shape"])
     if forward is None:
         return None
-    return 3 * forward * _seen(recipe) * make_objective(recipe).views
+    return 3 * forward * _seen(recipe) * views
 
 
 def answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float | None:
