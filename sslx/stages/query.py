@@ -15,6 +15,7 @@ from sslx.experiment.responses import LIMITS, Call, accounts, rounds_of
 from sslx.experiment.thefts import Cell
 from sslx.progress import progress
 from sslx.queries.plans import PLANS, refined, shares
+from sslx.registry import pick
 from sslx.rng import host_stream, stream
 from sslx.runs.files import read_json, save_array, write_meta
 from sslx.runs.locks import working_on
@@ -136,9 +137,10 @@ def ask(cell: Cell, config: ConfigDict) -> None:
             price=r["price"],
             repeats=r["repeats"],
             image_shape=tuple(victim.meta["image_shape"]),
-            dim=r["dim"],
-            defence=DEFENCES[r["defence"]],
-            key=stream(r["seed"], "defence"),
+            dim=r.get("raw_dim", r["dim"]),
+            defence=pick(DEFENCES, r["defence"], "defence"),
+            # Whoever knows a run's seed knows its secret, until one can be given.
+            secret=host_stream(r["seed"], "defence").bytes(32),
         )
         images = open_pool(config, cell.pool, r["test_kept"]).load()
         # Paid before a kill; asked again for free.
