@@ -15,13 +15,13 @@ from sslx.queries.choosers import PLANS
 from sslx.queries.plan import make_plan
 from sslx.registry import pick
 from sslx.runs.names import Run, make_run
-from sslx.service import DEFENCES, REPEATS
+from sslx.service import DEFENCES, REPEATS, check_defence
 from sslx.service.terms import LIMITS
 from sslx.types import Encoder, UserError
 
 
 def _answer_dim(output: str, victim: Run, classes: int) -> int:
-    """Numbers of an answer.
+    """Numbers of a victim's answer, before any defence.
 
     Raises:
         UserError: The victim has no such output.
@@ -142,7 +142,8 @@ def responses_run(
             f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
             "data.channels bring sets together"
         )
-    pick(DEFENCES, service.defence, "defence")
+    defence = pick(DEFENCES, service.defence, "defence")
+    check_defence(defence, given={"secret"})
     plan = _plan_part(s, pool)
     if s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised":
         raise UserError(
@@ -159,12 +160,15 @@ def responses_run(
     if service.output in CLASSIFIED:
         parents["classifier"] = classifier_run(config, victim)
         classes = parents["classifier"].recipe["classes"]
+    raw = _answer_dim(service.output, victim, classes)
+    dim = defence.out_dim(raw)
     recipe = {
         "seed": config.seed,
         **pool_part(config, pool),
         **plan,
         "output": service.output,
-        "dim": _answer_dim(service.output, victim, classes),
+        "dim": dim,
+        **({} if dim == raw else {"raw_dim": raw}),
         "classes": classes,
         "defence": service.defence,
         **_terms(config, plan),

@@ -131,9 +131,10 @@ def _serve(run: Run):
         price=r["price"],
         repeats=r["repeats"],
         image_shape=tuple(open_run(victim).meta["image_shape"]),
-        dim=r["dim"],
+        dim=r.get("raw_dim", r["dim"]),
         defence=pick(DEFENCES, r["defence"], "defence"),
-        key=stream(r["seed"], "defence"),
+        # Whoever knows a run's seed knows its secret, until one can be given.
+        secret=host_stream(r["seed"], "defence").bytes(32),
     )
 
 
