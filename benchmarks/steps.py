@@ -15,8 +15,8 @@ from sslx.build import make_objective, make_theft
 from sslx.data.presets import PRESETS
 from sslx.embed.forward import embedder
 from sslx.models import make_encoder
+from sslx.models.flops import count_flops
 from sslx.runs.names import Run
-from sslx.stages.flops import count_flops
 from sslx.stages.training import make_training
 from sslx.train.fit import Training
 from sslx.train.mesh import data_mesh, on_cpu, place, replicated, split_rows

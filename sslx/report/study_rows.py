@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from sslx.models.flops import answers_flops, unlabelled_flops
 from sslx.report import study_labels
 from sslx.report.likeness import MEASURES
 from sslx.runs.lineage import Node
 from sslx.runs.names import fingerprint
-from sslx.stages.flops import answers_flops, unlabelled_flops
 from sslx.types import UserError
 
 Pairs = list[tuple[str | None, str]]

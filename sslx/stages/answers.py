@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sslx.context import Context
+from sslx.context import Context, pool
 from sslx.data.views import is_plain, make_asked
 from sslx.embed.classifier import answering
 from sslx.embed.finished import open_run
@@ -26,7 +26,6 @@ from sslx.runs.names import Run
 from sslx.service import DEFENCES, read_answers, serve
 from sslx.service.bills import LEDGER, bills, total
 from sslx.service.terms import LIMITS
-from sslx.stages.images import pool
 from sslx.types import UserError
 
 

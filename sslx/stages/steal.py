@@ -12,13 +12,12 @@ import numpy as np
 from sslx import hosts
 from sslx.attacks.matching import bind, cluster_labels, match_of, takes_labels
 from sslx.build import make_head, make_objective, make_theft
-from sslx.context import Context
+from sslx.context import Context, pool
 from sslx.embed.finished import head_of, open_run
 from sslx.runs.files import save_array
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.stages.answers import Answered, answered
-from sslx.stages.images import pool
 from sslx.stages.training import train
 from sslx.types import Objective
 
