@@ -281,9 +281,6 @@ def get_config() -> ConfigDict:
     c.engine.data_on_device = True  # on an accelerator
     # Emulated where there is no accelerator; 8 suit 32 pixels (docs/performance.md).
     c.engine.cpu_devices = 8
-    # Stealers of a study that train in one step. 0: on a CPU one, which is faster there
-    # (docs/performance.md), on an accelerator eight, which is a guess.
-    c.engine.together = 0
     # False: features are not kept on disk, but computed anew for each use; so are those
     # whose files were deleted.
     c.engine.keep_features = True

@@ -65,7 +65,7 @@ def base(size: str):
         c.precision = "bfloat16"
         c.engine.keep_features = False  # there are hundreds of encoders
         c.engine.save_every = 5000  # each waits for the device; a stop saves, too
-        c.engine.keep = 1  # stealers that train together keep two all the same
+        c.engine.keep = 1
     return c
 
 

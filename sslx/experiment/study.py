@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 
 from sslx.experiment.changes import GRID, changed, pairs
 from sslx.experiment.experiment import Experiment, resolve
-from sslx.experiment.thefts import Cell
 from sslx.progress import say
 from sslx.report import study_report
 from sslx.report.study_rows import Pairs
@@ -24,7 +23,6 @@ from sslx.runs.locks import working_on
 from sslx.runs.names import Run, make_run
 from sslx.stages import probe, steal, victim
 from sslx.stages.schedule import carry_out
-from sslx.stages.together import groups, train_together
 from sslx.stages.work import Work, once
 from sslx.types import UserError
 
@@ -129,29 +127,14 @@ def works(study: Study) -> list[Work]:
         for m in study.members:
             found += victim.works(m.experiment, m.config)
     if "steal" in stages:
-        found += _thefts(study)
+        for m in study.members:
+            found += steal.works(m.experiment, m.config)
     if "probe" in stages:
         sets = [p.dataset for m in study.members for p in m.experiment.probes]
         for dataset in dict.fromkeys(sets):
             for m in study.members:
                 found += probe.works_on(dataset, m.experiment, m.config)
     return once(found)
-
-
-def _thefts(study: Study) -> list[Work]:
-    """What the stealers need, then the stealers, those together that may be."""
-    found: list[Work] = []
-    cells: list[Cell] = []
-    configs: dict[Path, ConfigDict] = {}
-    for m in study.members:
-        found += steal.preparations(m.experiment, m.config)
-        cells += m.experiment.cells
-        configs |= {cell.steal.path: m.config for cell in m.experiment.cells}
-    for group in groups(cells, study.members[0].config.engine.together):
-        own = [configs[cell.steal.path] for cell in group]
-        runs = tuple(cell.steal for cell in group)
-        found.append(Work(runs, partial(train_together, group, own)))
-    return found
 
 
 def carry_out_study(study: Study) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import hosts
-from sslx.attacks.matching import bind, cluster_labels, match_of, takes_labels
+from sslx.attacks.matching import cluster_labels, make_match, takes_labels
 from sslx.build import make_head, make_objective, make_theft
 from sslx.embed.finished import head_of, open_run
 from sslx.experiment.experiment import Experiment
@@ -32,11 +32,6 @@ def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
         found += _before(cell, config)
         found.append(Work((cell.steal,), partial(train, cell, config)))
     return once(found)
-
-
-def preparations(experiment: Experiment, config: ConfigDict) -> list[Work]:
-    """All that comes before the stealers of the cells."""
-    return once([work for c in experiment.cells for work in _before(c, config)])
 
 
 def _before(cell: Cell, config: ConfigDict) -> list[Work]:
@@ -104,61 +99,31 @@ def _train_head(cell: Cell, config: ConfigDict) -> None:
         _carry_out(run, objective, {"answers": answers}, config)
 
 
-def purpose(cell: Cell) -> str:
-    """What training a cell's stealer is, for the log."""
-    name = cell.attack if cell.loss == OWN else f"{cell.attack}, {cell.loss}"
-    return f"{name} on {cell.queries} answers, {cell.steal.recipe['steps']} steps"
-
-
 def train(cell: Cell, config: ConfigDict) -> None:
-    """Trains a cell's stealer on the answers, which must be there; alone."""
+    """Trains a cell's stealer on the answers, which must be there."""
     run = cell.steal
     if cell.responses is None:  # trained without
         return
-    with working_on(run, purpose(cell), together=True) as needed:
+    name = cell.attack if cell.loss == OWN else f"{cell.attack}, {cell.loss}"
+    what = f"{name} on {cell.queries} answers, {run.recipe['steps']} steps"
+    with working_on(run, what, together=True) as needed:
         if not needed:
             return
         found = answered(cell, config)
-        arrays, given = materials(cell, config, found)
-        objective = objective_of(cell, run.recipe, given)
-        meta = encoder_meta(run, None)
-        _carry_out(run, objective, arrays, config, **meta)
-
-
-def materials(
-    cell: Cell, config: ConfigDict, found: Answered
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What a stealer trains on, and what its objective is built with.
-
-    Returns:
-        The entries of a batch, for all images; and "bound", what ``bind`` gave, where
-        the loss is one of the table, "trunk" and "head" where something was trained
-        before, as ``Theft`` has them.
-    """
-    run = cell.steal
-    arrays: dict[str, np.ndarray] = found._asdict()
-    given: dict[str, Any] = {}
-    if cell.loss != OWN:
-        given["bound"] = bind(cell.loss, run.recipe["numbers"], found.answers)
-        if takes_labels(cell.loss):
-            arrays["labels"] = _labels(cell, config, found)
-    if "ssl" in run.parents:
-        given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
-    if cell.head is not None:
-        given["head"] = head_of(cell.head.path)
-    return arrays, given
-
-
-def objective_of(cell: Cell, recipe: dict, given: dict[str, Any]) -> Objective:
-    """What a stealer trains, from its recipe and ``materials``; both may be traced."""
-    assert cell.responses is not None
-    asked = cell.responses.recipe
-    fields: dict[str, Any] = {
-        name: given[name] for name in ("trunk", "head") if name in given
-    }
-    if "bound" in given:
-        fields["match"] = match_of(cell.loss, given["bound"])
-    return make_theft(recipe, asked["dim"], asked["classes"], **fields)
+        arrays: dict[str, np.ndarray] = found._asdict()
+        given: dict[str, Any] = {}
+        if cell.loss != OWN:
+            numbers = run.recipe["numbers"]
+            given["match"] = make_match(cell.loss, numbers, found.answers)
+            if takes_labels(cell.loss):
+                arrays["labels"] = _labels(cell, config, found)
+        if "ssl" in run.parents:
+            given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
+        if cell.head is not None:
+            given["head"] = head_of(cell.head.path)
+        asked = cell.responses.recipe
+        objective = make_theft(run.recipe, asked["dim"], asked["classes"], **given)
+        _carry_out(run, objective, arrays, config, **encoder_meta(run, None))
 
 
 def _labels(cell: Cell, config: ConfigDict, found: Answered) -> np.ndarray:
