@@ -11,7 +11,6 @@ from jax import Array
 
 Params = Any  # a plain nested dict of arrays
 Metrics = dict[str, Array]
-Number = float | Array  # scalar; traced where several trainings run at once
 
 
 class UserError(Exception):

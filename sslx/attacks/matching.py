@@ -24,7 +24,7 @@ PAIRED = {"infonce_reference", "barlow_reference"}
 def loss_numbers(loss: str) -> set[str]:
     """The names that the config's block of a loss holds.
 
-    Those of its keywords; two of them mean in the config what ``bind`` says.
+    Those of its keywords; two of them mean in the config what ``make_match`` says.
     """
     parameters = inspect.signature(pick(LOSSES, loss, "loss")).parameters.values()
     return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -35,10 +35,13 @@ def takes_labels(loss: str) -> bool:
     return "labels" in loss_numbers(loss)
 
 
-def bind(
+def make_match(
     loss: str, numbers: dict[str, Any], answers: Float[np.ndarray, "n v d"]
-) -> dict[str, Any]:
-    """The numbers of a loss of the table for the stored answers of one attack.
+) -> Match:
+    """What an attack trains: a loss of the table for the stored answers.
+
+    The value and the metrics are means over the views, each view a batch of its own;
+    losses of ``PAIRED`` get both views of all images at once.
 
     Args:
         loss: A name of ``LOSSES``.
@@ -47,14 +50,11 @@ def bind(
             (0.5: their median). ``labels`` is left to who makes the batches.
         answers: All that the service said.
 
-    Returns:
-        What ``match_of`` takes: a number each, but (d,) for ``threshold``.
-
     Raises:
         UserError: An unknown loss; a pair of views that is none; answers that are
             negative where they must not be; a threshold that is no share.
     """
-    pick(LOSSES, loss, "loss")
+    function = pick(LOSSES, loss, "loss")
     if loss in NON_NEGATIVE and answers.min() < 0:
         raise UserError(
             f"loss {loss!r} needs answers that are not negative, and some are: ask for "
@@ -68,26 +68,6 @@ def bind(
     bound = {k: v for k, v in numbers.items() if k != "labels"}
     if "threshold" in bound:
         bound["threshold"] = _quantiles(answers, bound["threshold"])
-    return bound
-
-
-def make_match(
-    loss: str, numbers: dict[str, Any], answers: Float[np.ndarray, "n v d"]
-) -> Match:
-    """What an attack trains: ``match_of`` what ``bind`` gives; raises as they do."""
-    return match_of(loss, bind(loss, numbers, answers))
-
-
-def match_of(loss: str, bound: dict[str, Any]) -> Match:
-    """What an attack trains, from a loss and what ``bind`` gave, which may be traced.
-
-    The value and the metrics are means over the views, each view a batch of its own;
-    losses of ``PAIRED`` get both views of all images at once.
-
-    Raises:
-        UserError: An unknown loss.
-    """
-    function = pick(LOSSES, loss, "loss")
 
     def match(student, teacher, labels):
         given = {"labels": labels} if takes_labels(loss) else {}

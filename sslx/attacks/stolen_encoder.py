@@ -10,7 +10,7 @@ from sslx.attacks.copying import Sight, copying, make_student, mean_of
 from sslx.losses.contrastive import unit
 from sslx.objectives.siamese import Views
 from sslx.registry import pick
-from sslx.types import Encoder, Metrics, Number, Objective
+from sslx.types import Encoder, Metrics, Objective
 
 
 def _l2(a, b):
@@ -34,7 +34,7 @@ def stolen_encoder_loss(
     student: Float[Array, "b n d"],
     answers: Float[Array, "b d"],
     *,
-    weight: Number,
+    weight: float,
     distance: str,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Mean over images of D(f_0, y) + weight * mean over j >= 1 of D(f_j, y).
@@ -60,7 +60,7 @@ def stolen_encoder(
     views: Views,
     theft: Theft,
     *,
-    weight: Number,
+    weight: float,
     augmented: int,
     distance: str,
 ) -> Objective:

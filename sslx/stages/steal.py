@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sslx import hosts
-from sslx.attacks.matching import bind, cluster_labels, match_of, takes_labels
+from sslx.attacks.matching import cluster_labels, make_match, takes_labels
 from sslx.build import make_head, make_objective, make_theft
 from sslx.context import Context, pool
 from sslx.embed.finished import head_of, open_run
@@ -62,8 +62,7 @@ def _stealer(
     arrays: dict[str, np.ndarray] = found._asdict()
     given: dict[str, Any] = {}
     if r["loss"] != OWN:
-        bound = bind(r["loss"], r["numbers"], found.answers)
-        given["match"] = match_of(r["loss"], bound)
+        given["match"] = make_match(r["loss"], r["numbers"], found.answers)
         if takes_labels(r["loss"]):
             arrays["labels"] = _labels(run, found, context)
     if "ssl" in run.parents:

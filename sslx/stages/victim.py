@@ -69,7 +69,7 @@ def _take_over(run: Run, context: Context) -> None:
         if items:
             # Whoever was killed after the save has made it already.
             if not hosts.share(partial(checkpoint.steps, run.path)):
-                with checkpoint.open_store(run.path, 1) as store:
-                    store.save(0, items)
+                with checkpoint.open_store(run.path, 1) as save:
+                    save(0, items)
             meta["weights"] = checkpoint.seal(run.path)
         write_meta(run, finished=True, **({"head": None} | meta))

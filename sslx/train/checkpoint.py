@@ -7,10 +7,10 @@ arrays: Orbax itself restores a flipped byte without a word).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -66,19 +66,11 @@ def seal(run: Path) -> dict[str, Any]:
     return hosts.share(last)
 
 
-class Store(NamedTuple):
-    """``save(step, items)``: items is a dict of trees; written in the background.
-
-    ``wait()``: until what was saved is on disk.
-    """
-
-    save: Any
-    wait: Any
-
-
 @contextmanager
-def open_store(run: Path, keep: int) -> Iterator[Store]:
+def open_store(run: Path, keep: int) -> Iterator[Callable[[int, dict], None]]:
     """Opens the checkpoints of a run for writing; all are on disk when it closes.
+
+    Gives ``save(step, items)``: items is a dict of trees; written in the background.
 
     Args:
         run: The run directory.
@@ -95,7 +87,7 @@ def open_store(run: Path, keep: int) -> Iterator[Store]:
             if not manager.save(step, args=ocp.args.Composite(digest=digests, **args)):
                 raise UserError(f"{folder}: checkpoint {step} could not be saved")
 
-        yield Store(save, manager.wait_until_finished)
+        yield save
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
