@@ -1,4 +1,4 @@
-"""What a reader has to open: python scripts/road.py [statements|step|ledger]
+"""What a reader has to open: python scripts/road.py [statements|step|ledger].
 
 ``statements`` counts those of sslx/ (docstrings left out). The other two run a small
 experiment from its config on, and name the files that stand on the call stack when
