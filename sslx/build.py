@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from sslx.attacks import ATTACKS, Theft
-from sslx.attacks.matching import takes_labels
 from sslx.data.augment import augment_batch
 from sslx.data.views import read_recipe
+from sslx.losses import loss_of
 from sslx.models import make_encoder
 from sslx.models.preprocess import normalise
 from sslx.objectives import OBJECTIVES
+from sslx.registry import traits_of
 from sslx.train.optim import make_optimiser
 from sslx.types import Objective, Task
 
@@ -60,7 +61,7 @@ def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Obj
         answer_dim=answer_dim,
         dtype=encoder["kw"]["dtype"],
         classes=classes,
-        labels=takes_labels(recipe["loss"]) if given.get("match") else False,
+        labels="match" in given and traits_of(loss_of(recipe["loss"])).labels,
         plain=lambda images: normalise(
             images.astype(jnp.float32) / 255, recipe["mean"], recipe["std"]
         ),

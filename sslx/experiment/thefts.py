@@ -5,14 +5,12 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from sslx.attacks import ATTACKS, Attack
-from sslx.attacks.matching import NON_NEGATIVE, PAIRED, loss_numbers
 from sslx.build import make_head, make_theft
 from sslx.experiment.changes import changed
 from sslx.experiment.pools import Pool, open_pool, pool_part
 from sslx.experiment.recipes import (
     block_of,
     encoder_of,
-    keywords,
     normalisation,
     training,
     unlabelled,
@@ -20,9 +18,10 @@ from sslx.experiment.recipes import (
     whole_seed,
 )
 from sslx.experiment.responses import OUTPUTS, responses_run
-from sslx.losses import LOSSES
+from sslx.losses import LOSSES, loss_of
+from sslx.objectives import OBJECTIVES
 from sslx.queries.plans import PLANS
-from sslx.registry import pick
+from sslx.registry import Traits, pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError
 
@@ -104,8 +103,7 @@ def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
     responses = responses_run(config, pool, victim, encoder, selector)
     numbers = {}
     if attack.objective is not None:
-        takes = keywords(attack.objective)
-        numbers = block_of(s.attack, s.attack_kw, takes, "attack")
+        numbers = block_of(s.attack, s.attack_kw, attack.objective, "attack")
     common = {
         "seed": config.seed,
         "attack": s.attack,
@@ -126,7 +124,7 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
                 f"attack {steal.attack!r} has no loss of its own; name one in "
                 f"steal.loss: {', '.join(sorted(LOSSES))}"
             )
-        pick(LOSSES, steal.loss, "loss")
+        loss_of(steal.loss)
     elif steal.loss != OWN:
         raise UserError(
             f"attack {steal.attack!r} has a loss of its own; write steal.loss='own', "
@@ -138,8 +136,10 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
 def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> Run:
     """The run of the stealer's network, trained without labels on the whole pool."""
     s, shape = config.steal, victim.recipe["image_shape"]
-    if s.ssl.objective == "supervised":
-        raise UserError("steal.ssl.objective must do without labels, not 'supervised'")
+    if traits_of(pick(OBJECTIVES, s.ssl.objective, "objective")).labels:
+        raise UserError(
+            f"steal.ssl.objective must do without labels, not {s.ssl.objective!r}"
+        )
     if list(pool.image_shape) != shape:
         raise UserError(
             f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
@@ -180,7 +180,7 @@ def _steal_run(
     s = config.steal
     numbers = {}
     if loss != OWN:
-        numbers = block_of(loss, s.loss_kw, loss_numbers(loss), "loss")
+        numbers = block_of(loss, s.loss_kw, loss_of(loss), "loss")
     recipe = {
         **common,
         "loss": loss,
@@ -198,9 +198,9 @@ def _steal_run(
     return make_run(responses.workdir, "steal", slug, recipe, parents)
 
 
-def _check_labels(labels: int, steal: ConfigDict, pool: Pool) -> None:
+def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     """Raises unless there are such labels: the true ones (0), or so many clusters."""
-    key, images = "steal.loss_kw.supcon.labels", steal.queries // steal.ask_views
+    images = steal.queries // steal.ask_views
     if labels == 0 and not pool.labels:
         raise UserError(
             f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
@@ -219,26 +219,28 @@ def _check_fit(
     """Raises where attack, loss and answers do not go together."""
     responses, loss = run.parents["responses"].recipe, run.recipe["loss"]
     attack = ATTACKS[steal.attack]
-    if loss in PAIRED and steal.ask_views != 2:
+    traits = Traits() if loss == OWN else traits_of(loss_of(loss))
+    if traits.paired and steal.ask_views != 2:
         raise UserError(
             f"loss {loss!r} is that of two views of an image; write steal.ask_views=2"
         )
-    numbers = run.recipe["numbers"]
-    if loss == "supcon":
-        _check_labels(numbers["labels"], steal, pool)
-    if loss == "bce" and not numbers["threshold"] < 1:
-        raise UserError(
-            "steal.loss_kw.bce.threshold is the share of the answers below it and must "
-            f"be less than 1, not {numbers['threshold']}"
-        )
-    if loss == "bce" and attack.head:
-        raise UserError(
-            "loss 'bce' takes its thresholds from the answers, and attack "
-            f"{steal.attack!r} compares what its head makes of them; choose another "
-            "steal.loss"
-        )
+    numbers, block = run.recipe["numbers"], f"steal.loss_kw.{loss}"
+    if traits.labels:
+        _check_labels(f"{block}.labels", numbers["labels"], steal, pool)
+    for name in traits.quantiles:
+        if not numbers[name] < 1:
+            raise UserError(
+                f"{block}.{name} is the share of the answers below it and must be less "
+                f"than 1, not {numbers[name]}"
+            )
+        if attack.head:
+            raise UserError(
+                f"loss {loss!r} takes its {name}s from the answers, and attack "
+                f"{steal.attack!r} compares what its head makes of them; choose "
+                "another steal.loss"
+            )
     dim = responses["dim"]
-    if loss in NON_NEGATIVE:
+    if traits.non_negative:
         why = None
         if responses["output"] == "projection" or "encoder" not in victim.recipe:
             why = "the victim's answers may be negative"

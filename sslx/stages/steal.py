@@ -7,12 +7,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import hosts
-from sslx.attacks.matching import cluster_labels, make_match, takes_labels
+from sslx.attacks.matching import cluster_labels, make_match
 from sslx.build import make_head, make_objective, make_theft
 from sslx.embed.finished import head_of, open_run
 from sslx.experiment.experiment import Experiment
 from sslx.experiment.pools import open_pool
 from sslx.experiment.thefts import OWN, Cell
+from sslx.losses import loss_of
+from sslx.registry import traits_of
 from sslx.runs.files import is_finished, save_array, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
@@ -115,7 +117,7 @@ def train(cell: Cell, config: ConfigDict) -> None:
         if cell.loss != OWN:
             numbers = run.recipe["numbers"]
             given["match"] = make_match(cell.loss, numbers, found.answers)
-            if takes_labels(cell.loss):
+            if traits_of(loss_of(cell.loss)).labels:
                 arrays["labels"] = _labels(cell, config, found)
         if "ssl" in run.parents:
             given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
