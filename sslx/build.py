@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sslx.attacks import ATTACKS, Theft
+from sslx.attacks import Theft, attack_of
 from sslx.data.augment import augment_batch
 from sslx.data.views import read_recipe
 from sslx.losses import loss_of
@@ -55,7 +55,7 @@ def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Obj
         **given: The fields ``match``, ``trunk`` and ``head`` of ``Theft``.
     """
     encoder = recipe["encoder"]
-    build = ATTACKS[recipe["attack"]].objective
+    build = attack_of(recipe["attack"]).objective
     assert build is not None  # such a run is none on answers
     theft = Theft(
         answer_dim=answer_dim,
@@ -77,7 +77,7 @@ def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Obj
 
 def make_head(recipe: dict, answer_dim: int) -> Objective:
     """What trains the projection head of an attack, from the head's recipe."""
-    build = ATTACKS[recipe["attack"]].head
+    build = attack_of(recipe["attack"]).head
     assert build is not None
     theft = Theft(answer_dim=answer_dim, dtype="float32")
     return build(theft, **recipe["attack_numbers"])

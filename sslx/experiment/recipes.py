@@ -39,7 +39,11 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
 
 
 def block_of(name: str, blocks: ConfigDict, entry: Callable, what: str) -> dict:
-    """The block of numbers of a name, which must hold exactly what the entry takes."""
+    """The block of numbers of a name, which must hold exactly what the entry takes.
+
+    That of an entry of one's own, MODULE:NAME, is called NAME.
+    """
+    name = name.rpartition(":")[2]
     block, takes = blocks[name].to_dict() if name in blocks else {}, keywords(entry)
     if set(block) != takes:
         wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))

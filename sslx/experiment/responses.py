@@ -12,7 +12,7 @@ from sslx.experiment.pools import Pool, pool_part
 from sslx.experiment.recipes import normalisation, numbers, positive, views_of
 from sslx.models import make_encoder
 from sslx.queries.plans import PLANS, shares
-from sslx.registry import pick
+from sslx.registry import code_of, pick
 from sslx.runs.names import Run, make_run
 from sslx.service import DEFENCES, REPEATS
 from sslx.stages import classifier
@@ -182,7 +182,7 @@ def responses_run(
             f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
             "data.channels bring sets together"
         )
-    pick(DEFENCES, service.defence, "defence")
+    pick(DEFENCES, service.defence, "defence", own=True)
     plan = _plan_part(s, pool)
     if s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised":
         raise UserError(
@@ -207,6 +207,7 @@ def responses_run(
         "dim": _answer_dim(service.output, victim, classes),
         "classes": classes,
         "defence": service.defence,
+        **code_of(service.defence),
         **_terms(config, plan),
     }
     if plan.get("features") == "untrained":

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from sslx.attacks import ATTACKS, Attack
+from sslx.attacks import Attack, attack_of
 from sslx.build import make_head, make_theft
 from sslx.experiment.changes import changed
 from sslx.experiment.pools import Pool, open_pool, pool_part
@@ -21,7 +21,7 @@ from sslx.experiment.responses import OUTPUTS, responses_run
 from sslx.losses import LOSSES, loss_of
 from sslx.objectives import OBJECTIVES
 from sslx.queries.plans import PLANS
-from sslx.registry import Traits, pick, traits_of
+from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError
 
@@ -77,7 +77,7 @@ def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cel
 
 def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
     s = config.steal
-    attack = pick(ATTACKS, s.attack, "attack")
+    attack = attack_of(s.attack)
     loss = _loss(s, attack)
     encoder = encoder_of(s, config.precision)
     pool = open_pool(config, s.pool, s.test_kept)
@@ -161,7 +161,7 @@ def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> R
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
     """The run of a projection head, trained on the answers."""
     n = len(range(0, steal.queries, steal.ask_views))
-    recipe = {**common, **training(steal.head, "steal.head", n)}
+    recipe = common | training(steal.head, "steal.head", n) | code_of(steal.attack)
     slug = f"{steal.attack}-head-{steal.queries}q-s{common['seed']}"
     parents = {"responses": responses}
     return make_run(responses.workdir, "steal", slug, recipe, parents)
@@ -189,10 +189,11 @@ def _steal_run(
         "encoder": encoder.meta,
         "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
         **training(s, "steal", s.queries // s.ask_views),
+        **code_of(s.attack, loss),
     }
     slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
     slug += f"-{s.encoder}-{s.queries}q-s{config.seed}"
-    warm = ATTACKS[s.attack].warm
+    warm = attack_of(s.attack).warm
     earlier = {"ssl": ssl if warm else None, "head": head}
     parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
     return make_run(responses.workdir, "steal", slug, recipe, parents)
@@ -218,7 +219,7 @@ def _check_fit(
 ) -> None:
     """Raises where attack, loss and answers do not go together."""
     responses, loss = run.parents["responses"].recipe, run.recipe["loss"]
-    attack = ATTACKS[steal.attack]
+    attack = attack_of(steal.attack)
     traits = Traits() if loss == OWN else traits_of(loss_of(loss))
     if traits.paired and steal.ask_views != 2:
         raise UserError(

@@ -49,5 +49,5 @@ LOSSES: dict[str, Callable[..., tuple[Array, Metrics]]] = {
 
 
 def loss_of(name: str) -> Callable[..., tuple[Array, Metrics]]:
-    """The loss of a name; an unknown one is a UserError."""
-    return pick(LOSSES, name, "loss")
+    """The loss of a name, of the table or MODULE:NAME; a UserError if there is none."""
+    return pick(LOSSES, name, "loss", own=True)

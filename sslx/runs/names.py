@@ -45,6 +45,7 @@ def make_run(
     workdir: Path, stage: str, slug: str, recipe: dict, parents: dict[str, Run]
 ) -> Run:
     """Names a run after its recipe and its parents' names."""
+    slug = slug.replace(":", "-").replace("/", "-")  # of names such as MODULE:NAME
     recipe = json.loads(json.dumps(recipe))  # tuples become lists, as they are read
     identity = {
         "stage": stage,

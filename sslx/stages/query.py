@@ -15,6 +15,7 @@ from sslx.experiment.responses import LIMITS, Call, accounts, rounds_of
 from sslx.experiment.thefts import Cell
 from sslx.progress import progress
 from sslx.queries.plans import PLANS, refined, shares
+from sslx.registry import pick
 from sslx.rng import host_stream, stream
 from sslx.runs.files import read_json, save_array, write_meta
 from sslx.runs.locks import working_on
@@ -137,7 +138,7 @@ def ask(cell: Cell, config: ConfigDict) -> None:
             repeats=r["repeats"],
             image_shape=tuple(victim.meta["image_shape"]),
             dim=r["dim"],
-            defence=DEFENCES[r["defence"]],
+            defence=pick(DEFENCES, r["defence"], "defence", own=True),
             key=stream(r["seed"], "defence"),
         )
         images = open_pool(config, cell.pool, r["test_kept"]).load()
