@@ -15,6 +15,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment, e.g. configs/digits_direct.py.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", "checkpoints", "Root of all runs.")
+_VERBOSE = flags.DEFINE_bool("verbose", False, "Say when each run starts and ends.")
 
 
 def _say(message: str) -> None:
@@ -105,6 +106,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Carries the experiment out."""
+    from sslx.progress import be_verbose
+
+    be_verbose(_VERBOSE.value)
     absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax tells every file it writes
     logging.getLogger("jax").setLevel(logging.ERROR)
     _carry_out(_CONFIG.value, _WORKDIR.value)

@@ -33,7 +33,15 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["beartype", "mypy", "pytest", "pytest-xdist", "ruff", "types-tqdm"],
+        "dev": [
+            "beartype",
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "types-tqdm",
+        ],
         "torch": ["torch>=2.6"],  # reads .pth files
         "bench": ["torch>=2.6"],  # what benchmarks compare with
     },

@@ -122,10 +122,11 @@ def queries(args: argparse.Namespace) -> Curves:
 
     The stages themselves, with service, ledger and checkpoints, on images of noise.
     """
-    from configs import digits_direct
     from sslx.experiment.experiment import resolve
-    from sslx.stages import steal, victim
     from sslx.stages.query import ask
+
+    from configs import digits_direct
+    from sslx.stages import steal, victim
 
     curves: Curves = {"asking": {}, TRAINING: {}}
     for _ in range(args.rounds):

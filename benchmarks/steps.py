@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from sslx.experiment.experiment import resolve
 
 from configs import default, digits_direct
 from sslx.attacks.matching import make_match
 from sslx.build import make_objective, make_theft
 from sslx.data.presets import PRESETS
 from sslx.embed.forward import embedder
-from sslx.experiment.experiment import resolve
 from sslx.models import make_encoder
+from sslx.models.flops import count_flops
 from sslx.runs.names import Run
-from sslx.stages.flops import count_flops
 from sslx.stages.training import make_training
 from sslx.train.fit import Training
 from sslx.train.mesh import data_mesh, on_cpu, place, replicated, split_rows
@@ -65,7 +65,7 @@ def make_config(
     """
     if case == "default":
         c = digits_direct.get_config()
-        c.steal.also = ()
+        c.study.grid = ()
     else:
         c = default.get_config()  # its images are never read, only described
         c.data.size, c.data.channels = SIZE, 3
@@ -105,7 +105,9 @@ def embedding(case: str, width: int, count: int):
     params, stats = encoder.init(jax.random.key(0), jax.numpy.zeros((1, *shape)))
     weights = {"encoder": {"params": params, "stats": stats}}
     how = {key: r[key] for key in ("mean", "std")}
-    return embedder(encoder, weights, image_shape=shape, **how), noise(count, *shape)
+    return embedder(encoder.meta, weights, image_shape=shape, **how), noise(
+        count, *shape
+    )
 
 
 def training_of(recipe: dict[str, Any]) -> Training:

@@ -97,7 +97,7 @@ def make_config(args: argparse.Namespace):
     c.victim.batch_size = args.batch
     c.victim.steps, c.victim.epochs = 0, args.epochs
     c.victim.watch_every = args.watch_every
-    c.steal.also = ()
+    c.study.grid = ()
     c.probe.datasets = (c.victim.dataset,)
     return c
 
@@ -105,6 +105,7 @@ def make_config(args: argparse.Namespace):
 def train(args: argparse.Namespace, workdir: Path) -> Timed:
     """Carries the stage out, with a clock at its looks."""
     from sslx.experiment.experiment import resolve
+
     from sslx.stages import victim
     from sslx.train import checkpoint
     from sslx.train.fit import Watch

@@ -8,7 +8,7 @@ The answers have 128 numbers instead of 512; the stealer has a head of the same 
 which is thrown away before the probe.
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
@@ -18,8 +18,10 @@ def get_config():
     c.steal.attack = "access_head"
     c.steal.loss = "infonce"
     c.steal.optim.learning_rate = 3e-4
-    c.steal.also = (
+    changes = (
+        "",
         "loss=mse batch_size=64 optim.learning_rate=1e-3",
         "loss=softnn optim.learning_rate=1e-3",
     )
+    c.study.grid = (default.thefts(*changes),)
     return c

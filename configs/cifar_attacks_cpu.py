@@ -15,7 +15,7 @@ makes of them; the losses' numbers are the study's and the papers'. ssl_only is 
 attacker has without a query.
 """
 
-from configs import victim_cpu
+from configs import default, victim_cpu
 
 # A theft, but for its budget, which counts every view.
 THEFTS = (
@@ -47,6 +47,6 @@ def get_config():
     c.steal.ssl.objective_kw.simclr.temperature = 0.2
     c.steal.ssl.batch_size = 256
     c.steal.ssl.steps = 300
-    cells = [f"{theft} queries={n}" for theft in THEFTS for n in BUDGETS]
-    c.steal.also = (*cells[1:], "attack=ssl_only loss=own")
+    changes = [f"{theft} queries={n}" for theft in THEFTS for n in BUDGETS]
+    c.study.grid = (default.thefts(*changes, "attack=ssl_only loss=own"),)
     return c

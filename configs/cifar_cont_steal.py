@@ -10,7 +10,7 @@ asked. That code asks new views in each of 100 epochs, on CIFAR-10 five million 
 in all (docs/queries.md). Its batch is 32, its optimiser Adam at 3e-4.
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
@@ -22,8 +22,9 @@ def get_config():
     c.steal.augment = "simclr_cifar"
     c.steal.batch_size = 32
     c.steal.optim.learning_rate = 3e-4
-    c.steal.also = (
+    released = (
         "augment=none attack_kw.cont_steal.form=released "
-        "attack_kw.cont_steal.temperature=0.5",
+        "attack_kw.cont_steal.temperature=0.5"
     )
+    c.study.grid = (default.thefts("", released),)
     return c

@@ -32,10 +32,12 @@ def get_config():
     c.steal.loss = "softnn"
     c.steal.batch_size = 256
     c.steal.optim.learning_rate = 1e-3
-    c.steal.also = (
+    changes = (
+        "",
         "loss=mse batch_size=64 optim.learning_rate=1e-3",
         "loss=infonce batch_size=256 optim.learning_rate=3e-4",
     )
+    c.study.grid = (default.thefts(*changes),)
     c.probe.datasets = ("cifar10", "svhn_cropped", "fashion_mnist", "cifar100", "stl10")
     c.data.size = 32  # Fashion-MNIST has 28 pixels of grey, STL-10 96 of colour
     c.data.channels = 3

@@ -16,7 +16,7 @@ of 200 for the victim and 11 instead of 100 for each stealer. The figures say no
 the study's.
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
@@ -31,7 +31,7 @@ def get_config():
     c.victim.optim.warmup_steps = 50
     c.victim.steps = 1500
     c.steal.steps = 400
-    c.steal.also = ("loss=mse", "loss=infonce")
+    c.study.grid = (default.thefts("", "loss=mse", "loss=infonce"),)
     c.probe.datasets = ("cifar10",)
     c.probe.l2_grid = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
     c.engine.save_every = 100

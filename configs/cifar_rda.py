@@ -9,7 +9,7 @@ from. The paper's 2,500 images are 25,000 queries, which is the headline; 9,000 
 as many as the study's, are 900 images. Queries come from CIFAR-10 instead of ImageNet.
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
@@ -23,5 +23,5 @@ def get_config():
     c.steal.augment = "rda"
     c.steal.batch_size = 100
     c.steal.optim.learning_rate = 1e-3
-    c.steal.also = ("queries=9000",)
+    c.study.grid = (default.thefts("", "queries=9000"),)
     return c

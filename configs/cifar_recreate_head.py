@@ -10,7 +10,7 @@ stealer is then compared with the answers through it. The study's code asks new 
 each of 300 epochs, 2.7 million queries in all (docs/queries.md).
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
@@ -21,5 +21,5 @@ def get_config():
     c.steal.optim.learning_rate = 3e-4
     c.steal.ask_views = 2
     c.steal.ask_augment = "simclr"
-    c.steal.also = ("loss=mse", "loss=softnn")
+    c.study.grid = (default.thefts("", "loss=mse", "loss=softnn"),)
     return c

@@ -11,7 +11,7 @@ where this one takes the mean, so the learning rate is 64 times its 1e-3. Querie
 from CIFAR-10 instead of ImageNet, which is easier for the attacker.
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
@@ -25,5 +25,5 @@ def get_config():
     c.steal.optim.name = "sgd"
     c.steal.optim.learning_rate = 0.064
     c.steal.optim.weight_decay = 5e-4
-    c.steal.also = ("queries=9000",)
+    c.study.grid = (default.thefts("", "queries=9000"),)
     return c

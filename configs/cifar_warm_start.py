@@ -9,7 +9,7 @@ The attacker owns the 10,000 images of his pool, so he can train on them without
 before its first query, what every theft has to beat; direct starts from nothing.
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
@@ -17,10 +17,12 @@ def get_config():
     c = cifar_direct.get_config()
     c.steal.attack = "warm_start"
     c.steal.ssl.epochs = 200
-    c.steal.also = (
+    changes = (
+        "",
         "attack=ssl_only loss=own",
         "attack=direct",
         "queries=1000",
         "attack=direct queries=1000",
     )
+    c.study.grid = (default.thefts(*changes),)
     return c

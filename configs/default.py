@@ -80,6 +80,18 @@ def _optim() -> dict:
     }
 
 
+def thefts(*changes: str) -> tuple[str, ...]:
+    """An axis of ``study.grid``: changes of the section steal, without its name.
+
+    "" is the config as it is. A key of the section service keeps the name of it.
+    """
+
+    def whole(pair: str) -> str:
+        return pair if pair.startswith("service.") else f"steal.{pair}"
+
+    return tuple(" ".join(map(whole, change.split())) for change in changes)
+
+
 def get_config() -> ConfigDict:
     """The whole tree; its numbers are the study's where it has them."""
     c = ConfigDict()
@@ -237,8 +249,6 @@ def get_config() -> ConfigDict:
     # The projection head of recreate_head, on the answers.
     c.steal.head = {"batch_size": 256, "epochs": 200, "steps": 0, "optim": _optim()}
     c.steal.head.optim.learning_rate = 1e-3
-    # Further cells: each a change of this section, "loss=infonce queries=450".
-    c.steal.also = ()
 
     c.probe = ConfigDict()
     c.probe.datasets = ("digits",)
@@ -249,6 +259,9 @@ def get_config() -> ConfigDict:
     c.probe.max_iterations = 5000
     # Further linear probes, on these shares of the training labels: (0.01, 0.1).
     c.probe.few_labels = ()
+    # Of the figures, the one that headline and pictures show: "linear", "knn",
+    # "linear_0.01" (with few_labels), "reference_probe".
+    c.probe.primary = "linear"
     # Also the study's own probe, for comparison (docs/evaluation.md).
     c.probe.reference = False
     c.probe.knn_k = 20
@@ -264,12 +277,13 @@ def get_config() -> ConfigDict:
         "neighbours": 10,
     }
 
-    # A study: every combination of one change of each axis, an axis being a tuple of
-    # changes, "steal.loss=infonce steal.optim.learning_rate=1e-3", with whole keys.
-    # (("steal.loss=mse", "steal.loss=infonce"), ("seed=0", "seed=1")) are 4 thefts.
+    # Several thefts: every combination of one change of each axis, an axis being a
+    # tuple of changes with whole keys, "steal.loss=mse steal.optim.learning_rate=1e-3".
+    # (("steal.loss=mse", "steal.loss=infonce"), ("seed=0", "seed=1")) are 4 thefts;
+    # the first is the headline, and "" stands for the config as it is.
     c.study = ConfigDict()
     c.study.grid = ()
-    c.study.name = "study"  # of its report
+    c.study.name = ""  # of the report; "": named after the headline
 
     # How runs are carried out. None of this changes what comes out of them, but for
     # rounding where devices or steps_per_dispatch differ.

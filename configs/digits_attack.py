@@ -13,7 +13,7 @@ are those of configs/default.py, but for what 450 queries and so small a network
 for.
 """
 
-from configs import digits_direct
+from configs import default, digits_direct
 from sslx.registry import pick
 
 MILD = {"ask_augment": "mild"}
@@ -54,16 +54,6 @@ ATTACKS = {
 }
 
 
-def also(changes: dict) -> str:
-    """Changes as an entry of ``steal.also``."""
-    return " ".join(f"{key}={value}" for key, value in changes.items())
-
-
-def whole(change: str) -> str:
-    """An entry of ``steal.also``, of the steal section alone, as one of a study."""
-    return " ".join(f"steal.{pair}" for pair in change.split())
-
-
 def get_config(attack: str = ""):
     """The experiment of one attack, or of all with ``direct`` as the headline."""
     c = digits_direct.get_config()
@@ -81,6 +71,9 @@ def get_config(attack: str = ""):
     for key, value in pick(ATTACKS, attack or "direct", "attack").items():
         in_service = key.startswith("service.")
         (c if in_service else c.steal).update_from_flattened_dict({key: value})
-    others = [changes for name, changes in ATTACKS.items() if name != "direct"]
-    c.steal.also = () if attack else tuple(map(also, others))
+    changes = [
+        " ".join(f"{key}={value}" for key, value in changes.items())
+        for changes in ATTACKS.values()
+    ]
+    c.study.grid = () if attack else (default.thefts(*changes),)
     return c

@@ -27,7 +27,8 @@ def get_config():
     c.steal.queries = 1350
     c.steal.loss = "mse"
     c.steal.loss_kw.infonce.temperature = 0.1
-    c.steal.also = ("loss=infonce", "queries=90", "queries=450")
+    changes = ("", "loss=infonce", "queries=90", "queries=450")
+    c.study.grid = (default.thefts(*changes),)
     c.probe.datasets = ("digits",)
     c.engine.save_every = 100
     c.engine.cpu_devices = 4  # images this small are slower over 8

@@ -40,7 +40,7 @@ def get_config():
     c.steal.optim.learning_rate_per_256 = True
     c.steal.optim.trust_coefficient = 0.001
     c.steal.optim.weight_decay = 0.0
-    c.steal.also = ()
+    c.study.grid = ()
     c.probe.datasets = ("fashion_mnist", "cifar10")
     c.engine.data_on_device = False
     return c

@@ -11,8 +11,7 @@ own and a stealer of its own. The independent encoders are three more, which nob
 steals.
 """
 
-from configs import digits_attack, digits_direct
-from configs.digits_attack import whole
+from configs import default, digits_attack, digits_direct
 
 THEFTS = (
     "loss=mse",
@@ -32,7 +31,7 @@ def get_config():
     c = digits_attack.get_config("direct")
     c.study.name = "study_builtin"
     c.study.grid = (
-        tuple(map(whole, THEFTS)),
+        default.thefts(*THEFTS),
         tuple(f"steal.queries={n}" for n in BUDGETS),
         tuple(f"seed={n}" for n in SEEDS),
     )

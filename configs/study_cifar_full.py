@@ -39,8 +39,7 @@ There are two curves: images of CIFAR-10 that the victim did not see, up to 9,00
 images of CIFAR-100, 9,000 and 50,000. Both have 9,000, so the report names the pool.
 """
 
-from configs import cifar_attacks_cpu, study_cifar_losses
-from configs.digits_attack import whole
+from configs import cifar_attacks_cpu, default, study_cifar_losses
 from configs.study_cifar_losses import steps
 
 LOSSES = ("mse", "infonce", "softnn", "wasserstein", "barlow", "soft_cross_entropy")
@@ -71,7 +70,7 @@ def get_config(size: str = "full"):
     if size == "cpu":
         c.probe.few_labels = (0.01,)
         c.probe.independent = 0  # a victim takes minutes here; ssl_only is another
-        others = map(whole, (*SMALL, ALONE))
+        others = default.thefts(*SMALL, ALONE)
         c.study.grid = (
             ("victim.encoder=conv3",),
             (*study_cifar_losses.thefts(size, LOSSES), *others),
@@ -95,6 +94,6 @@ def get_config(size: str = "full"):
     thefts = study_cifar_losses.thefts(size, LOSSES)
     budgets = [f"steal.queries={n}" for n in HELD_OUT]
     budgets += [f"steal.queries={n} steal.pool=cifar100" for n in CIFAR100]
-    others = map(whole, (*ATTACKS, ALONE))
+    others = default.thefts(*ATTACKS, ALONE)
     c.study.grid = (victims, (*thefts, *others), tuple(budgets), SEEDS)
     return c

@@ -11,13 +11,13 @@ victim never saw, and test images are for tests. The last cell asks CIFAR-10's t
 images, which have nothing of the victim's.
 """
 
-from configs import cifar_direct
+from configs import cifar_direct, default
 
 
 def get_config():
     """Recipe and numbers are those of cifar_direct.py."""
     c = cifar_direct.get_config()
     c.victim.dataset = "svhn_cropped"
-    c.steal.also += ("pool=cifar10",)
+    c.study.grid = ((*c.study.grid[0], *default.thefts("pool=cifar10")),)
     c.probe.datasets = ("svhn_cropped", "cifar10")
     return c

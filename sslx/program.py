@@ -1,38 +1,28 @@
-"""The stages of an experiment. The only modules that see a config."""
+"""The program: from a config to finished runs and their report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from sslx import hosts
-from sslx.experiment import study
-from sslx.experiment.experiment import Experiment, resolve
+from sslx import hosts, report, stages
+from sslx.experiment.checks import STAGES
+from sslx.experiment.graph import Experiment, resolve
 from sslx.progress import say
-from sslx.report import report, study_report
-from sslx.report.report_text import plain, table
-from sslx.runs.files import read_json
-from sslx.runs.names import Run
-from sslx.stages import probe, steal, victim
-from sslx.stages.training import make_loop
+from sslx.runs.names import with_ancestors
+from sslx.stages.scheduler import Make, carry_out
 from sslx.train.mesh import data_mesh
 from sslx.types import UserError
 
-STAGES = {
-    "victim": victim.works,
-    "steal": steal.works,
-    "probe": probe.works,
-    "report": report.works,
-}
-
 
 def run(config: ConfigDict, workdir: str | Path) -> Path | None:
-    """Runs what is missing of an experiment or a study; says where the report is.
+    """Runs what is missing of an experiment; says where the report is.
 
     The table is printed, too. Several processes that were started as one train
     together; all else the first does, while the others wait.
 
     Args:
-        config: As ``configs/default.py`` has it; a study where it has a grid.
+        config: As ``configs/default.py`` has it.
         workdir: Root of all runs; created where missing.
 
     Returns:
@@ -43,65 +33,49 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         sslx.train.interrupt.Stopped: A signal came; what was computed is saved.
     """
     workdir = Path(workdir)
-    if config.study.grid:
-        return _study(config, workdir)
     experiment = resolve(config, workdir)
-    _prepare([experiment], config, experiment.report, workdir)
-    for stage in STAGES:
-        if stage in config.stages:
-            for work in STAGES[stage](experiment, config):
-                work.do()
+    _prepare(experiment, config, workdir)
+    chosen = [
+        kind for stage in STAGES if stage in config.stages for kind in STAGES[stage]
+    ]
+    goals = [run for run in experiment.goals if run.stage in chosen]
+    if "report" in config.stages:
+        goals.append(experiment.report)
+    carry_out(goals, chosen, _makers(experiment))
     if "report" not in config.stages:
         return None
     folder = experiment.report.path
     if hosts.first():
-        _show(plain(table(read_json(folder / "results.json"))), folder)
+        print(report.table_text(folder))
+        print(f"page: {folder / 'report.html'}")
+        print(f"report: {folder / 'report.md'}", flush=True)
     return folder
 
 
-def _study(config: ConfigDict, workdir: Path) -> Path | None:
-    found = study.resolve_study(config, workdir)
-    _prepare([m.experiment for m in found.members], config, found.report, workdir)
-    study.carry_out_study(found)
-    if "report" not in config.stages:
-        return None
-    folder = found.report.path
-    if hosts.first():
-        _show(study_report.shown(folder), folder)
-    return folder
+def _makers(experiment: Experiment) -> Mapping[str, Make]:
+    """Stage -> what makes a run of it."""
+    make = {
+        name: lambda run, make=stage: make(run, experiment.context)
+        for name, stage in stages.STAGES.items()
+    }
+    return {**make, "report": report.make}
 
 
-def _prepare(
-    experiments: list[Experiment], config: ConfigDict, goal: Run, workdir: Path
-) -> None:
+def _prepare(experiment: Experiment, config: ConfigDict, workdir: Path) -> None:
     """Says what is left out; raises where processes or devices do not fit."""
-    skipped = dict.fromkeys(name for e in experiments for name in e.skipped)
-    if skipped and "probe" in config.stages:
-        names = ", ".join(skipped)
+    told = experiment.report.recipe
+    if told["skipped"] and "probe" in config.stages:
+        names = ", ".join(told["skipped"])
         say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
-    lacking = {name: n for e in experiments for name, n in e.unanswered.items()}
-    for name, n in lacking.items():
+    for name, n in told["unanswered"].items():
         say(f"[probe] victim on {name}: left out, {n} images were not asked of it")
-    for training in _trained(experiments):
-        try:
-            data_mesh(training.recipe["batch_size"])
-        except UserError as error:
-            raise UserError(f"{training.stage}/{training.name}: {error}") from None
+    for training in with_ancestors(experiment.goals):
+        if "batch_size" in training.recipe:
+            try:
+                data_mesh(training.recipe["batch_size"])
+            except UserError as error:
+                raise UserError(f"{training.key}: {error}") from None
     # How a run is carried out is in no name, but decides when processes synchronise.
-    how = f"{config.stages} {make_loop(config)} {config.victim.watch_every}"
-    hosts.meet(f"{how} {goal.name}", workdir)
-
-
-def _trained(experiments: list[Experiment]) -> list[Run]:
-    """All runs that train, but for victims from elsewhere."""
-    runs: dict[Path, Run] = {}
-    for e in experiments:
-        cells = [run for c in e.cells for run in (c.ssl, c.head, c.steal) if run]
-        runs |= {run.path: run for run in (e.victim, *e.independent, *cells)}
-    return [run for run in runs.values() if "batch_size" in run.recipe]
-
-
-def _show(text: str, folder: Path) -> None:
-    print(text)
-    print(f"page: {folder / 'report.html'}")
-    print(f"report: {folder / 'report.md'}", flush=True)
+    loop, watching = experiment.context.loop, experiment.context.watching
+    how = f"{config.stages} {loop} {watching}"
+    hosts.meet(f"{how} {experiment.report.name}", workdir)

@@ -5,22 +5,34 @@ Of several processes the first alone speaks.
 
 import sys
 
-# JAX has no public way to ask this without starting its backend.
-from jax._src.distributed import global_state as _job
 from tqdm import tqdm
 
+from sslx import hosts
 
-def _first() -> bool:
-    return _job.process_id == 0
+_verbose = False
+
+
+def be_verbose(verbose: bool) -> None:
+    """Whether ``detail`` speaks, in this process."""
+    global _verbose
+    _verbose = verbose
 
 
 def say(text: str) -> None:
     """One line on standard error, above any progress bar."""
-    if _first():
+    if hosts.first():
         tqdm.write(text, file=sys.stderr)
 
 
-def progress(total: int, initial: int, what: str, unit: str, **more) -> tqdm:
+def detail(text: str) -> None:
+    """The same, for those who asked for every name (``--verbose``)."""
+    if _verbose:
+        say(text)
+
+
+def progress(
+    total: int, initial: int, what: str, unit: str, quiet: bool = False, **more
+) -> tqdm:
     """A bar on standard error with rate and time left, where the work takes seconds.
 
     Rare lines where no terminal shows it.
@@ -30,6 +42,7 @@ def progress(total: int, initial: int, what: str, unit: str, **more) -> tqdm:
         initial: How many are done already.
         what: What is being done.
         unit: What is counted.
+        quiet: Whether it counts without being shown.
         **more: Further settings of tqdm.
     """
     return tqdm(
@@ -40,8 +53,17 @@ def progress(total: int, initial: int, what: str, unit: str, **more) -> tqdm:
         file=sys.stderr,
         dynamic_ncols=True,
         mininterval=0.2 if sys.stderr.isatty() else 15.0,
-        delay=2.0,
+        delay=3.0,
         leave=False,
-        disable=not _first(),
+        disable=quiet or not hosts.first(),
         **more,
     )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``0.4 s``, ``85 s``, ``12 min``, ``3.2 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

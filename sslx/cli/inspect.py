@@ -17,10 +17,11 @@ from flax.traverse_util import flatten_dict
 
 from sslx.cli.inspect_text import as_text
 from sslx.embed.foreign import KINDS
+from sslx.queries.plan import make_plan
+from sslx.runs.files import CHECKPOINTS
 from sslx.runs.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
-from sslx.service import read_counters
+from sslx.service.bills import LEDGER, bills, total
 from sslx.stages.features import SPLITS, is_intact
-from sslx.stages.query import LEDGER, accounts, total
 from sslx.train import checkpoint
 from sslx.train.logbook import ROWS, WATCHED, read_rows
 from sslx.types import UserError
@@ -85,7 +86,7 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
         ],
     }
     origin = node.recipe.get("origin")  # of a victim that was not trained here
-    saves = node.stage in TRAINING or (node.path / checkpoint.FOLDER).exists()
+    saves = node.stage in TRAINING or (node.path / CHECKPOINTS).exists()
     if saves and origin not in KINDS:
         facts["weights"] = _weights(node, depth, norms)
         if origin is None:
@@ -246,11 +247,8 @@ def _features(node: Node) -> dict[str, Any]:
 
 def _ledger(node: Node) -> dict[str, Any]:
     """The bill: images used and left of the limit, calls, values."""
-    counted = {
-        name: read_counters(node.path / LEDGER, name)._asdict()
-        for name in accounts(node.recipe)
-    }
-    counters = total(counted, node.recipe)
+    counted = bills(node.path / LEDGER, make_plan(node.recipe).accounts)
+    counters = total(counted, node.recipe["total_image_limit"])
     limit, used = counters["limit"], counters["images"]
     facts = {
         "limit": limit,

@@ -1,6 +1,6 @@
 """Recipes of augmentation, and the views that are sent; each can be made again."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -52,7 +52,7 @@ def make_asked(images: np.ndarray, rows: np.ndarray, r: dict) -> np.ndarray:
     out = np.empty((len(repeated), *images.shape[1:]), np.uint8)
     with jax.default_device(_cpu()):
         key = stream(r["seed"], "asked")
-        make = jax.jit(partial(_views, recipe=recipe))
+        make = _maker(recipe)
         for start in range(0, len(repeated), CHUNK):
             part = slice(start, start + CHUNK)
             short = CHUNK - len(repeated[part])
@@ -60,6 +60,11 @@ def make_asked(images: np.ndarray, rows: np.ndarray, r: dict) -> np.ndarray:
             made = make(key, images[which[0]], *which)
             out[part] = np.asarray(made)[: CHUNK - short]
     return out
+
+
+@lru_cache(maxsize=8)  # one program a recipe, however often views are made
+def _maker(recipe: Recipe):
+    return jax.jit(partial(_views, recipe=recipe))
 
 
 def _views(key, images, rows, numbers, *, recipe):

@@ -109,20 +109,20 @@ def _embed_of(path: Path, meta: dict[str, Any], output: str):
     if meta.get("origin") in foreign.KINDS:
         return _answering(path, meta, output)
     encoder = _encoder_of(path, meta)
-    head_init = head_apply = None
+    head = head_init = None
     if output == "projection":
         if not meta.get("head"):
             raise UserError(f"{path} has no projection head to answer with")
-        head_init, head_apply = make_mlp(**meta["head"])
+        head, (head_init, _) = meta["head"], make_mlp(**meta["head"])
     elif output != "representation":
         raise UserError(f"unknown output {output!r}; known: projection, representation")
     return embedder(
-        encoder,
+        meta["encoder"],
         _load_variables(path, meta, encoder, head_init),
         image_shape=tuple(meta["image_shape"]),
         mean=meta["mean"],
         std=meta["std"],
-        head=head_apply,
+        head=head,
     )
 
 

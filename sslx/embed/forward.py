@@ -1,15 +1,21 @@
 """Passes of many images through an encoder, in batches of one compiled size."""
 
+import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sslx.models import make_encoder
+from sslx.models.heads import make_mlp
 from sslx.models.preprocess import normalise
+from sslx.progress import progress
 from sslx.train.mesh import local_mesh, replicated, split_rows
-from sslx.types import Encoder, Params, UserError
+from sslx.types import Params, UserError
 
 # Rows of one forward pass; fewer are padded, so that there is one program to compile.
 EMBED_BATCH = 256
@@ -30,19 +36,36 @@ def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
         )
 
 
-def make_forward(encoder: Encoder, head, mean, std):
-    """Jits ``(variables, uint8 images of a batch) -> features``; see ``embedder``.
+def make_forward(
+    encoder: dict[str, Any],
+    head: dict[str, Any] | None,
+    mean: Sequence[float],
+    std: Sequence[float],
+):
+    """Jits ``(variables, uint8 images of a batch) -> features``, once for each network.
 
-    ``head`` is the ``apply`` of a projection head to put on top, or None.
+    Args:
+        encoder: ``Encoder.meta``.
+        head: Keywords of ``make_mlp`` of a projection head to put on top, or None.
+        mean: Normalisation, per channel.
+        std: Likewise.
     """
+    return _forward(json.dumps([encoder, head, list(mean), list(std)]))
+
+
+@lru_cache(maxsize=64)  # a study asks for the same few networks again and again
+def _forward(what: str):
+    meta, head, mean, std = json.loads(what)
+    encoder = make_encoder(meta["name"], **meta["kw"])
+    project = make_mlp(**head)[1] if head else None
 
     def forward(variables, images):
         x = normalise(images.astype(jnp.float32) / 255, mean, std)
         params, stats = variables["encoder"]["params"], variables["encoder"]["stats"]
         features, _ = encoder.apply(params, stats, x, False)
-        if head is not None:
+        if project is not None:
             params, stats = variables["head"]["params"], variables["head"]["stats"]
-            features, _ = head(params, stats, features, False)
+            features, _ = project(params, stats, features, False)
         return features
 
     return jax.jit(forward)
@@ -60,30 +83,32 @@ def in_batches(
     variables = jax.device_put(variables, replicated(mesh))
     parts: list[np.ndarray] = []
     ahead: deque[jax.Array] = deque()
-    for start in range(0, len(images), EMBED_BATCH):
-        chunk = images[start : start + EMBED_BATCH]
-        short = EMBED_BATCH - len(chunk)
-        padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
-        placed = jax.device_put(padded, split_rows(mesh))
-        ahead.append(forward(variables, placed))
-        if len(ahead) > AHEAD:
-            parts.append(np.asarray(ahead.popleft()))
+    with progress(len(images), 0, "features", "image") as bar:
+        for start in range(0, len(images), EMBED_BATCH):
+            chunk = images[start : start + EMBED_BATCH]
+            short = EMBED_BATCH - len(chunk)
+            padded = np.pad(chunk, [(0, short), *[(0, 0)] * (images.ndim - 1)])
+            placed = jax.device_put(padded, split_rows(mesh))
+            ahead.append(forward(variables, placed))
+            if len(ahead) > AHEAD:
+                parts.append(np.asarray(ahead.popleft()))
+                bar.update(EMBED_BATCH)
     parts += map(np.asarray, ahead)
     return np.concatenate(parts)[: len(images)].astype(np.float32)
 
 
 def embedder(
-    encoder: Encoder, variables: Params, *, image_shape, mean, std, head=None
+    encoder: dict[str, Any], variables: Params, *, image_shape, mean, std, head=None
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Returns ``embed(uint8 NHWC) -> float32 (n, d)``, statistics as they are.
 
     Args:
-        encoder: The trunk.
+        encoder: As the three below: see ``make_forward``.
         variables: ``{"encoder": {"params", "stats"}, "head": {"params", "stats"}}``.
         image_shape: (h, w, c) that ``embed`` takes.
         mean: Normalisation, per channel.
         std: Likewise.
-        head: ``apply`` of a projection head to put on top.
+        head: Of the projection head, or None.
     """
     forward = make_forward(encoder, head, mean, std)
 

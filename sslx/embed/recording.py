@@ -34,6 +34,11 @@ class Recording(NamedTuple):
     embeddings: np.ndarray
 
 
+def item_of(found: Recording) -> dict[str, np.ndarray]:
+    """What a checkpoint holds of it."""
+    return {"keys": found.keys, "embeddings": found.embeddings}
+
+
 def content(images: np.ndarray) -> np.ndarray:
     """What tells images apart: uint8 (n, 16), a digest of shape and pixels of each."""
     shape = repr(images.shape[1:]).encode()
@@ -135,21 +140,20 @@ def _keys_of(name: str, split: str, options: data.Options) -> set[bytes]:
     return _keys(data.load(name, split, options).images)
 
 
-def askable(file: str, names: Sequence[str], options: data.Options) -> np.ndarray:
-    """The images of a recording that are no test image of the sets named.
+def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:
+    """The images of a recording that are no test image of some data sets.
 
     Args:
         file: As of ``record``.
-        names: Of the probes' data sets.
-        options: How these are read.
+        tests: Names of the sets, and how they are read.
 
     Returns:
         uint8 (m, h, w, c), in the file's order.
     """
     found = record(file)
-    tests: set[bytes] = set()
-    tests = tests.union(*(_keys_of(name, "test", options) for name in names))
-    return found.images[[key.tobytes() not in tests for key in found.keys]]
+    known: set[bytes] = set()
+    known = known.union(*(_keys_of(name, "test", how) for name, how in tests))
+    return found.images[[key.tobytes() not in known for key in found.keys]]
 
 
 def unanswered(file: str, name: str, options: data.Options) -> int:

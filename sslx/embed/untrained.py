@@ -70,4 +70,4 @@ def embed_untrained(
     encoder = make_encoder(meta["name"], **meta["kw"])
     variables = untrained(encoder, key, images, mean=mean, std=std)
     shape = images.shape[1:]
-    return embedder(encoder, variables, image_shape=shape, mean=mean, std=std)
+    return embedder(meta, variables, image_shape=shape, mean=mean, std=std)

@@ -1,41 +1,16 @@
-"""The attacker's images."""
+"""The attacker's images: what they are, and where they lie."""
 
 import hashlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.data.splits import divide
 from sslx.embed import recording
 from sslx.experiment.recipes import reading, share
+from sslx.runs.names import Run, make_run
 from sslx.types import UserError
-
-
-def pool_of(
-    config: ConfigDict, pool: str, test_kept: float | None
-) -> tuple[str, str, np.ndarray]:
-    """The attacker's images: (data set, split, rows of the split)."""
-    options, victims = reading(config), config.victim.dataset
-    if pool == "held_out":
-        ids = data.ids(victims, "train", options)
-        _, rows = divide(ids, config.data.held_out, config.data.split_seed)
-        return victims, "train", rows
-    if pool == "test" and test_kept is not None:
-        share("steal.test_kept", test_kept)
-        ids = data.ids(victims, "test", options)
-        rows, _ = divide(ids, test_kept, config.data.split_seed)
-        return victims, "test", rows
-    info = data.describe(pool, options)
-    trained = not (config.victim.weights or config.victim.source)
-    if trained and info.identity == data.describe(victims, options).identity:
-        raise UserError(
-            f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
-            "test for the images it did not see"
-        )
-    return pool, "train", np.arange(info.sizes["train"])
 
 
 class Pool(NamedTuple):
@@ -47,8 +22,7 @@ class Pool(NamedTuple):
         image_shape: (h, w, c).
         split: Of the data set.
         size: How many they are.
-        load: Gives them, uint8 (size, h, w, c).
-        labels: Gives their classes, int (size,); None where they have none.
+        labelled: Whether their classes are known.
     """
 
     identity: dict[str, Any]
@@ -56,30 +30,56 @@ class Pool(NamedTuple):
     image_shape: tuple[int, ...]
     split: str
     size: int
-    load: Callable[[], np.ndarray]
-    labels: Callable[[], np.ndarray] | None
+    labelled: bool
 
 
-def _answered(config: ConfigDict) -> Pool:
-    """The images that an API was asked elsewhere, but for the probes' test images."""
-    names, options = [], reading(config)
+def _source(config: ConfigDict) -> tuple[str, str, int]:
+    """The attacker's images: (data set, split, how many of it)."""
+    pool, test_kept = config.steal.pool, config.steal.test_kept
+    options, victims = reading(config), config.victim.dataset
+    if pool == "held_out":
+        ids = data.ids(victims, "train", options)
+        _, rows = divide(ids, config.data.held_out, config.data.split_seed)
+        return victims, "train", len(rows)
+    if pool == "test":
+        share("steal.test_kept", test_kept)
+        ids = data.ids(victims, "test", options)
+        rows, _ = divide(ids, test_kept, config.data.split_seed)
+        return victims, "test", len(rows)
+    info = data.describe(pool, options)
+    trained = not (config.victim.weights or config.victim.source)
+    if trained and info.identity == data.describe(victims, options).identity:
+        raise UserError(
+            f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
+            "test for the images it did not see"
+        )
+    return pool, "train", info.sizes["train"]
+
+
+def tests_of(config: ConfigDict) -> list[tuple[str, data.Options]]:
+    """The probes' sets at hand, whose test images no recording sells."""
+    found, options = [], reading(config)
     for name in config.probe.datasets:
         try:
             data.describe(name, options)
-            names.append(name)
+            found.append((name, options))
         except data.Missing:
             if not config.probe.skip_missing:
                 raise
-    file = recording.recorded_in(config.victim.source)
-    images = recording.askable(file, names, options)
+    return found
+
+
+def _answered(file: str, config: ConfigDict) -> Pool:
+    """The images that an API was asked elsewhere, but for the probes' test images."""
+    images = recording.askable(file, tests_of(config))
     digest = hashlib.sha256(recording.content(images).tobytes()).hexdigest()
-    identity, shape = {"answered": digest}, images.shape[1:]
-    return Pool(identity, "answered", shape, "all", len(images), lambda: images, None)
+    shape = images.shape[1:]
+    return Pool({"answered": digest}, "answered", shape, "all", len(images), False)
 
 
-def open_pool(config: ConfigDict, pool: str, test_kept: float | None) -> Pool:
+def open_pool(config: ConfigDict) -> Pool:
     """The attacker's images, as ``steal.pool`` names them."""
-    recorded = recording.recorded_in(config.victim.source)
+    recorded, pool = recording.recorded_in(config.victim.source), config.steal.pool
     if recorded and pool != "answered":
         raise UserError(
             f"victim.source={config.victim.source!r} answers only the images in that "
@@ -88,24 +88,40 @@ def open_pool(config: ConfigDict, pool: str, test_kept: float | None) -> Pool:
     if pool == "answered":
         if not recorded:
             raise UserError("steal.pool='answered' needs victim.source='npz:FILE'")
-        return _answered(config)
-    name, split, rows = pool_of(config, pool, test_kept)
-    options = reading(config)
-    info = data.describe(name, options)
-    return Pool(
-        *(info.identity, info.slug, info.image_shape, split, len(rows)),
-        lambda: data.load(name, split, options).images[rows],
-        lambda: data.load(name, split, options).labels[rows],
-    )
+        return _answered(recorded, config)
+    name, split, size = _source(config)
+    info = data.describe(name, reading(config))
+    return Pool(info.identity, info.slug, info.image_shape, split, size, True)
 
 
 def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:
     """What determines the attacker's images, for a recipe."""
     s = config.steal
+    divided = s.pool in ("held_out", "test")
     return {
         "pool": pool.identity,
         "split": pool.split,
         "held_out": config.data.held_out if s.pool == "held_out" else None,
         "test_kept": s.test_kept if s.pool == "test" else None,
-        "split_seed": config.data.split_seed,
+        "split_seed": config.data.split_seed if divided else None,
     }
+
+
+def not_beside_older(run: Run, split_seed: int | None) -> Run:
+    """Refuses to make a run anew that sslx 0.1 has made under another name.
+
+    It wrote ``data.split_seed`` into the recipes of pools that no split makes.
+
+    Raises:
+        UserError: The older run is there, and the run itself is not.
+    """
+    r = run.recipe
+    if r["held_out"] is None and r["test_kept"] is None and split_seed is not None:
+        slug, older = run.name.rpartition("-")[0], r | {"split_seed": split_seed}
+        path = make_run(run.workdir, run.stage, slug, older, run.parents).path
+        if path.exists() and not run.path.exists():
+            raise UserError(
+                f"{path} is of sslx 0.1, whose names of such runs differ; take another "
+                "--workdir, or delete it to make it anew"
+            )
+    return run

@@ -14,36 +14,41 @@ from sslx.experiment.recipes import (
     reading,
     share,
 )
-from sslx.experiment.thefts import OWN, Cell
+from sslx.experiment.thefts import OWN, Theft
 from sslx.runs.names import Run, make_run
 from sslx.types import UserError
 
 FEWEST = 20  # test images to compare two encoders on
+# Of the section, what determines a probe's figures; other keys name no probe.
+PROTOCOL = (
+    "l2_grid",
+    "validation",
+    "tolerance",
+    "max_iterations",
+    "few_labels",
+    "reference",
+    "knn_k",
+    "knn_temperature",
+    "confidence",
+)
 
 
-class Probe(NamedTuple):
-    """One encoder on one data set.
+class Bench(NamedTuple):
+    """A data set, and how encoders are judged on it.
 
     Attributes:
-        encoder: victim, stolen, independent, random or pixels: the word of the report.
-        cell: Index of the cell it was stolen in, or of the independent encoder; None
-            for the others.
-        dataset: As the config names it.
-        run: The probe's run.
-        fidelity: The run that compares the encoder with the victim; None for the
-            victim, for pixels, and where the victim is not probed.
+        workdir: Root of all runs, as the victim's.
+        slug: Of the set.
+        on: The set's part of a recipe.
+        protocol: The protocol's, the same for all encoders.
+        compared: That of a comparison with the victim; None on too few test images.
     """
 
-    encoder: str
-    cell: int | None
-    dataset: str
-    run: Run
-    fidelity: Run | None = None
-
-    @property
-    def features(self) -> Run:
-        """The run that holds the encoder's features."""
-        return self.run.parents["features"]
+    workdir: Any
+    slug: str
+    on: dict[str, Any]
+    protocol: dict[str, Any]
+    compared: dict[str, Any] | None
 
 
 def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
@@ -62,18 +67,6 @@ def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
     return found, skipped
 
 
-def _untrained(config: ConfigDict, victim: Run, cells: list[Cell]) -> dict | None:
-    """The network of the row "random": the victim's, or for an API the headline's.
-
-    None where there is neither; an API does not say what it is.
-    """
-    for run in (victim, *(cell.steal for cell in cells)):
-        if "encoder" in run.recipe:
-            numbers = normalisation(config, victim.recipe["image_shape"][2])
-            return {"encoder": run.recipe["encoder"], "seed": config.seed, **numbers}
-    return None
-
-
 def _check(config: ConfigDict) -> None:
     """Raises a UserError where the section's own numbers are wrong."""
     p = config.probe
@@ -88,8 +81,6 @@ def _check(config: ConfigDict) -> None:
             "probe.validation must be 0.5 at most with probe.few_labels, which are "
             f"cross-validated, not {p.validation}"
         )
-    if p.independent < 0:
-        raise UserError(f"probe.independent must be 0 or more, not {p.independent}")
     share("probe.fidelity.fit", p.fidelity.fit)
     if p.fidelity.rows < 10:
         raise UserError(
@@ -100,6 +91,13 @@ def _check(config: ConfigDict) -> None:
     if len(set(p.datasets)) < len(p.datasets):
         raise UserError("probe.datasets names a set twice")
     positive("probe", {"number of datasets": len(p.datasets)})
+    evaluators = ["linear", "knn", *(f"linear_{share:g}" for share in p.few_labels)]
+    evaluators += ["reference_probe"] if p.reference else []
+    if p.primary not in evaluators:
+        raise UserError(
+            f"probe.primary must be one of {', '.join(evaluators)}, which this config "
+            f"asks for, not {p.primary!r}"
+        )
 
 
 def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> None:
@@ -118,108 +116,141 @@ def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> N
         )
 
 
-def _kept(
-    config: ConfigDict, name: str, info: data.Info, cells: list[Cell]
+def kept_of(
+    config: ConfigDict, name: str, info: data.Info, thefts: list[Theft]
 ) -> float | None:
-    """The share of a set's test images that no cell's attacker could have had."""
-    pools = [
-        (cell.responses or cell.steal).recipe for cell in cells if cell.pool == "test"
+    """The share of a set's test images that no attacker could have had.
+
+    Args:
+        config: The experiment's.
+        name: Of the set.
+        info: The set.
+        thefts: All those whose figures stand beside each other.
+    """
+    pools = [(theft.responses or theft.steal).recipe for theft in thefts]
+    shares = [
+        r["test_kept"]
+        for r in pools
+        if r["test_kept"] is not None and r["pool"] == info.identity
     ]
-    shares = [r["test_kept"] for r in pools if r["pool"] == info.identity]
     if not shares:
         return None
-    kept = min(shares)
     ids = data.ids(name, "test", reading(config))
-    _, rows = divide(ids, kept, config.data.split_seed)
+    _, rows = divide(ids, min(shares), config.data.split_seed)
     positive("steal", {"number of test images kept": len(rows)})
-    return kept
+    return min(shares)
 
 
 def make_probes(
     config: ConfigDict,
     victim: Run,
     independent: list[Run],
-    cells: list[Cell],
+    theft: Theft | None,
     sets: dict[str, data.Info],
+    kept: dict[str, float | None],
     unknown: dict[str, int],
-) -> list[Probe]:
-    """The runs of all probes, with those of the features they stand on.
+) -> list[Run]:
+    """The runs of all probes and comparisons with the victim, set by set.
 
     Args:
-        config: The experiment's.
+        config: The combination's.
         victim: Its run.
         independent: Encoders that were trained as the victim was, and not stolen.
-        cells: The thefts.
+        theft: The theft, if there is one.
         sets: The data sets that are at hand.
+        kept: Of each, what ``kept_of`` gives.
         unknown: Those of them that the victim cannot be asked for.
     """
     _check(config)
-    shape, seed = victim.recipe["image_shape"], f"s{config.seed}"
-    untrained = _untrained(config, victim, cells)
-    probes = []
+    found = []
     for name, info in sets.items():
         _check_set(config, name, info, victim)
-        on = {"data": info.identity, "image_shape": shape}
-        kept = _kept(config, name, info, cells)
-        protocol = _protocol(config, kept)
-
-        def make(word, cell, more, encoder=None, *, name=name, on=on, proto=protocol):
-            slug = "-".join(filter(None, (word, sets[name].slug, more)))
-            extra = {"untrained": untrained} if word == "random" else {}
-            parents = {"encoder": encoder} if encoder else {}
-            features = make_run(victim.workdir, "features", slug, on | extra, parents)
-            # The study's rates: one for what is its provider's, one for the attacker.
-            if proto["reference"]:
-                kind = "stolen" if word == "stolen" else "victim"
-                proto = proto | {"reference": LEARNING_RATES[kind]}
-            parents = {"features": features}
-            run = make_run(victim.workdir, "probe", slug, on | proto, parents)
-            return Probe(word, cell, name, run)
-
-        rows = [] if name in unknown else [make("victim", None, seed, victim)]
-        for i, c in enumerate(cells):
-            what = c.attack if c.loss == OWN else c.loss
-            own = f"s{c.steal.recipe['seed']}"
-            rows.append(make("stolen", i, f"{what}-{c.queries}q-{own}", c.steal))
-        for i, run in enumerate(independent):
+        bench = _bench(config, victim, info, kept[name])
+        seed = f"s{config.seed}"
+        judged = None
+        if name not in unknown:
+            judged = _probe(bench, "victim", seed, victim)
+        others = []
+        if theft is not None:
+            r = theft.steal.recipe
+            what = theft.attack if theft.loss == OWN else theft.loss
+            queries = theft.responses.recipe["queries"] if theft.responses else 0
+            more = f"{what}-{queries}q-s{r['seed']}"
+            others.append(_probe(bench, "stolen", more, theft.steal))
+        for run in independent:
             more = f"s{run.recipe['seed']}"
-            rows.append(make("independent", i, more, run))
-        if untrained is not None:
-            rows.append(make("random", None, seed))
-        if info.sizes["test"] * (kept or 1) >= FEWEST:
-            rows = _with_fidelity(rows, config)
-        probes += [*rows, make("pixels", None, "")]
-    return probes
+            others.append(_probe(bench, "independent", more, run))
+        if network := _untrained(config, victim, theft):
+            others.append(_probe(bench, "untrained", seed, None, network))
+        found += [judged] if judged else []
+        found += [*others, _probe(bench, "pixels", "", None)]
+        if judged and bench.compared:
+            found += _comparisons(bench, judged, others)
+    return found
 
 
-def _protocol(config: ConfigDict, kept: float | None) -> dict[str, Any]:
-    """The part of a probe's recipe that is the same for all encoders."""
+def _untrained(config: ConfigDict, victim: Run, theft: Theft | None) -> dict | None:
+    """The network that is probed untrained: the victim's, or for an API the stealer's.
+
+    None where there is neither; an API does not say what it is.
+    """
+    for run in (victim, *([theft.steal] if theft else [])):
+        if "encoder" in run.recipe:
+            numbers = normalisation(config, victim.recipe["image_shape"][2])
+            return {"encoder": run.recipe["encoder"], "seed": config.seed, **numbers}
+    return None
+
+
+def _bench(
+    config: ConfigDict, victim: Run, info: data.Info, kept: float | None
+) -> Bench:
+    """How encoders are judged on a set."""
     p = config.probe.to_dict()
-    for key in ("datasets", "skip_missing", "independent", "fidelity"):
-        del p[key]
-    first = {"format": 2, "test_kept": kept}  # format grows with the protocol
-    return {**first, "split_seed": config.data.split_seed, **p}
+    seed = config.data.split_seed
+    first = {"format": 2, "test_kept": kept, "split_seed": seed}  # grows with it
+    on = {"data": info.identity, "image_shape": victim.recipe["image_shape"]}
+    compared = None
+    if info.sizes["test"] * (kept or 1) >= FEWEST:
+        compared = {"data": info.identity, "test_kept": kept, "split_seed": seed}
+        compared |= p["fidelity"]
+    protocol = first | {key: p[key] for key in PROTOCOL}
+    return Bench(victim.workdir, info.slug, on, protocol, compared)
 
 
-def _with_fidelity(rows: list[Probe], config: ConfigDict) -> list[Probe]:
-    """Gives the probes of one data set the runs that compare them with the victim's."""
-    by = {probe.encoder: probe.run for probe in rows}
-    if "victim" not in by:
-        return rows
-    victim = by["victim"]
-    kept = ("data", "test_kept", "split_seed")
-    recipe = {
-        **{key: victim.recipe[key] for key in kept},
-        **config.probe.fidelity.to_dict(),
-    }
-    scale = {"untrained": by["random"]} if "random" in by else {}
+def _probe(
+    bench: Bench, word: str, more: str, encoder: Run | None, network: dict | None = None
+) -> Run:
+    """The run of a probe, on the run of the features.
 
-    def compared(probe: Probe) -> Probe:
-        if probe.encoder == "victim":
-            return probe
-        slug = probe.run.name.rpartition("-")[0]
-        parents = {"victim": victim, "encoder": probe.run, **scale}
-        run = make_run(victim.workdir, "fidelity", slug, recipe, parents)
-        return probe._replace(fidelity=run)
+    Args:
+        bench: The set.
+        word: What the encoder is.
+        more: What else tells it apart, for the run's name.
+        encoder: Its run; None for the untrained one and for pixels.
+        network: What the untrained one is made of.
+    """
+    slug = "-".join(filter(None, (word, bench.slug, more)))
+    recipe = bench.on | ({"untrained": network} if network else {})
+    parents = {"encoder": encoder} if encoder else {}
+    features = make_run(bench.workdir, "features", slug, recipe, parents)
+    protocol = bench.protocol
+    # The study's rates: one for what is its provider's, one for the attacker.
+    if protocol["reference"]:
+        whose = "stolen" if word == "stolen" else "victim"
+        protocol = protocol | {"reference": LEARNING_RATES[whose]}
+    recipe = bench.on | protocol
+    return make_run(bench.workdir, "probe", slug, recipe, {"features": features})
 
-    return [compared(probe) for probe in rows]
+
+def _comparisons(bench: Bench, victim: Run, others: list[Run]) -> list[Run]:
+    """The runs that compare encoders with the victim, from their probes."""
+    scale, out = {}, []
+    for probe in others:
+        if "untrained" in probe.parents["features"].recipe:
+            scale["untrained"] = probe
+    for probe in others:
+        slug = probe.name.rpartition("-")[0]
+        parents = {"victim": victim, "encoder": probe, **scale}
+        assert bench.compared is not None
+        out.append(make_run(bench.workdir, "fidelity", slug, bench.compared, parents))
+    return out

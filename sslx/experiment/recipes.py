@@ -6,7 +6,6 @@ others, data by content and not by place, nothing of how the run is carried out.
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -14,11 +13,9 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.build import make_objective
 from sslx.data.presets import PRESETS
-from sslx.data.splits import divide
 from sslx.models import ENCODERS, make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.registry import keywords, pick, traits_of
-from sslx.runs.names import Run, make_run
 from sslx.train.optim import OPTIMISERS
 from sslx.types import Encoder, UserError
 
@@ -194,31 +191,3 @@ def unlabelled(
             f"preset in {name}.augment"
         )
     return recipe
-
-
-def victim_run(config: ConfigDict, workdir: Path) -> Run:
-    """The victim's run."""
-    v, options = config.victim, reading(config)
-    info = data.describe(v.dataset, options)
-    if config.data.held_out:  # 0: the attacker brings images of other origin
-        share("data.held_out", config.data.held_out)
-    rows, _ = divide(
-        data.ids(v.dataset, "train", options),
-        config.data.held_out,
-        config.data.split_seed,
-    )
-    if v.watch_every < 0:
-        raise UserError(f"victim.watch_every must be 0 or more, not {v.watch_every}")
-    recipe = {
-        "seed": config.seed,
-        "data": info.identity,
-        "held_out": config.data.held_out,
-        "split_seed": config.data.split_seed,
-        "image_shape": info.image_shape,
-        **normalisation(config, info.image_shape[2]),
-        **unlabelled(
-            v, "victim", encoder_of(v, config.precision), info.classes, len(rows)
-        ),
-    }
-    slug = f"{v.objective}-{v.encoder}-{info.slug}-s{config.seed}"
-    return make_run(workdir, "victim", slug, recipe, {})

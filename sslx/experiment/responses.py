@@ -1,64 +1,27 @@
 """The run that asks the victim: which images in which views, and on what terms."""
 
 import math
-from itertools import cycle
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from sslx.build import make_objective
-from sslx.experiment.pools import Pool, pool_part
+from sslx.embed.classifier import CLASSIFIED
+from sslx.experiment.pools import Pool, not_beside_older, pool_part
 from sslx.experiment.recipes import normalisation, numbers, positive, views_of
+from sslx.experiment.victims import classifier_run
 from sslx.models import make_encoder
-from sslx.queries.plans import PLANS, shares
+from sslx.queries.choosers import PLANS
+from sslx.queries.plan import make_plan
 from sslx.registry import code_of, pick
 from sslx.runs.names import Run, make_run
-from sslx.service import DEFENCES, REPEATS
-from sslx.stages import classifier
+from sslx.service import DEFENCES, REPEATS, check_defence
+from sslx.service.terms import LIMITS
 from sslx.types import Encoder, UserError
-
-OUTPUTS = ("representation", "projection", *classifier.OUTPUTS)
-
-
-class Call(NamedTuple):
-    """One call: who makes it, its id, and which queries of all rounds it is.
-
-    Queries are counted through image by image: query q is view q % views of the image
-    that is asked as number q // views.
-    """
-
-    account: str
-    name: str
-    queries: np.ndarray
-
-
-def accounts(r: dict[str, Any]) -> list[str]:
-    """The names of the attacker's accounts, from the recipe of a responses run."""
-    if r["accounts"] == 1:
-        return ["attacker"]
-    return [f"attacker{i + 1}" for i in range(r["accounts"])]
-
-
-def rounds_of(r: dict[str, Any]) -> list[list[Call]]:
-    """The calls of each round, whatever images it chooses; the accounts take turns."""
-    turn, rounds = cycle(accounts(r)), []
-    made = sent = 0
-    for images in shares(r["queries"] // r["views"], r["rounds"]):
-        end = sent + images * r["views"]
-        starts = range(sent, end, r["call_size"])
-        rounds.append(
-            [
-                Call(next(turn), f"{made + i:07d}", np.arange(s, end)[: r["call_size"]])
-                for i, s in enumerate(starts)
-            ]
-        )
-        made, sent = made + len(starts), end
-    return rounds
 
 
 def _answer_dim(output: str, victim: Run, classes: int) -> int:
-    """Numbers of an answer.
+    """Numbers of a victim's answer, before any defence.
 
     Raises:
         UserError: The victim has no such output.
@@ -128,15 +91,12 @@ def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
     return part
 
 
-LIMITS = ("image_limit", "call_limit", "total_image_limit", "total_call_limit")
-
-
 def _terms(config: ConfigDict, plan: dict[str, Any]) -> dict[str, Any]:
     """What the service sells by: limits, price, repeats; and that the plan fits."""
     service, n = config.service, config.steal.accounts
     positive("service", {"call_size": service.call_size})
     how = {"call_size": service.call_size, "accounts": n}
-    calls = [call for calls in rounds_of(plan | how) for call in calls]
+    calls = make_plan(plan | how).calls
     if n > len(calls):
         raise UserError(
             f"steal.accounts is {n}, but the plan makes only {len(calls)} calls"
@@ -182,7 +142,8 @@ def responses_run(
             f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
             "data.channels bring sets together"
         )
-    pick(DEFENCES, service.defence, "defence", own=True)
+    defence = pick(DEFENCES, service.defence, "defence", own=True)
+    check_defence(defence, given={"secret"})
     plan = _plan_part(s, pool)
     if s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised":
         raise UserError(
@@ -196,15 +157,18 @@ def responses_run(
         )
     parents = {"victim": victim} | ({"ssl": ssl} if ssl else {})
     classes = 0
-    if service.output in classifier.OUTPUTS:
-        parents["classifier"] = classifier.classifier_run(config, victim)
+    if service.output in CLASSIFIED:
+        parents["classifier"] = classifier_run(config, victim)
         classes = parents["classifier"].recipe["classes"]
+    raw = _answer_dim(service.output, victim, classes)
+    dim = defence.out_dim(raw)
     recipe = {
         "seed": config.seed,
         **pool_part(config, pool),
         **plan,
         "output": service.output,
-        "dim": _answer_dim(service.output, victim, classes),
+        "dim": dim,
+        **({} if dim == raw else {"raw_dim": raw}),
         "classes": classes,
         "defence": service.defence,
         **code_of(service.defence),
@@ -214,4 +178,6 @@ def responses_run(
         recipe["encoder"] = encoder.meta
         recipe |= normalisation(config, pool.image_shape[2])
     slug = f"{s.plan}-{pool.slug}-{s.queries}q-s{config.seed}"
-    return make_run(victim.workdir, "responses", slug, recipe, parents)
+    words = {"augment": s.ask_augment}
+    run = make_run(victim.workdir, "responses", slug, recipe, parents, words)
+    return not_beside_older(run, config.data.split_seed)

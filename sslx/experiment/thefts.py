@@ -6,8 +6,8 @@ from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
 from sslx.build import make_head, make_theft
-from sslx.experiment.changes import changed
-from sslx.experiment.pools import Pool, open_pool, pool_part
+from sslx.embed.classifier import OUTPUTS
+from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
 from sslx.experiment.recipes import (
     block_of,
     encoder_of,
@@ -17,10 +17,10 @@ from sslx.experiment.recipes import (
     views_of,
     whole_seed,
 )
-from sslx.experiment.responses import OUTPUTS, responses_run
+from sslx.experiment.responses import responses_run
 from sslx.losses import LOSSES, loss_of
 from sslx.objectives import OBJECTIVES
-from sslx.queries.plans import PLANS
+from sslx.queries.choosers import PLANS
 from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError
@@ -28,65 +28,44 @@ from sslx.types import Encoder, UserError
 OWN = "own"  # the loss of an attack that has one
 
 
-class Cell(NamedTuple):
+class Theft(NamedTuple):
     """One theft: the answers it pays for and the stealer trained on them.
 
     Attributes:
         attack: Name of the attack.
         loss: Name of the loss; "own" for an attack that has one.
-        queries: Images sent; 0 where the victim is not asked.
-        pool: Where they come from, as the config names it.
-        change: The entry of ``steal.also`` that made it; "" for the headline.
         responses: The run of the service; None where the victim is not asked.
-        ssl: The run of what is trained without labels on the pool, if anything is.
-        head: The run of the projection head that is trained on the answers, if any.
         steal: The run of the stealer.
     """
 
     attack: str
     loss: str
-    queries: int
-    pool: str
-    change: str
     responses: Run | None
-    ssl: Run | None
-    head: Run | None
     steal: Run
 
 
-def cells(config: ConfigDict, changes: tuple[str, ...], victim: Run) -> list[Cell]:
-    """A cell for each change of the steal section.
+def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
+    """The theft that the steal section describes.
 
     Raises:
-        UserError: What is wrong in the section, and in which entry of ``steal.also``.
+        UserError: What is wrong in the section.
     """
-    found = []
-    for change in changes:
-        own = changed(config, change)
+    if config.steal.seed is not None:
         # All that the attacker draws is of this seed: queries, weights, data order.
-        if own.steal.seed is not None:
-            own.seed = own.steal.seed
-        try:
-            whole_seed("steal.seed", own.seed)
-            found.append(_cell(own, change, victim))
-        except UserError as error:
-            where = f"steal.also {change!r}: " if change else ""
-            raise UserError(f"{where}{error}") from None
-    return found
-
-
-def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
+        config = config.copy_and_resolve_references().unlock()
+        config.seed = config.steal.seed
+        whole_seed("steal.seed", config.seed)
     s = config.steal
     attack = attack_of(s.attack)
     loss = _loss(s, attack)
     encoder = encoder_of(s, config.precision)
-    pool = open_pool(config, s.pool, s.test_kept)
+    pool = open_pool(config)
     by_features = attack.asks and pick(PLANS, s.plan, "plan").needs_features
     by_ssl = by_features and s.plan_features == "ssl"
     ssl = _ssl_run(config, encoder, pool, victim) if attack.warm or by_ssl else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
-        return Cell(s.attack, loss, 0, s.pool, change, None, ssl, None, ssl)
+        return Theft(s.attack, loss, None, ssl)
     service = config.service
     pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
     if service.output not in attack.outputs:
@@ -113,7 +92,7 @@ def _cell(config: ConfigDict, change: str, victim: Run) -> Cell:
     head = _head_run(s, common, responses) if attack.head else None
     steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
     _check_fit(s, steal, encoder, victim, pool)
-    return Cell(s.attack, loss, s.queries, s.pool, change, responses, ssl, head, steal)
+    return Theft(s.attack, loss, responses, steal)
 
 
 def _loss(steal: ConfigDict, attack: Attack) -> str:
@@ -155,7 +134,10 @@ def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> R
         **unlabelled(s.ssl, "steal.ssl", encoder, 0, pool.size),
     }
     slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}-s{config.seed}"
-    return make_run(victim.workdir, "steal", slug, recipe, {})
+    run = make_run(
+        victim.workdir, "steal", slug, recipe, {}, {"augment": s.ssl.augment}
+    )
+    return not_beside_older(run, config.data.split_seed)
 
 
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
@@ -196,13 +178,14 @@ def _steal_run(
     warm = attack_of(s.attack).warm
     earlier = {"ssl": ssl if warm else None, "head": head}
     parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
-    return make_run(responses.workdir, "steal", slug, recipe, parents)
+    words = {"augment": s.augment}
+    return make_run(responses.workdir, "steal", slug, recipe, parents, words)
 
 
 def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     """Raises unless there are such labels: the true ones (0), or so many clusters."""
     images = steal.queries // steal.ask_views
-    if labels == 0 and not pool.labels:
+    if labels == 0 and not pool.labelled:
         raise UserError(
             f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
             f"{key}=10 takes clusters of the answers"
@@ -225,7 +208,7 @@ def _check_fit(
         raise UserError(
             f"loss {loss!r} is that of two views of an image; write steal.ask_views=2"
         )
-    numbers, block = run.recipe["numbers"], f"steal.loss_kw.{loss}"
+    numbers, block = run.recipe["numbers"], f"steal.loss_kw.{loss.rpartition(':')[2]}"
     if traits.labels:
         _check_labels(f"{block}.labels", numbers["labels"], steal, pool)
     for name in traits.quantiles:

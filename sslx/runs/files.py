@@ -12,6 +12,9 @@ import numpy as np
 from sslx import hosts
 from sslx.runs.names import Run, fingerprint_of
 from sslx.types import UserError
+from sslx.version import __version__
+
+CHECKPOINTS = "ckpt"  # folder of a run
 
 
 @contextmanager
@@ -68,8 +71,6 @@ def write_meta(run: Run, *, finished: bool, **more: Any) -> None:
         finished: Whether it has come to its end.
         **more: The stage's own entries, over those already there.
     """
-    from sslx.version import __version__
-
     if not hosts.first():
         return
 
@@ -82,5 +83,6 @@ def write_meta(run: Run, *, finished: bool, **more: Any) -> None:
         "parents": {role: f"{p.stage}/{p.name}" for role, p in run.parents.items()},
         "sslx": __version__,
         "finished": finished,
+        **({"words": run.words} if run.words else {}),
     }
     write_json(path, meta | more)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from sslx import hosts
-from sslx.progress import say
+from sslx.progress import detail, duration, say
 from sslx.runs.files import is_finished, write_json, write_meta
 from sslx.runs.names import Run
 from sslx.types import UserError
@@ -114,7 +114,7 @@ def working_on(run: Run, what: str, *, together: bool = False) -> Iterator[bool]
 def _working_on(run: Run, what: str) -> Iterator[bool]:
     label = f"[{run.stage}] {run.name}"
     if is_finished(run):
-        say(f"{label}: finished before")
+        detail(f"{label}: finished before")
         yield False
         return
     for parent in run.parents.values():
@@ -125,13 +125,13 @@ def _working_on(run: Run, what: str) -> Iterator[bool]:
             )
     with hold(run):
         if is_finished(run):  # by the process that held it
-            say(f"{label}: finished by another process")
+            detail(f"{label}: finished by another process")
             yield False
             return
         began = time.monotonic()
         taken_up = (run.path / "meta.json").exists()
-        say(f"{label}: {'taken up' if taken_up else 'started'}: {what}")
+        detail(f"{label}: {'taken up' if taken_up else 'started'}: {what}")
         write_json(run.path / "config.json", run.recipe)
         write_meta(run, finished=False)
         yield True
-        say(f"{label}: done in {time.monotonic() - began:.1f} s")
+        detail(f"{label}: done in {duration(time.monotonic() - began)}")

@@ -7,6 +7,7 @@ equal requests meet in one directory and a changed setting never meets an old re
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ class Run(NamedTuple):
         name: ``<slug>-<fingerprint>``, the same in every workdir.
         recipe: All that determines the result, as JSON-like data.
         parents: Role -> the run it builds on.
+        words: What people call parts of the recipe ("augment": its preset). They are
+            told in meta.json and decide nothing, not even the name.
     """
 
     workdir: Path
@@ -28,6 +31,12 @@ class Run(NamedTuple):
     name: str
     recipe: dict[str, Any]
     parents: dict[str, "Run"]
+    words: dict[str, str] = {}
+
+    @property
+    def key(self) -> str:
+        """``<stage>/<name>``, what other runs and people call it."""
+        return f"{self.stage}/{self.name}"
 
     @property
     def path(self) -> Path:
@@ -42,7 +51,12 @@ def fingerprint(recipe: Any) -> str:
 
 
 def make_run(
-    workdir: Path, stage: str, slug: str, recipe: dict, parents: dict[str, Run]
+    workdir: Path,
+    stage: str,
+    slug: str,
+    recipe: dict,
+    parents: dict[str, Run],
+    words: dict[str, str] | None = None,
 ) -> Run:
     """Names a run after its recipe and its parents' names."""
     slug = slug.replace(":", "-").replace("/", "-")  # of names such as MODULE:NAME
@@ -52,9 +66,25 @@ def make_run(
         "recipe": recipe,
         "parents": {role: fingerprint_of(run) for role, run in parents.items()},
     }
-    return Run(workdir, stage, f"{slug}-{fingerprint(identity)}", recipe, parents)
+    name = f"{slug}-{fingerprint(identity)}"
+    return Run(workdir, stage, name, recipe, parents, words or {})
 
 
 def fingerprint_of(run: Run) -> str:
     """The fingerprint at the end of a run's name."""
     return run.name.rpartition("-")[2]
+
+
+def with_ancestors(runs: Iterable[Run]) -> list[Run]:
+    """Runs and all that they build on, each once, parents first."""
+    found: dict[Path, Run] = {}
+
+    def visit(run: Run) -> None:
+        if run.path not in found:
+            for parent in run.parents.values():
+                visit(parent)
+            found[run.path] = run
+
+    for run in runs:
+        visit(run)
+    return list(found.values())

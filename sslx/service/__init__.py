@@ -7,7 +7,7 @@ image_limit=1000,  # of each account
 image_shape=(32, 32, 3),
 dim=512,
 defence=DEFENCES["none"],
-key=None,  # of a defence that draws at random
+secret=None,  # bytes that only the provider knows, for a defence that draws at random
 price=0.001,  # USD an image
 accounts={"alice": "her key"},
 )
@@ -17,19 +17,38 @@ service.counters("alice")
 
 from sslx.service.blackbox import Service, serve
 from sslx.service.counters import Counters
-from sslx.service.defences import DEFENCES, Defence
-from sslx.service.readers import read_all_counters, read_answers, read_counters
+from sslx.service.defences import DEFENCES
+from sslx.service.defences.defence import (
+    LAWS,
+    Calibration,
+    Defence,
+    Request,
+    calibrate,
+    check_defence,
+)
+from sslx.service.readers import (
+    read_all_counters,
+    read_answers,
+    read_counters,
+    read_notes,
+)
 from sslx.service.terms import REPEATS, BudgetExceeded
 
 __all__ = [
     "DEFENCES",
+    "LAWS",
     "REPEATS",
     "BudgetExceeded",
+    "Calibration",
     "Counters",
     "Defence",
+    "Request",
     "Service",
+    "calibrate",
+    "check_defence",
     "read_all_counters",
     "read_answers",
     "read_counters",
+    "read_notes",
     "serve",
 ]

@@ -2,25 +2,21 @@
 
 import os
 import uuid
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from jax import Array
 from jaxtyping import Float32
 
 from sslx.service import ledger as ledgers
 from sslx.service.accounts import admit, check_accounts, register
+from sslx.service.answering import Embed, Provider, answer_new, make_provider, seals
 from sslx.service.counters import Counters, count, count_all, spent
 from sslx.service.database import one_line, transaction
-from sslx.service.defences import Defence, State
+from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger
 from sslx.service.terms import Terms, check_budget, check_terms
 from sslx.types import UserError
-
-Embed = Callable[[np.ndarray], np.ndarray]
 
 
 class Service(NamedTuple):
@@ -28,14 +24,15 @@ class Service(NamedTuple):
 
     Attributes:
         query: ``(account, images, call=None, *, api_key=None) -> answers``. Images are
-            uint8 (b, h, w, c) in 0..255, answers float32 (b, dim) in the images'
-            order. One query is one image sent. A call id that the account used before
-            gives the stored answers and counts nothing; None counts as a new call each
-            time. An image seen before counts in images, values and cost, not in unique
-            images. Raises ``BudgetExceeded`` where the call would pass a limit, and
-            ``UserError`` for an account or key that is not known, for images of
-            another type or shape, for an id that asked other images before, and for a
-            damaged file. What raises leaves the account as it was.
+            uint8 (b, h, w, c) in 0..255, answers float32 (b, out) in the images'
+            order, out as wide as the defence makes them. One query is one image sent.
+            A call id that the account used before gives the stored answers and counts
+            nothing; None counts as a new call each time. An image seen before counts in
+            images, values and cost, not in unique images. Raises ``BudgetExceeded``
+            where the call would pass a limit, and ``UserError`` for an account or key
+            that is not known, for images of another type or shape, for an id that asked
+            other images before, and for a damaged file. What raises leaves the account
+            as it was.
         counters: ``account -> Counters``, all zero for an account that never asked.
         accounts: ``() -> names`` of those that asked, sorted.
         close: ``() -> None``, gives the file back. Nothing waits to be written.
@@ -55,7 +52,9 @@ def serve(
     image_shape: Sequence[int],
     dim: int,
     defence: Defence,
-    key: Array | None,
+    secret: bytes | None = None,
+    calibration: Calibration | None = None,
+    gradient: Gradient | None = None,
     call_limit: int | None = None,
     total_image_limit: int | None = None,
     total_call_limit: int | None = None,
@@ -74,9 +73,13 @@ def serve(
             is given the images of a call that are not answered from the store.
         image_limit: Images each account may send, None for no limit.
         image_shape: (h, w, c) of the images.
-        dim: Numbers per answer.
+        dim: Numbers per answer of the victim.
         defence: What is done to the answers; see ``Defence``.
-        key: Where the defence's keys come from; None for a defence without chance.
+        secret: 16 bytes or more that a defence's keys are made of. They are in no file,
+            only a digest of them, and a file is opened with no others.
+        calibration: Of the victim's answers, for a defence that wants it; see
+            ``calibrate``. A file keeps its digest, too.
+        gradient: Of the victim, for a defence that wants it.
         call_limit: Calls each account may make, None for no limit.
         total_image_limit: Images all accounts together may send, None for no limit.
         total_call_limit: Calls all accounts together may make, None for no limit.
@@ -90,12 +93,14 @@ def serve(
 
     Raises:
         UserError: The file is damaged, or was made for other terms (limits, shape,
-            dim, price, repeats, with keys or without); terms that cannot be kept; an
-            account that the file knows with another key.
+            dim, price, repeats, secret, calibration, with keys or without); terms that
+            cannot be kept; a defence that wants what is not given; an account that the
+            file knows with another key.
     """
     shape = tuple(int(n) for n in image_shape)
+    provider = make_provider(embed, int(dim), defence, secret, calibration, gradient)
     terms = Terms(
-        int(dim),
+        int(defence.out_dim(int(dim))),
         shape,
         image_limit,
         call_limit,
@@ -104,6 +109,7 @@ def serve(
         float(price),
         repeats,
         accounts is not None,
+        **seals(provider),
     )
     check_terms(terms)
     check_accounts(accounts or {})
@@ -128,7 +134,7 @@ def serve(
         # The victim works under the write lock: no two processes then pay for one
         # image twice, or spend the same rest of a budget.
         with transaction(ledger.db, ledger.path, "IMMEDIATE"):
-            return _ask(ledger, account, images, call, embed, defence, key)
+            return _ask(ledger, provider, account, images, call)
 
     def counters(account: str) -> Counters:
         _check_names(account, None)
@@ -161,12 +167,10 @@ def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
 
 def _ask(
     ledger: Ledger,
+    provider: Provider,
     account: str,
     images: np.ndarray,
     call: str | None,
-    embed: Embed,
-    defence: Defence,
-    key: Array | None,
 ) -> Float32[np.ndarray, "b d"]:
     """Answers a call, which is paid for unless it was made before."""
     hashes = [ledgers.image_hash(image) for image in images]
@@ -176,8 +180,7 @@ def _ask(
     if before is None:
         own, total = spent(ledger, account)
         check_budget(ledger.terms, account, len(images), own, total)
-        drawn = _call_key(key, account, own.calls)
-        _answer_new(ledger, account, images, ids, embed, defence, drawn)
+        answer_new(ledger, provider, account, images, hashes, ids)
         ledgers.add_call(ledger, account, name, hashes)
     elif before != hashes:
         raise UserError(
@@ -185,74 +188,3 @@ def _ask(
             "ask with another id"
         )
     return ledgers.read_stored(ledger, account, ids)
-
-
-def _answer_new(
-    ledger: Ledger,
-    account: str,
-    images: np.ndarray,
-    ids: list[bytes],
-    embed: Embed,
-    defence: Defence,
-    key: Array | None,
-) -> None:
-    """Embeds, defends and stores the images whose answers are not in the store yet."""
-    first: dict[bytes, int] = {}
-    for i, id in enumerate(ids):
-        first.setdefault(id, i)
-    new = [id for id in first if ledgers.find_answer(ledger, account, id) is None]
-    if not new:
-        return
-    sent = images[[first[id] for id in new]]
-    shape = (len(new), ledger.terms.dim)
-    answers = _checked(embed(sent), shape, "the victim")
-    saved = ledgers.find_state(ledger, account)
-    state = defence.init(ledger.terms.dim) if saved is None else _unpack(saved)
-    state, answers = defence.apply(state, sent, answers, key)
-    answers = _checked(answers, shape, "the defence")
-    for id, answer in zip(new, answers, strict=True):
-        ledgers.add_answer(ledger, account, id, answer.astype("<f4").tobytes())
-    if state or saved is not None:
-        ledgers.save_state(ledger, account, _pack(state))
-
-
-def _checked(
-    answers: np.ndarray, shape: tuple[int, int], who: str
-) -> Float32[np.ndarray, "b d"]:
-    with np.errstate(over="ignore"):  # what overflows is refused below
-        answers = np.asarray(answers).astype(np.float32)
-    if answers.shape != shape:
-        raise UserError(
-            f"{who} answered with shape {answers.shape} instead of {shape}; "
-            "nothing was counted"
-        )
-    if not np.isfinite(answers).all():
-        bad = int((~np.isfinite(answers).all(axis=1)).sum())
-        raise UserError(
-            f"{who} answered {bad} of {len(answers)} images with numbers that are not "
-            "finite; nothing was counted"
-        )
-    return answers
-
-
-def _call_key(key: Array | None, account: str, calls: int) -> Array | None:
-    """The key of a call, made from what is stored: a repeated call draws the same."""
-    if key is None:
-        return None
-    stream = jax.random.fold_in(key, np.uint32(zlib.crc32(account.encode())))
-    return jax.random.fold_in(stream, np.uint32(calls))
-
-
-def _pack(state: State) -> bytes:
-    # Imported where needed: flax takes seconds, and most services keep no state.
-    from flax import serialization
-
-    return serialization.msgpack_serialize(state)
-
-
-def _unpack(saved: bytes) -> State:
-    from flax import serialization
-
-    # Copies: what flax gives back lies in the bytes and cannot be written to.
-    restored = serialization.msgpack_restore(saved)
-    return {name: np.array(value) for name, value in restored.items()}

@@ -7,13 +7,13 @@ which ``REPEATS`` makes from a call: what must be there is derived from the call
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from sslx.service.database import (
     check_row,
@@ -23,7 +23,7 @@ from sslx.service.database import (
     transaction,
     way_out,
 )
-from sslx.service.terms import REPEATS, Terms
+from sslx.service.terms import REPEATS, Terms, check_same
 from sslx.types import UserError
 
 HASH = 32  # bytes of a sha256
@@ -39,6 +39,15 @@ CREATE TABLE answers (account BLOB, id BLOB, answer BLOB, digest BLOB,
 CREATE TABLE states (account BLOB PRIMARY KEY, state BLOB, digest BLOB);
 CREATE TABLE keys (account BLOB PRIMARY KEY, key BLOB, digest BLOB) WITHOUT ROWID;
 """
+# What files of version 0.2.0 lack; they get it when they are opened to write.
+_LATER = """
+ALTER TABLE answers ADD COLUMN notes BLOB DEFAULT x'';
+CREATE TABLE rows (account BLOB, bucket BLOB, content BLOB, digest BLOB);
+CREATE INDEX buckets ON rows (account, bucket);
+"""
+_LATER_TERMS = {"secret", "calibration"}
+# In place of the first, for who only reads.
+_VIEW = "CREATE TEMP VIEW answers AS SELECT *, x'' AS notes FROM main.answers"
 
 
 class Ledger(NamedTuple):
@@ -60,24 +69,15 @@ def open_ledger(path: str | os.PathLike, terms: Terms) -> Ledger:
     try:
         with transaction(db, path, "IMMEDIATE"):
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
+                _execute(db, _SCHEMA)
                 content = json.dumps(terms._asdict()).encode()
                 db.execute(
                     "INSERT INTO header VALUES (?, ?)", (content, digest(content))
                 )
+            if not _has_notes(db):
+                _execute(db, _LATER)
             ledger = _whole(db, path)
-        for name, was, now in zip(terms._fields, ledger.terms, terms, strict=True):
-            if was != now and name == "api_keys":
-                raise UserError(
-                    f"{path} was made {'with' if was else 'without'} accounts and "
-                    f"keys; give {'them' if was else 'None'} in accounts"
-                )
-            if was != now:
-                raise UserError(
-                    f"{path} was made for {name} {was}, not {now}; name another file, "
-                    f"or {way_out(path)}"
-                )
+        check_same(path, ledger.terms, terms)
     except BaseException:
         db.close()
         raise
@@ -96,6 +96,8 @@ def reading(path: str | os.PathLike) -> Iterator[Ledger]:
         raise UserError(f"no answers at {path}: nothing was asked there yet")
     db = connect(path, "ro")
     with closing(db), transaction(db, path, "DEFERRED"):
+        if not _has_notes(db):
+            db.execute(_VIEW)
         yield _whole(db, path)
 
 
@@ -116,10 +118,19 @@ def answer_ids(ledger: Ledger, call: str, images: list[bytes]) -> list[bytes]:
     return REPEATS[ledger.terms.repeats](call.encode(), images)
 
 
-def find_answer(ledger: Ledger, account: str, id: bytes) -> bytes | None:
-    """The answer stored under an id, float32 little-endian; None if there is none."""
-    query = "SELECT answer, digest FROM answers WHERE account = ? AND id = ?"
-    return _find(ledger, f"answer {id.hex()[:12]}", query, account.encode(), id)
+def find_answer(ledger: Ledger, account: str, id: bytes) -> tuple[bytes, bytes] | None:
+    """The answer under an id, float32 little-endian, and its notes, JSON or nothing.
+
+    None if there is no such answer.
+    """
+    query = "SELECT answer, notes, digest FROM answers WHERE account = ? AND id = ?"
+    row = ledger.db.execute(query, (account.encode(), id)).fetchone()
+    if row is None:
+        return None
+    answer, notes, written = row
+    whole = (account.encode(), id, *_with(answer, notes))
+    check_row(ledger.path, f"answer {id.hex()[:12]}", *whole, written)
+    return answer, notes
 
 
 def read_stored(
@@ -132,10 +143,35 @@ def read_stored(
     """
     out = np.empty((len(ids), ledger.terms.dim), np.float32)
     for i, id in enumerate(ids):
-        answer = find_answer(ledger, account, id)
-        if answer is None:
-            raise damaged(ledger.path, "an answer is missing")
-        out[i] = np.frombuffer(answer, "<f4")
+        out[i] = np.frombuffer(_stored(ledger, account, id)[0], "<f4")
+    return out
+
+
+def read_noted(
+    ledger: Ledger, account: str, ids: list[bytes]
+) -> list[dict[str, float]]:
+    """The notes of stored answers, in the order of their ids.
+
+    Raises:
+        UserError: One is damaged or missing.
+    """
+    return [json.loads(_stored(ledger, account, id)[1] or b"{}") for id in ids]
+
+
+def find_rows(
+    ledger: Ledger, account: str, buckets: Iterable[int | np.integer]
+) -> list[Int64[np.ndarray, " k"]]:
+    """The account's rows in these buckets, bucket by bucket, in the order appended."""
+    out = []
+    for bucket in buckets:
+        ids = account.encode(), np.array(bucket, "<i8").tobytes()
+        for row in ledger.db.execute(
+            "SELECT content, digest FROM rows WHERE account = ? AND bucket = ?"
+            " ORDER BY rowid",
+            ids,
+        ):
+            check_row(ledger.path, "a row of a defence", *ids, *row)
+            out.append(np.frombuffer(row[0], "<i8").astype(np.int64))
     return out
 
 
@@ -151,10 +187,25 @@ def find_key(ledger: Ledger, account: str) -> bytes | None:
     return _find(ledger, "the key of an account", query, account.encode())
 
 
-def add_answer(ledger: Ledger, account: str, id: bytes, answer: bytes) -> None:
-    """Stores an answer under an id that is new to the account."""
+def add_answer(
+    ledger: Ledger, account: str, id: bytes, answer: bytes, notes: bytes
+) -> None:
+    """Stores an answer, and its notes, under an id that is new to the account."""
     row = (account.encode(), id, answer)
-    ledger.db.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (*row, digest(*row)))
+    written = digest(account.encode(), id, *_with(answer, notes))
+    ledger.db.execute(
+        "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (*row, written, notes)
+    )
+
+
+def add_rows(ledger: Ledger, account: str, rows: Int64[np.ndarray, "r k"]) -> None:
+    """Appends to the account's rows; the first number of each is its bucket."""
+    for row in rows:
+        content = row.astype("<i8").tobytes()
+        line = (account.encode(), content[:8], content)
+        ledger.db.execute(
+            "INSERT INTO rows VALUES (?, ?, ?, ?)", (*line, digest(*line))
+        )
 
 
 def add_call(ledger: Ledger, account: str, call: str, images: list[bytes]) -> None:
@@ -180,6 +231,29 @@ def save_state(ledger: Ledger, account: str, state: bytes) -> None:
 def split(images: bytes) -> list[bytes]:
     """The hashes of a call's images, as a call's row has them one after the other."""
     return [images[i : i + HASH] for i in range(0, len(images), HASH)]
+
+
+def _with(answer: bytes, notes: bytes) -> tuple[bytes, ...]:
+    # Without notes the digest is what it was before there were any.
+    return (answer, notes) if notes else (answer,)
+
+
+def _stored(ledger: Ledger, account: str, id: bytes) -> tuple[bytes, bytes]:
+    found = find_answer(ledger, account, id)
+    if found is None:
+        raise damaged(ledger.path, "an answer is missing")
+    return found
+
+
+def _execute(db: sqlite3.Connection, statements: str) -> None:
+    # One by one: `executescript` would commit the transaction.
+    for statement in statements.split(";"):
+        db.execute(statement)
+
+
+def _has_notes(db: sqlite3.Connection) -> bool:
+    columns = db.execute("SELECT name FROM pragma_table_info('answers')")
+    return ("notes",) in columns.fetchall()
 
 
 def _find(ledger: Ledger, what: str, query: str, *ids: bytes) -> bytes | None:
@@ -219,7 +293,7 @@ def _read_terms(db: sqlite3.Connection, path: Path) -> Terms:
         raise damaged(path, "no header")
     check_row(path, "the header", *rows[0])
     fields: dict[str, Any] = json.loads(rows[0][0])
-    if set(fields) != set(Terms._fields):
+    if not set(fields) ^ set(Terms._fields) <= _LATER_TERMS:
         raise UserError(
             f"{path} was made by another version of sslx; {way_out(path)} to ask again"
         )

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from sslx.service import ledger as ledgers
 from sslx.service.counters import Counters, count, count_all
 from sslx.service.database import way_out
+from sslx.service.ledger import Ledger
 from sslx.types import UserError
 
 
@@ -32,14 +33,7 @@ def read_answers(
             damaged file.
     """
     with ledgers.reading(path) as ledger:
-        hashes: list[bytes] = []
-        ids: list[bytes] = []
-        for call in calls:
-            asked = ledgers.find_call(ledger, account, call)
-            if asked is None:
-                raise UserError(f"{path} holds no call {call!r} of account {account!r}")
-            hashes += asked
-            ids += ledgers.answer_ids(ledger, call, asked)
+        hashes, ids = _asked(ledger, account, calls)
         if hashes != [ledgers.image_hash(image) for image in images]:
             raise UserError(
                 f"{path} holds answers to other images than these: the data set or its "
@@ -47,6 +41,50 @@ def read_answers(
                 f"otherwise; {way_out(Path(path))} to ask again"
             )
         return ledgers.read_stored(ledger, account, ids)
+
+
+def read_notes(
+    path: str | os.PathLike, account: str, calls: Sequence[str]
+) -> dict[str, Float64[np.ndarray, " n"]]:
+    """What the defence noted about the images of calls made before.
+
+    Args:
+        path: The service's file. It is only read, and not made if it is missing.
+        account: Who asked.
+        calls: Ids of calls, in the order in which the notes are wanted.
+
+    Returns:
+        Name of a note -> one number per image sent, call after call; NaN for an image
+        without it. An image that was answered from the store has the notes of the
+        answer it was given.
+
+    Raises:
+        UserError: No such file, no such call, or a damaged file.
+    """
+    with ledgers.reading(path) as ledger:
+        _, ids = _asked(ledger, account, calls)
+        notes = ledgers.read_noted(ledger, account, ids)
+    names = sorted(set().union(*notes))
+    return {
+        name: np.array([note.get(name, np.nan) for note in notes]) for name in names
+    }
+
+
+def _asked(
+    ledger: Ledger, account: str, calls: Sequence[str]
+) -> tuple[list[bytes], list[bytes]]:
+    """Hashes of the images of calls, and the ids of their answers."""
+    hashes: list[bytes] = []
+    ids: list[bytes] = []
+    for call in calls:
+        asked = ledgers.find_call(ledger, account, call)
+        if asked is None:
+            raise UserError(
+                f"{ledger.path} holds no call {call!r} of account {account!r}"
+            )
+        hashes += asked
+        ids += ledgers.answer_ids(ledger, call, asked)
+    return hashes, ids
 
 
 def read_counters(path: str | os.PathLike, account: str) -> Counters:

@@ -3,18 +3,22 @@
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import NamedTuple
 
 from sslx.registry import pick
-from sslx.service.database import digest
+from sslx.service.database import digest, way_out
 from sslx.types import UserError
+
+# Of images and calls, of an account and of all; entries of ``Terms``.
+LIMITS = ("image_limit", "call_limit", "total_image_limit", "total_call_limit")
 
 
 class Terms(NamedTuple):
     """What a file of answers was made for; it is opened for nothing else.
 
     Attributes:
-        dim: Numbers per answer.
+        dim: Numbers per answer, as the defence leaves it.
         image_shape: (h, w, c) of the images it takes.
         image_limit: Images each account may send, None for no limit.
         call_limit: Calls each account may make, None for no limit.
@@ -23,6 +27,8 @@ class Terms(NamedTuple):
         price: USD per image sent.
         repeats: What an image sent again is answered; a name in ``REPEATS``.
         api_keys: Whether only known accounts may ask, each with its key.
+        secret: Digest of what the defence draws from; None where it needs none.
+        calibration: Digest of what it was calibrated on; None likewise.
     """
 
     dim: int
@@ -34,6 +40,8 @@ class Terms(NamedTuple):
     price: float = 0.0
     repeats: str = "memoised"
     api_keys: bool = False
+    secret: str | None = None
+    calibration: str | None = None
 
 
 class Spent(NamedTuple):
@@ -98,6 +106,30 @@ def check_terms(terms: Terms) -> None:
     if not (math.isfinite(terms.price) and terms.price >= 0):
         raise UserError(f"price is {terms.price}: write USD per image, 0 or more")
     pick(REPEATS, terms.repeats, "policy for repeated images")
+
+
+def check_same(path: Path, was: Terms, now: Terms) -> None:
+    """Checks that a file is opened on the terms it was made for.
+
+    Raises:
+        UserError: It is not; the first that differs.
+    """
+    for name, old, new in zip(Terms._fields, was, now, strict=True):
+        if old == new:
+            continue
+        if name == "api_keys":
+            raise UserError(
+                f"{path} was made {'with' if old else 'without'} accounts and keys; "
+                f"give {'them' if old else 'None'} in accounts"
+            )
+        if name in ("secret", "calibration"):  # digests say nothing to a reader
+            made = "another" if old and new else "a" if old else "no"
+            what = f"with {made} {name}"
+        else:
+            what = f"for {name} {old}, not {new}"
+        raise UserError(
+            f"{path} was made {what}; name another file, or {way_out(path)}"
+        )
 
 
 def check_budget(

@@ -1,1 +1,31 @@
-"""How runs are made: one file a stage. They know neither configs nor reports."""
+"""How runs are made: one file a stage. They know neither configs nor reports.
+
+A stage is ``make(run, context)``: the run says all that decides the result, the context
+how it is carried out and where data lie.
+"""
+
+from collections.abc import Callable
+
+from sslx.context import Context
+from sslx.runs.names import Run
+from sslx.stages import (
+    answers,
+    classifier,
+    features,
+    fidelity,
+    gallery,
+    probe,
+    steal,
+    victim,
+)
+
+STAGES: dict[str, Callable[[Run, Context], None]] = {
+    "victim": victim.make,
+    "classifier": classifier.make,
+    "responses": answers.make,
+    "steal": steal.make,
+    "features": features.make,
+    "probe": probe.make,
+    "fidelity": fidelity.make,
+    "gallery": gallery.make,
+}

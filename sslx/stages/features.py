@@ -11,12 +11,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from sslx import data
+from sslx.context import Context, Place
 from sslx.embed.finished import open_run
 from sslx.embed.untrained import embed_untrained, untrained
-from sslx.experiment.recipes import reading
 from sslx.models import make_encoder
 from sslx.models.preprocess import normalise
 from sslx.progress import say
@@ -28,31 +26,32 @@ from sslx.runs.names import Run
 SPLITS = ("train", "test")
 
 
-def make(run: Run, dataset: str, config: ConfigDict) -> None:
+def make(run: Run, context: Context) -> None:
     """Computes the features of both splits, and keeps them if the config says so."""
-    with working_on(run, f"features on {dataset}") as needed:
+    place = context.place(run.recipe["data"])
+    with working_on(run, f"features on {place.name}") as needed:
         if not needed:
             return
         digests = {}
         # Raw pixels lie in the data set; without keeping, there is nothing to do.
-        if config.engine.keep_features and _encoder_of(run):
-            embed = _embedding(run, dataset, reading(config))
+        if context.keep_features and _encoder_of(run):
+            embed = _embedding(run, place)
             for split in SPLITS:
-                images = data.load(dataset, split, reading(config)).images
+                images = place.load(split).images
                 save_array(run.path / f"{split}.npy", embed(images))
                 digests[split] = _digest(run.path / f"{split}.npy")
         write_meta(run, finished=True, digests=digests)
 
 
-def load(run: Run, dataset: str, split: str, config: ConfigDict) -> np.ndarray:
+def load(run: Run, split: str, context: Context) -> np.ndarray:
     """The features of a split, float32 (n, d), in the order of the data set."""
     path = run.path / f"{split}.npy"
     if path.exists():
         if is_intact(run.path, split):
             return np.load(path, allow_pickle=False)
         say(f"{path} is damaged; its features are computed anew")
-    images = data.load(dataset, split, reading(config)).images
-    return _embedding(run, dataset, reading(config))(images)
+    place = context.place(run.recipe["data"])
+    return _embedding(run, place)(place.load(split).images)
 
 
 def is_intact(path: Path, split: str) -> bool:
@@ -63,10 +62,9 @@ def is_intact(path: Path, split: str) -> bool:
 
 def by_batch_statistics(
     run: Run,
-    dataset: str,
     split: str,
     size: int,
-    config: ConfigDict,
+    context: Context,
     rows: np.ndarray | slice = slice(None),
 ) -> np.ndarray:
     """The features of a network in training mode: each batch by its own statistics.
@@ -75,15 +73,16 @@ def by_batch_statistics(
     alone are taken, in order, ``size`` at a time; the last batch may be smaller. What
     has no statistics, an API or pixels, gives its ordinary features.
     """
-    images = data.load(dataset, split, reading(config)).images[rows]
+    place = context.place(run.recipe["data"])
+    images = place.load(split).images[rows]
     meta = _encoder_of(run) and _meta(run)
     if not meta or "encoder" not in meta:
-        return load(run, dataset, split, config)[rows]
+        return load(run, split, context)[rows]
     encoder = make_encoder(meta["encoder"]["name"], **meta["encoder"]["kw"])
     if "encoder" in run.parents:
         trunk = open_run(run.parents["encoder"].path).variables()["encoder"]
     else:
-        train = data.load(dataset, "train", reading(config)).images
+        train = place.load("train").images
         how = {"mean": meta["mean"], "std": meta["std"]}
         trunk = untrained(encoder, _key(meta), train, **how)["encoder"]
 
@@ -109,13 +108,13 @@ def _meta(run: Run) -> dict:
     return run.recipe["untrained"]
 
 
-def _embedding(run: Run, dataset: str, options: data.Options):
+def _embedding(run: Run, place: Place):
     """``embed`` of the encoder that the run is about."""
     if "encoder" in run.parents:
         return open_run(run.parents["encoder"].path).embed
     if "untrained" not in run.recipe:
         return lambda images: images.reshape(len(images), -1).astype(np.float32) / 255
-    meta, images = run.recipe["untrained"], data.load(dataset, "train", options).images
+    meta, images = run.recipe["untrained"], place.load("train").images
     key, how = _key(meta), {"mean": meta["mean"], "std": meta["std"]}
     return embed_untrained(meta["encoder"], key, images, **how)
 

@@ -1,57 +1,44 @@
-"""Stage probe: one protocol for every encoder, on the full test split.
+"""Stage probe: one protocol for every encoder, on the full test split."""
 
-Features, probe and comparison with the victim are runs of their own for each encoder
-and data set, so experiments that share a victim share its figures.
-"""
-
-from functools import partial
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from sslx import data
-from sslx.data.splits import divide
-from sslx.evals.fidelity import fidelity
+from sslx.context import Context, kept_rows
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few
 from sslx.evals.linear import probe as linear_probe
 from sslx.evals.reference import BATCH, TEST_BATCH, TEST_IMAGES, reference_probe
-from sslx.experiment.experiment import Experiment
-from sslx.experiment.probes import Probe
-from sslx.experiment.recipes import reading
-from sslx.runs.files import read_json, replacing, write_meta
+from sslx.runs.files import replacing, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.stages import features
-from sslx.stages.work import Work
 from sslx.types import UserError
 
 PREDICTIONS = "predictions.npz"
 
 
-def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
-    """Features, probes and comparisons, of every encoder on every data set."""
-    names = dict.fromkeys(p.dataset for p in experiment.probes)
-    return [work for name in names for work in works_on(name, experiment, config)]
-
-
-def works_on(dataset: str, experiment: Experiment, config: ConfigDict) -> list[Work]:
-    """The same for one data set, which is best done for all encoders in a row."""
-    own = [p for p in experiment.probes if p.dataset == dataset]
-    steps = [(p.features, partial(features.make, p.features, dataset)) for p in own]
-    steps += [(p.run, partial(_probe, p)) for p in own]
-    steps += [(p.fidelity, partial(_compare, p)) for p in own if p.fidelity]
-    return [Work((run,), partial(do, config=config)) for run, do in steps]
-
-
-def kept_rows(run: Run, dataset: str, options: data.Options) -> np.ndarray:
-    """The rows of the test split that figures are on: those that were not for sale."""
-    ids, r = data.ids(dataset, "test", options), run.recipe
-    if r["test_kept"] is None:
-        return np.arange(len(ids))
-    return divide(ids, r["test_kept"], r["split_seed"])[1]
+def make(run: Run, context: Context) -> None:
+    """Probes the features of one encoder on one data set."""
+    place = context.place(run.recipe["data"])
+    with working_on(run, f"on {place.name}") as needed:
+        if not needed:
+            return
+        found, notes = _evaluate(run, context)
+        arrays: dict[str, Any] = dict(found)
+        labels = found.pop("labels")
+        with replacing(run.path / PREDICTIONS) as file:
+            np.savez_compressed(file, **arrays)
+        groups = place.ids("test")[kept_rows(run, context)]
+        rows = [
+            _row(
+                *(run, place.name, name, predicted, labels, groups),
+                notes.get(name, {}),
+            )
+            for name, predicted in found.items()
+        ]
+        write_meta(run, finished=True, results=rows)
 
 
 def predictions(run: Run) -> dict[str, np.ndarray]:
@@ -65,29 +52,6 @@ def predictions(run: Run) -> dict[str, np.ndarray]:
             f"{path} cannot be read ({type(error).__name__}); delete {run.path} to "
             "probe again"
         ) from None
-
-
-def _probe(probe: Probe, config: ConfigDict) -> None:
-    run = probe.run
-    with working_on(run, f"{probe.encoder} on {probe.dataset}") as needed:
-        if not needed:
-            return
-        found, notes = _evaluate(run, probe.dataset, config)
-        arrays: dict[str, Any] = dict(found)
-        labels = found.pop("labels")
-        with replacing(run.path / PREDICTIONS) as file:
-            np.savez_compressed(file, **arrays)
-        options = reading(config)
-        kept = kept_rows(run, probe.dataset, options)
-        groups = data.ids(probe.dataset, "test", options)[kept]
-        rows = [
-            _row(
-                *(run, probe.dataset, name, predicted, labels, groups),
-                notes.get(name, {}),
-            )
-            for name, predicted in found.items()
-        ]
-        write_meta(run, finished=True, results=rows)
 
 
 def _row(run, dataset, evaluator, predicted, labels, groups, notes) -> dict:
@@ -116,17 +80,15 @@ def _notes(result: ProbeResult) -> dict:
 
 
 def _evaluate(
-    run: Run, dataset: str, config: ConfigDict
+    run: Run, context: Context
 ) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
     """Predictions of each evaluator, with the labels, and what is to note of them."""
-    r, options = run.recipe, reading(config)
-    of = run.parents["features"]
-    kept = kept_rows(run, dataset, options)
-    train, test = (features.load(of, dataset, s, config) for s in features.SPLITS)
+    r, of = run.recipe, run.parents["features"]
+    place, kept = context.place(r["data"]), kept_rows(run, context)
+    train, test = (features.load(of, split, context) for split in features.SPLITS)
     test = test[kept]
-    labels = data.load(dataset, "train", options).labels
-    groups = data.ids(dataset, "train", options)
-    classes = data.describe(dataset, options).classes
+    labels, groups = place.load("train").labels, place.ids("train")
+    classes = place.describe().classes
     seed = r["split_seed"] or 0  # with None, the last ones are the test's
 
     def linear(rows: np.ndarray | slice, few_rows: bool = False) -> ProbeResult:
@@ -156,46 +118,12 @@ def _evaluate(
     if r["reference"]:
         last = kept[-TEST_IMAGES:]
         found["reference_probe"] = reference_probe(
-            features.by_batch_statistics(of, dataset, "train", BATCH, config),
+            features.by_batch_statistics(of, "train", BATCH, context),
             labels,
-            features.by_batch_statistics(of, dataset, "test", TEST_BATCH, config, last),
+            features.by_batch_statistics(of, "test", TEST_BATCH, context, last),
             classes=classes,
             learning_rate=r["reference"],
             seed=seed,
         )
-    found["labels"] = data.load(dataset, "test", options).labels[kept]
+    found["labels"] = place.load("test").labels[kept]
     return found, {name: _notes(result) for name, result in solved.items()}
-
-
-def _compare(probe: Probe, config: ConfigDict) -> None:
-    """Compares an encoder with the victim, on test images and without labels."""
-    run = probe.fidelity
-    assert run is not None
-    what = f"{probe.encoder} against the victim on {probe.dataset}"
-    with working_on(run, what) as needed:
-        if not needed:
-            return
-        options = reading(config)
-        kept = kept_rows(run, probe.dataset, options)
-        rows, voted = {}, {}
-        for role, parent in run.parents.items():
-            of = parent.parents["features"]
-            rows[role] = features.load(of, probe.dataset, "test", config)[kept]
-            voted[role] = predictions(parent)["linear"]
-        found = fidelity(
-            rows["victim"],
-            rows["encoder"],
-            rows.get("untrained"),
-            predictions=(voted["victim"], voted["encoder"]),
-            groups=data.ids(probe.dataset, "test", options)[kept],
-            fit_fraction=run.recipe["fit"],
-            k=run.recipe["neighbours"],
-            rows=run.recipe["rows"],
-            seed=run.recipe["split_seed"] or 0,
-        )
-        write_meta(run, finished=True, fidelity={"dataset": probe.dataset, **found})
-
-
-def compared(run: Run) -> dict:
-    """The measures of a finished fidelity run."""
-    return read_json(run.path / "meta.json")["fidelity"]

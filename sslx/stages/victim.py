@@ -1,51 +1,75 @@
-"""Stage victim: the encoder that will be sold, trained or brought along."""
+"""Stage victim: trains an encoder, or takes one over from elsewhere."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
-from ml_collections import ConfigDict
-
-from sslx import data
+from sslx import hosts
 from sslx.build import make_objective
+from sslx.context import Context
 from sslx.data.splits import divide
-from sslx.experiment.experiment import Experiment
-from sslx.experiment.recipes import reading
+from sslx.embed import recording
+from sslx.embed.answers import ITEM
+from sslx.embed.weights import read_trunk
+from sslx.progress import say
 from sslx.runs.files import write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
-from sslx.stages import foreign
-from sslx.stages.training import encoder_meta, make_loop, make_training
+from sslx.stages.training import train
 from sslx.stages.watch import make_watch
-from sslx.stages.work import Work
 from sslx.train import checkpoint
-from sslx.train.fit import fit
+from sslx.types import Params, UserError
 
 
-def works(experiment: Experiment, config: ConfigDict) -> list[Work]:
-    """The victim, and the encoders that it is compared with."""
-    runs = (experiment.victim, *experiment.independent)
-    return [Work((run,), partial(_make, run, config)) for run in runs]
-
-
-def _make(run: Run, config: ConfigDict) -> None:
-    """Trains a victim on the training images that are not held out."""
-    if foreign.is_foreign(config):
-        foreign.make(run, config)
-        return
+def make(run: Run, context: Context) -> None:
+    """Makes a victim: trains it on the training images that are not held out."""
     r = run.recipe
+    if "origin" in r:
+        _take_over(run, context)
+        return
     what = f"{r['objective']}, {r['steps']} steps of {r['batch_size']} images"
     with working_on(run, what, together=True) as needed:
         if not needed:
             return
-        name, options = config.victim.dataset, reading(config)
-        ids = data.ids(name, "train", options)
+        place = context.place(r["data"])
+        ids, split = place.ids("train"), place.load("train")
         rows, _ = divide(ids, r["held_out"], r["split_seed"])
         objective = make_objective(r)
-        write_meta(run, finished=False, **encoder_meta(run, objective.head))
-        split = data.load(name, "train", options)
         arrays = {entry: getattr(split, entry) for entry in objective.uses}
         if len(rows) < len(split.labels):  # else a copy of all for nothing
             arrays = {entry: array[rows] for entry, array in arrays.items()}
-        training = make_training(run, objective, arrays)
-        watch = make_watch(config, run, split, ids)
-        fit(training, run.path, make_loop(config), watch)
-        write_meta(run, finished=True, weights=checkpoint.seal(run.path))
+        watch = make_watch(context.watching, run, split, ids)
+        train(run, objective, arrays, context, watch)
+
+
+def _contents(run: Run, file: str) -> Mapping[str, Params]:
+    """The items of its checkpoint, by the file that it is made of."""
+    r = run.recipe
+    if r["origin"] == "weights":
+        return {"encoder": read_trunk(file, r["encoder"], told=say)}
+    if r["origin"] == "npz":
+        return {ITEM: recording.item_of(recording.record(file))}
+    return {}
+
+
+def _take_over(run: Run, context: Context) -> None:
+    """Makes the run of a victim from elsewhere: a sealed checkpoint, and meta.json."""
+    r = run.recipe
+    file = context.files.get(r.get("weights") or r["answers"], "")
+    what = f"function {r['function']}" if r["origin"] == "python" else file
+    with working_on(run, what, together=True) as needed:
+        if not needed:
+            return
+        items = _contents(run, file)
+        for name, tree in items.items():
+            known = {"encoder": "weights", ITEM: "answers"}[name]
+            if checkpoint.digest(tree) != r[known]:
+                raise UserError(f"{file} has changed meanwhile; start again")
+        meta: dict[str, Any] = {k: value for k, value in r.items() if k != "weights"}
+        if items:
+            # Whoever was killed after the save has made it already.
+            if not hosts.share(partial(checkpoint.steps, run.path)):
+                with checkpoint.open_store(run.path, 1) as save:
+                    save(0, items)
+            meta["weights"] = checkpoint.seal(run.path)
+        write_meta(run, finished=True, **({"head": None} | meta))

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from sslx.build import make_views
+from sslx.context import Watching
 from sslx.data import Split
 from sslx.data.splits import divide
 from sslx.embed.forward import in_batches, make_forward
@@ -78,7 +78,7 @@ def _embedders(r: dict):
     encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
     views = make_views(r | {"augment": (r["augment"] * 2)[:2]})
     key = stream(r["seed"], "watch")
-    plain = make_forward(encoder, None, r["mean"], r["std"])
+    plain = make_forward(r["encoder"], None, r["mean"], r["std"])
 
     def forward(variables, images):
         x = views(key, images)
@@ -90,7 +90,7 @@ def _embedders(r: dict):
     return partial(in_batches, plain), partial(in_batches, jax.jit(forward))
 
 
-def make_watch(config: ConfigDict, run: Run, split: Split, ids: np.ndarray):
+def make_watch(watching: Watching, run: Run, split: Split, ids: np.ndarray):
     """The watch of a victim's run; None where nothing is to be looked at.
 
     Rows have ``knn`` (accuracy on the queries, neighbours and temperature those of the
@@ -100,14 +100,14 @@ def make_watch(config: ConfigDict, run: Run, split: Split, ids: np.ndarray):
     statistics.
 
     Args:
-        config: For how often, and the kNN's numbers.
+        watching: How often, and the kNN's numbers.
         run: The victim's run.
         split: The training split.
         ids: Of its rows.
     """
-    r, p = run.recipe, config.probe
+    r = run.recipe
     own, _ = divide(ids, r["held_out"], r["split_seed"])
-    every = config.victim.watch_every * (len(own) // r["batch_size"])
+    every = watching.epochs * (len(own) // r["batch_size"])
     if not every:
         return None
     shown = choose(split, ids, r)
@@ -117,8 +117,8 @@ def make_watch(config: ConfigDict, run: Run, split: Split, ids: np.ndarray):
     embed, pairs = _embedders(r)
     vote = {
         "classes": r["classes"],
-        "k": min(p.knn_k, len(shown.bank.labels)),
-        "temperature": p.knn_temperature,
+        "k": min(watching.k, len(shown.bank.labels)),
+        "temperature": watching.temperature,
     }
     warned = False
 

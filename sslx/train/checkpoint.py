@@ -18,10 +18,8 @@ import orbax.checkpoint as ocp
 from jax.sharding import Sharding, SingleDeviceSharding
 
 from sslx import hosts
-from sslx.runs.files import read_json
+from sslx.runs.files import CHECKPOINTS, read_json
 from sslx.types import UserError
-
-FOLDER = "ckpt"
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def digest(tree: Any) -> str:
 
 def steps(run: Path) -> list[int]:
     """The steps that a run has complete checkpoints of, ascending."""
-    folder = run / FOLDER
+    folder = run / CHECKPOINTS
     if not folder.is_dir():
         return []
     # A save cut short by a kill keeps a longer name that is no number.
@@ -63,7 +61,7 @@ def seal(run: Path) -> dict[str, Any]:
 
     def last() -> dict[str, Any]:
         step = steps(run)[-1]
-        return {"step": step, "digests": _digests(run / FOLDER / str(step))}
+        return {"step": step, "digests": _digests(run / CHECKPOINTS / str(step))}
 
     return hosts.share(last)
 
@@ -79,7 +77,7 @@ def open_store(run: Path, keep: int) -> Iterator[Callable[[int, dict], None]]:
         keep: How many of the latest checkpoints stay.
     """
     options = ocp.CheckpointManagerOptions(max_to_keep=keep)
-    folder = (run / FOLDER).absolute()
+    folder = (run / CHECKPOINTS).absolute()
     with ocp.CheckpointManager(folder, options=options) as manager:
 
         def save(step: int, items: dict[str, Any]) -> None:
@@ -137,7 +135,7 @@ def load(
         found = hosts.share(lambda: found)
     if not found:
         raise UserError(f"{run} has no checkpoint")
-    folder = (run / FOLDER / str(found[-1])).absolute()
+    folder = (run / CHECKPOINTS / str(found[-1])).absolute()
     template = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
     )
@@ -190,7 +188,7 @@ def stored(run: Path, item: str, sealed: dict[str, Any] | None = None) -> Any:
     if not steps(run):
         raise UserError(f"{run} has no checkpoint")
     step = sealed["step"] if sealed else steps(run)[-1]
-    folder = run.absolute() / FOLDER / str(step)
+    folder = run.absolute() / CHECKPOINTS / str(step)
     if not (folder / item).is_dir():
         if folder.is_dir() and not (sealed and item in sealed["digests"]):
             return None

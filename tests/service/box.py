@@ -16,9 +16,9 @@ def embedded(images):
     return images.reshape(len(images), -1).astype(np.float32) @ WEIGHTS
 
 
-def opened(path, embed=embedded, limit=None, defence=DEFENCES["none"], key=None, **kw):
+def opened(path, embed=embedded, limit=None, defence=DEFENCES["none"], **kw):
     kw = {"image_shape": SHAPE, "dim": DIM} | kw
-    return serve(path, embed, image_limit=limit, defence=defence, key=key, **kw)
+    return serve(path, embed, image_limit=limit, defence=defence, **kw)
 
 
 KEYS = {"a": "alpha-0123456789", "b": "beta-0123456789"}

@@ -1,6 +1,5 @@
 """What an image that is sent again is answered."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -63,11 +62,13 @@ def test_an_image_sent_again(counting, repeats, numbers, embedded):
 def test_fresh_noise_differs_for_each_row(tmp_path):
     # One key for all calls, or one draw for all rows of an image: asking again would
     # give nothing new.
-    def apply(state, images, answers, key):
-        return state, np.asarray(jax.random.normal(key, answers.shape))
+    def apply(state, request):
+        draws = [np.random.default_rng(key).normal(size=DIM) for key in request.keys]
+        return np.stack(draws), state, None, {}
 
-    noise, key = Defence(lambda dim: {}, apply), jax.random.key(0)
-    service = opened(tmp_path / "a", defence=noise, key=key, repeats="fresh")
+    noise = Defence(lambda dim, key: {}, apply, wants={"secret"})
+    kw = {"defence": noise, "secret": bytes(16), "repeats": "fresh"}
+    service = opened(tmp_path / "a", **kw)
     x = pictures(1)[[0, 0]]
     rows = np.concatenate([service.query("a", x, str(i)) for i in (0, 1, 0)])
     service.close()

@@ -1,6 +1,5 @@
 """The black box: what it counts, refuses and remembers."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -123,15 +122,18 @@ def test_accounts_are_separate(box):
         read_answers(path, "b", ["1", "2"], x)
 
 
-def _numbered(state, images, answers, key):
+def _numbered(state, request):
     """Adds to each new answer how many the account was given before it."""
-    rank = state["given"] + np.arange(len(answers), dtype=np.float32)
-    noise = np.asarray(jax.random.normal(key, answers.shape))
-    state["given"] += len(answers)  # in place: a restored state can be written to
-    return state, answers + 1000 * rank[:, None] + noise
+    rank = state["given"] + np.arange(len(request.raw), dtype=np.float32)
+    noise = [np.random.default_rng(key).normal(size=DIM) for key in request.keys]
+    state["given"] += len(rank)  # in place: a restored state can be written to
+    return request.raw + 1000 * rank[:, None] + np.stack(noise), state, None, {}
 
 
-NUMBERED = Defence(lambda dim: {"given": np.zeros((), np.float32)}, _numbered)
+NUMBERED = Defence(
+    lambda dim, key: {"given": np.zeros((), np.float32)}, _numbered, wants={"secret"}
+)
+SECRET = bytes(range(32))
 
 
 @pytest.mark.parametrize(
@@ -143,11 +145,11 @@ NUMBERED = Defence(lambda dim: {"given": np.zeros((), np.float32)}, _numbered)
 )
 def test_a_defence_goes_on_where_it_was(tmp_path, repeats, ranks):
     # State or key lost on reopening, shared by accounts, or moved by what is stored.
-    x, key = pictures(9), jax.random.key(0)
+    x = pictures(9)
     calls = [("a", x[:3]), ("b", x[:2]), ("a", x[1:5]), ("a", x[:2]), ("a", x[4:])]
 
     def run(path, reopen):
-        kw = {"defence": NUMBERED, "key": key, "repeats": repeats}
+        kw = {"defence": NUMBERED, "secret": SECRET, "repeats": repeats}
         service, out = opened(path, **kw), []
         for i, (account, images) in enumerate(calls):
             if reopen:
@@ -167,22 +169,6 @@ def test_a_defence_goes_on_where_it_was(tmp_path, repeats, ranks):
         np.testing.assert_array_equal(got, rank)
 
 
-def test_each_call_and_account_has_its_own_key(tmp_path):
-    # One key for all: noise that averages out, or that two accounts can subtract.
-    keys = []
-
-    def apply(state, images, answers, key):
-        keys.append(jax.random.key_data(key).tolist())
-        return state, answers
-
-    spy, key = Defence(lambda dim: {}, apply), jax.random.key(0)
-    service = opened(tmp_path / "k", defence=spy, key=key)
-    for account, seed in [("a", 0), ("a", 1), ("b", 0)]:
-        service.query(account, pictures(2, seed))
-    service.close()
-    assert len({str(k) for k in [*keys, jax.random.key_data(key).tolist()]}) == 4
-
-
 def test_a_failed_call_leaves_nothing(tmp_path):
     # A defence's state moved, or images counted, by a call that was not answered.
     def flaky(images):
@@ -192,9 +178,9 @@ def test_a_failed_call_leaves_nothing(tmp_path):
     x[:, 0, 0, 0] = 9
     bad = x[3:].copy()
     bad[:, 0, 0, 0] = 7
-    key = jax.random.key(0)
-    calm = opened(tmp_path / "calm", defence=NUMBERED, key=key)
-    service = opened(tmp_path / "a", flaky, defence=NUMBERED, key=key)
+    kw = {"defence": NUMBERED, "secret": SECRET}
+    calm = opened(tmp_path / "calm", **kw)
+    service = opened(tmp_path / "a", flaky, **kw)
     for one in (calm, service):
         one.query("a", x[:2])
     with pytest.raises(UserError, match="the victim answered 3 of 3 .* not finite"):
@@ -215,7 +201,7 @@ def test_a_failed_call_leaves_nothing(tmp_path):
 )
 def test_a_defence_that_spoils_answers_is_caught(tmp_path, change, message):
     # Rows lost, and float64 answers that overflow once they are stored in float32.
-    spoil = Defence(lambda dim: {}, lambda s, x, answers, key: (s, change(answers)))
+    spoil = Defence(lambda dim, key: {}, lambda s, r: (change(r.raw), s, None, {}))
     service = opened(tmp_path / "a", defence=spoil)
     with pytest.raises(UserError, match=message):
         service.query("a", pictures(3))

@@ -6,12 +6,12 @@ import math
 import jax
 import jax.numpy as jnp
 import pytest
-
-from sslx.report import study_labels
 from sslx.report.study_rows import collect
 from sslx.report.study_table import aggregate, differences
+
+from sslx.models.flops import count_flops, forward_flops
+from sslx.report import study_labels
 from sslx.runs.lineage import lineage
-from sslx.stages.flops import count_flops, forward_flops
 from tests import fake_study as fake
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}

@@ -1,4 +1,4 @@
-"""Query plans: which images of the pool to ask, in one round or in several.
+"""Which images of the pool to ask next.
 
 A chooser is ``(random, free, count, features, **numbers) -> rows``: from ``free``,
 int64 (m,), the rows of the pool that were not asked yet, it gives ``count`` different
@@ -34,25 +34,6 @@ class Chooser(NamedTuple):
 
     choose: Callable[..., np.ndarray]
     needs_features: bool
-
-
-def shares(queries_images: int, rounds: int) -> list[int]:
-    """Images of each round: as equal as can be, the larger ones first.
-
-    Args:
-        queries_images: Images in all (not views).
-        rounds: At least 1; no round may be empty.
-
-    Raises:
-        UserError: There are no rounds, or more than images.
-    """
-    if not 1 <= rounds <= queries_images:
-        raise UserError(
-            f"{queries_images} images cannot be asked in {rounds} rounds; write 1 to "
-            f"{queries_images} rounds"
-        )
-    each, more = divmod(queries_images, rounds)
-    return [each + (i < more) for i in range(rounds)]
 
 
 def _random(

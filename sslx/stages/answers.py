@@ -1,30 +1,32 @@
-"""Asking the victim: the plan is sent to the service call by call, and paid for."""
+"""Stage responses: the plan is sent to the service call by call, and paid for.
+
+What theft stages read of it afterwards is here, too: ``answered`` and ``bill``.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from sslx.context import Context, pool
 from sslx.data.views import is_plain, make_asked
+from sslx.embed.classifier import answering
 from sslx.embed.finished import open_run
 from sslx.embed.untrained import embed_untrained
-from sslx.experiment.pools import open_pool
-from sslx.experiment.responses import LIMITS, Call, accounts, rounds_of
-from sslx.experiment.thefts import Cell
 from sslx.progress import progress
-from sslx.queries.plans import PLANS, refined, shares
+from sslx.queries.choosers import PLANS, refined
+from sslx.queries.plan import Call, Plan, make_plan
 from sslx.registry import pick
 from sslx.rng import host_stream, stream
 from sslx.runs.files import read_json, save_array, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
-from sslx.service import DEFENCES, read_answers, read_counters, serve
-from sslx.stages import classifier
+from sslx.service import DEFENCES, read_answers, serve
+from sslx.service.bills import LEDGER, bills, total
+from sslx.service.terms import LIMITS
 from sslx.types import UserError
-
-LEDGER = "ledger.sqlite"
 
 
 class Answered(NamedTuple):
@@ -43,7 +45,7 @@ class Answered(NamedTuple):
     answers: np.ndarray
 
 
-def _plan_file(run: Run, round_: int):
+def _plan_file(run: Run, round_: int) -> Path:
     return run.path / f"plan-{round_}.npy"
 
 
@@ -62,20 +64,19 @@ def _chosen(run: Run, rounds: int) -> np.ndarray:
 
 
 def _read(
-    run: Run, calls: Sequence[Call], images: np.ndarray, rows: np.ndarray
+    run: Run, plan: Plan, calls: Sequence[Call], images: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Views (n, v, ...) and answers (n, v, d) of calls made, of the chosen rows."""
-    r = run.recipe
-    asked = make_asked(images, rows, r)
-    answers = np.empty((len(asked), r["dim"]), np.float32)
-    for account in accounts(r):
+    asked = make_asked(images, rows, run.recipe)
+    answers = np.empty((len(asked), run.recipe["dim"]), np.float32)
+    for account in plan.accounts:
         own = [call for call in calls if call.account == account]
         if own:
             which = np.concatenate([call.queries for call in own])
             names = [call.name for call in own]
             ledger = run.path / LEDGER
             answers[which] = read_answers(ledger, account, names, asked[which])
-    split = (len(rows), r["views"])
+    split = (len(rows), plan.views)
     return asked.reshape(*split, *asked.shape[1:]), answers.reshape(*split, -1)
 
 
@@ -90,9 +91,9 @@ def _features(run: Run, images: np.ndarray) -> np.ndarray:
 
 def _choose(
     run: Run,
+    plan: Plan,
     round_: int,
     images: np.ndarray,
-    calls: list[Call],
     features: Callable[[], np.ndarray],
 ) -> np.ndarray:
     """Chooses the rows of a round and writes them down; those written stay."""
@@ -100,115 +101,92 @@ def _choose(
     before = _chosen(run, round_)
     if path.exists():
         return _chosen(run, round_ + 1)[len(before) :]
-    chooser, known = PLANS[r["plan"]], None
+    chooser, known = pick(PLANS, r["plan"], "plan"), None
     if chooser.needs_features:
         known = features()
         if round_:
-            _, answers = _read(run, calls, images, before)
+            made = [call for done in plan.rounds[:round_] for call in done.calls]
+            _, answers = _read(run, plan, made, images, before)
             if r["output"] == "label":  # a class's number is no quantity
                 answers = np.eye(r["classes"], dtype=np.float32)[
                     answers[..., 0].astype(int)
                 ]
             known = refined(known, before, answers.mean(axis=1), ridge=r["ridge"])
     free = np.setdiff1d(np.arange(len(images)), before)
-    count = shares(r["queries"] // r["views"], r["rounds"])[round_]
-    random = host_stream(r["seed"], "plan", round_)
+    random, count = host_stream(r["seed"], "plan", round_), plan.rounds[round_].images
     rows = chooser.choose(random, free, count, known, **r["plan_numbers"])
     save_array(path, np.asarray(rows, np.int64))
     return rows
 
 
-def ask(cell: Cell, config: ConfigDict) -> None:
-    """Sends a cell's plan to the victim behind its service."""
-    run = cell.responses
-    assert run is not None
+def _serve(run: Run):
+    """The victim behind its service."""
+    r, victim = run.recipe, run.parents["victim"].path
+    classifier = run.parents.get("classifier")
+    return serve(
+        run.path / LEDGER,
+        answering(victim, classifier and classifier.path, r["output"]),
+        **{key: r[key] for key in LIMITS},
+        price=r["price"],
+        repeats=r["repeats"],
+        image_shape=tuple(open_run(victim).meta["image_shape"]),
+        dim=r.get("raw_dim", r["dim"]),
+        defence=pick(DEFENCES, r["defence"], "defence", own=True),
+        # Whoever knows a run's seed knows its secret, until one can be given.
+        secret=host_stream(r["seed"], "defence").bytes(32),
+    )
+
+
+def make(run: Run, context: Context) -> None:
+    """Sends a plan to the victim behind its service, and writes down the bill."""
     r = run.recipe
     with working_on(run, f"{r['queries']} images to ask") as needed:
         if not needed:
             return
-        victim = open_run(run.parents["victim"].path)
-        embed = classifier.answering(
-            run.parents["victim"], run.parents.get("classifier"), r["output"]
-        )
-        service = serve(
-            run.path / LEDGER,
-            embed,
-            **{key: r[key] for key in LIMITS},
-            price=r["price"],
-            repeats=r["repeats"],
-            image_shape=tuple(victim.meta["image_shape"]),
-            dim=r["dim"],
-            defence=pick(DEFENCES, r["defence"], "defence", own=True),
-            key=stream(r["seed"], "defence"),
-        )
-        images = open_pool(config, cell.pool, r["test_kept"]).load()
+        plan, service = make_plan(r), _serve(run)
+        images = pool(r, context).load()
         # Paid before a kill; asked again for free.
-        paid = sum(service.counters(name).images for name in accounts(r))
+        paid = sum(service.counters(name).images for name in plan.accounts)
         features = cache(partial(_features, run, images))
         done = 0
-        made: list[Call] = []
         with progress(r["queries"], paid, "queries", "image") as bar:
-            for round_, calls in enumerate(rounds_of(r)):
-                views = make_asked(
-                    images, _choose(run, round_, images, made, features), r
-                )
+            for round_, (_, calls) in enumerate(plan.rounds):
+                rows = _choose(run, plan, round_, images, features)
+                views = make_asked(images, rows, r)
                 first = done  # of this round's queries
                 for call in calls:
                     asked = views[call.queries - first]
                     service.query(call.account, asked, call.name)
                     done += len(call.queries)
                     bar.update(max(0, done - bar.n))
-                made += calls
-        counted = {name: service.counters(name)._asdict() for name in accounts(r)}
         service.close()
-        write_meta(run, finished=True, queries=total(counted, r), accounts=counted)
+        counted = bills(run.path / LEDGER, plan.accounts)
+        write_meta(run, finished=True, queries=_sum(counted, r), accounts=counted)
 
 
-def total(counted: dict[str, dict], r: dict[str, Any]) -> dict[str, Any]:
-    """The bills of all accounts of a responses run as one, from its recipe.
-
-    An image that two accounts have sent counts as unique twice.
-    """
-    keys = next(iter(counted.values()))
-    out = {key: sum(bill[key] for bill in counted.values()) for key in keys}
-    if r["total_image_limit"] is not None:
-        out["limit"] = min(out["limit"], r["total_image_limit"])
-    return out
+def _sum(counted: dict[str, dict[str, Any]], r: dict[str, Any]) -> dict[str, Any]:
+    return total(counted, r["total_image_limit"])
 
 
-def bill(run: Run | None) -> dict[str, dict[str, Any]]:
-    """Account -> counters of a finished responses run, as its ledger has them.
-
-    None at all of a theft that does not ask.
-
-    Raises:
-        UserError: The ledger is damaged, or no longer what the run ended with.
-    """
-    if run is None:
-        return {}
-    counted = {
-        name: read_counters(run.path / LEDGER, name)._asdict()
-        for name in accounts(run.recipe)
-    }
+def check_bill(run: Run) -> None:
+    """Raises a UserError unless the ledger is what the finished run ended with."""
+    counted = bills(run.path / LEDGER, make_plan(run.recipe).accounts)
     meta = read_json(run.path / "meta.json")
     ended = meta.get("queries"), meta.get("accounts")
-    if (total(counted, run.recipe), counted) != ended:
+    if (_sum(counted, run.recipe), counted) != ended:
         raise UserError(
             f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
             "ask again"
         )
-    return counted
 
 
-def answered(cell: Cell, config: ConfigDict) -> Answered:
+def answered(run: Run, context: Context) -> Answered:
     """What was asked and answered; the victim is not needed any more."""
-    run = cell.responses
-    assert run is not None
-    bill(run)
-    images = open_pool(config, cell.pool, run.recipe["test_kept"]).load()
-    rows = _chosen(run, run.recipe["rounds"])
-    calls = [call for calls in rounds_of(run.recipe) for call in calls]
-    asked, answers = _read(run, calls, images, rows)
+    check_bill(run)
+    plan = make_plan(run.recipe)
+    images = pool(run.recipe, context).load()
+    rows = _chosen(run, len(plan.rounds))
+    asked, answers = _read(run, plan, plan.calls, images, rows)
     as_they_are = is_plain(run.recipe)  # then not in memory twice
     own = asked[:, 0] if as_they_are else images[rows]
     return Answered(rows, own, asked, answers)

@@ -1,0 +1,117 @@
+"""How runs are carried out and where lies what they need; none of it decides a result.
+
+A run's recipe names content (a data set by its identity, weights by their digest); the
+context says where that content is found here.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sslx import data
+from sslx.data.splits import divide
+from sslx.embed import recording
+from sslx.runs.names import Run, fingerprint
+from sslx.train.fit import Loop
+from sslx.types import UserError
+
+
+class Place(NamedTuple):
+    """A data set as it is called here: all of ``sslx.data`` takes both."""
+
+    name: str
+    options: data.Options
+
+    def load(self, split: str) -> data.Split:
+        """See ``data.load``."""
+        return data.load(self.name, split, self.options)
+
+    def ids(self, split: str) -> np.ndarray:
+        """See ``data.ids``."""
+        return data.ids(self.name, split, self.options)
+
+    def describe(self) -> data.Info:
+        """See ``data.describe``."""
+        return data.describe(self.name, self.options)
+
+
+class Watching(NamedTuple):
+    """When a victim is looked at while it trains, and its vote of neighbours."""
+
+    epochs: int  # between two looks; 0: none
+    k: int
+    temperature: float
+
+
+class Context(NamedTuple):
+    """What a stage must know besides its run.
+
+    Attributes:
+        loop: How trainings are carried out.
+        places: Fingerprint of a data set's identity -> where it lies.
+        files: Digest of weights or of recorded answers -> the file that holds them.
+        recordings: Digest of a pool that a recording makes -> the file, and the names
+            and options of the data sets whose test images are nobody's to ask.
+        watching: Of victims.
+        keep_features: Whether features stay on disk.
+    """
+
+    loop: Loop
+    places: Mapping[str, Place]
+    files: Mapping[str, str]
+    recordings: Mapping[str, tuple[str, list[tuple[str, data.Options]]]]
+    watching: Watching
+    keep_features: bool
+
+    def place(self, identity: dict[str, Any]) -> Place:
+        """Where a data set lies.
+
+        Raises:
+            UserError: It is none of those that this experiment knows.
+        """
+        found = self.places.get(fingerprint(identity))
+        if found is None:
+            raise UserError(
+                f"the data set {identity} is not at hand in this experiment"
+            )
+        return found
+
+
+class Images(NamedTuple):
+    """The attacker's: both functions load; no ``labels`` where they have none."""
+
+    load: Callable[[], np.ndarray]
+    labels: Callable[[], np.ndarray] | None
+
+
+def pool(recipe: dict[str, Any], context: Context) -> Images:
+    """The attacker's images, from the recipe of what uses them.
+
+    Args:
+        recipe: With ``pool``, ``split``, ``held_out``, ``test_kept``, ``split_seed``.
+        context: Where they lie.
+    """
+    if "answered" in recipe["pool"]:
+        known = context.recordings[recipe["pool"]["answered"]]
+        return Images(partial(recording.askable, *known), None)
+    place, split = context.place(recipe["pool"]), recipe["split"]
+    rows: np.ndarray | slice = slice(None)
+    if recipe["held_out"] is not None:
+        ids = place.ids(split)
+        _, rows = divide(ids, recipe["held_out"], recipe["split_seed"])
+    elif recipe["test_kept"] is not None:
+        rows, _ = divide(place.ids(split), recipe["test_kept"], recipe["split_seed"])
+    return Images(
+        lambda: place.load(split).images[rows], lambda: place.load(split).labels[rows]
+    )
+
+
+def kept_rows(run: Run, context: Context) -> np.ndarray:
+    """The rows of the test split that figures are on: those that were not for sale."""
+    r = run.recipe
+    ids = context.place(r["data"]).ids("test")
+    if r["test_kept"] is None:
+        return np.arange(len(ids))
+    return divide(ids, r["test_kept"], r["split_seed"])[1]

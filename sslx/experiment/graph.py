@@ -1,0 +1,208 @@
+"""From a config to the runs it asks for.
+
+Nothing is compiled or trained here, so what is wrong in a config is said at once. An
+experiment is a study of one combination: each combination of ``study.grid`` is a
+member, and members share whatever has the same recipe.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.context import Context
+from sslx.experiment.checks import check, check_sets
+from sslx.experiment.overrides import changed, combinations
+from sslx.experiment.places import make_context
+from sslx.experiment.probes import at_hand, kept_of, make_probes
+from sslx.experiment.thefts import OWN, Theft, make_theft_runs
+from sslx.experiment.victims import (
+    independent_runs,
+    is_foreign,
+    unanswered,
+    victim_run,
+)
+from sslx.runs.names import Run, fingerprint, make_run, with_ancestors
+from sslx.types import UserError
+
+
+class Member(NamedTuple):
+    """One combination of the grid.
+
+    Attributes:
+        changes: Key of the config -> its value in this combination.
+        config: With these changes.
+        victim: The run of the victim.
+        theft: None where nothing is stolen.
+        independent: Runs of encoders trained as the victim, which nobody steals.
+        sets: The probes' data sets that are at hand.
+        skipped: Those that are not, and may be left out.
+        unanswered: Sets without a probe of the victim -> how many of their images
+            nobody asked it.
+    """
+
+    changes: dict[str, Any]
+    config: ConfigDict
+    victim: Run
+    theft: Theft | None
+    independent: list[Run]
+    sets: dict[str, data.Info]
+    skipped: list[str]
+    unanswered: dict[str, int]
+
+
+class Experiment(NamedTuple):
+    """All runs of a config.
+
+    Attributes:
+        members: Headline first.
+        probes: The runs of all probes, comparisons and galleries, set by set.
+        report: The run of the report, which builds on all others.
+        context: How they are carried out.
+    """
+
+    members: list[Member]
+    probes: list[Run]
+    report: Run
+    context: Context
+
+    @property
+    def thefts(self) -> list[Theft]:
+        """Of all members, each once, headline first."""
+        found = {m.theft.steal.path: m.theft for m in self.members if m.theft}
+        return list(found.values())
+
+    @property
+    def goals(self) -> list[Run]:
+        """All that is wanted but the report, in the order to make it in."""
+        runs = [m.victim for m in self.members]
+        runs += [run for m in self.members for run in m.independent]
+        runs += [t.responses for t in self.thefts if t.responses]
+        runs += [t.steal for t in self.thefts]
+        return list({run.path: run for run in [*runs, *self.probes]}.values())
+
+
+def resolve(config: ConfigDict, workdir: Path) -> Experiment:
+    """The runs a config asks for.
+
+    Raises:
+        UserError: Whatever is wrong in the config, in one line, and with which
+            combination of the grid.
+    """
+    members = []
+    for change in combinations(config.study.grid):
+        own, values = changed(config, change)
+        try:
+            members.append(_member(own, values, workdir))
+        except UserError as error:
+            where = f"study.grid {change!r}: " if change else ""
+            raise UserError(f"{where}{error}") from None
+    probes = [run for member in members for run in _judged(member, members)]
+    shown = _gallery(members[0], probes)
+    probes = list({run.path: run for run in [*probes, *shown]}.values())
+    report = _report(config, workdir, members, probes)
+    context = make_context([m.config for m in members])
+    return Experiment(members, probes, report, context)
+
+
+def _member(config: ConfigDict, values: dict[str, Any], workdir: Path) -> Member:
+    """One combination, but for its probes."""
+    check(config)
+    # Stages that begin with the victim and leave stealing out are an experiment without
+    # a theft; those that begin later go on with what is there.
+    steals = "steal" in config.stages or "victim" not in config.stages
+    # A file of weights is looked at before all sets of the probes are asked for.
+    brought = victim_run(config, workdir) if is_foreign(config) else None
+    check_sets(config, steals)
+    victim = brought or victim_run(config, workdir)
+    theft = make_theft_runs(config, victim) if steals else None
+    sets, skipped = at_hand(config)
+    unknown = unanswered(config, list(sets))
+    independent = independent_runs(config, workdir)
+    return Member(values, config, victim, theft, independent, sets, skipped, unknown)
+
+
+def _judged(member: Member, members: list[Member]) -> list[Run]:
+    """The probes of a member, without images that a theft beside it could ask."""
+    config = member.config
+    beside = [
+        other.theft
+        for other in members
+        if other.theft and other.config.data.split_seed == config.data.split_seed
+    ]
+    kept = {name: kept_of(config, name, i, beside) for name, i in member.sets.items()}
+    return make_probes(
+        *(config, member.victim, member.independent, member.theft),
+        *(member.sets, kept, member.unanswered),
+    )
+
+
+def _gallery(member: Member, probes: list[Run]) -> list[Run]:
+    """The run of what is shown of the headline's two feature spaces.
+
+    On the victim's own data where it is probed there, else on the first set; none where
+    it has no probe at all.
+    """
+    on = [
+        run
+        for run in probes
+        if run.stage == "probe"
+        and run.parents["features"].parents.get("encoder") == member.victim
+    ]
+    own = member.victim.recipe.get("data")  # not known of one from elsewhere
+    on.sort(key=lambda run: run.recipe["data"] != own)
+    if not on:
+        return []
+    kept = {key: on[0].recipe[key] for key in ("data", "test_kept", "split_seed")}
+    parents = {"victim": member.victim}
+    if member.theft:
+        parents["stolen"] = member.theft.steal
+    slug = _slug(member)
+    recipe = {"seed": member.config.seed, **kept}
+    return [make_run(member.victim.workdir, "gallery", slug, recipe, parents)]
+
+
+def _slug(member: Member) -> str:
+    """What is done to a victim in place of how it came to be."""
+    slug = member.victim.name.rpartition("-")[0]
+    if theft := member.theft:
+        done = [theft.attack, *([theft.loss] if theft.loss != OWN else [])]
+        slug = "-".join([*done, slug.partition("-")[2]])
+    return slug
+
+
+def _report(
+    config: ConfigDict, workdir: Path, members: list[Member], probes: list[Run]
+) -> Run:
+    """The run of the report."""
+    recipe = {
+        "format": 6,  # grows with the report, so that an older one is made anew
+        "name": config.study.name,
+        "confidence": config.probe.confidence,
+        "primary": config.probe.primary,
+        "members": [
+            {
+                "changes": m.changes,
+                "victim": m.victim.key,
+                "theft": m.theft and m.theft.steal.key,
+            }
+            for m in members
+        ],
+        "names": {
+            fingerprint(info.identity): name
+            for m in members
+            for name, info in m.sets.items()
+        },
+        "skipped": list(dict.fromkeys(name for m in members for name in m.skipped)),
+        "unanswered": {name: n for m in members for name, n in m.unanswered.items()},
+    }
+    runs = [run for m in members for run in (m.victim, *m.independent)]
+    runs += [m.theft.steal for m in members if m.theft]
+    parents: dict[str, Run] = {}
+    counts: dict[str, int] = {}
+    for run in with_ancestors([*runs, *probes]):
+        number = counts[run.stage] = counts.get(run.stage, -1) + 1
+        parents[f"{run.stage}{number}"] = run
+    slug = config.study.name or _slug(members[0])
+    return make_run(workdir, "report", slug, recipe, parents)

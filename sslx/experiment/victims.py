@@ -1,0 +1,203 @@
+"""The victim's run: trained here, weights, or an API; and what the provider adds.
+
+Recipes name content, never a place: a data set's identity, the weights, the recorded
+answers, or the answers of a function to a few fixed images.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.data.splits import divide
+from sslx.embed import function, recording
+from sslx.embed.foreign import KINDS
+from sslx.embed.weights import read_trunk
+from sslx.experiment.recipes import (
+    check_solver,
+    encoder_of,
+    normalisation,
+    reading,
+    share,
+    unlabelled,
+)
+from sslx.models.torch_names import NAMED
+from sslx.registry import pick
+from sslx.runs.names import Run, make_run
+from sslx.train import checkpoint
+from sslx.types import UserError
+
+INDEPENDENT = 1_000_000  # the first seed of encoders that nobody steals
+
+
+def victim_run(config: ConfigDict, workdir: Path) -> Run:
+    """The victim's run.
+
+    Raises:
+        UserError: Whatever is wrong in the sections data and victim.
+    """
+    make = _foreign if is_foreign(config) else _trained
+    return make(config, workdir)
+
+
+def independent_runs(config: ConfigDict, workdir: Path) -> list[Run]:
+    """Victims of seeds that are used for nothing else."""
+    n = config.probe.independent
+    if n < 0:
+        raise UserError(f"probe.independent must be 0 or more, not {n}")
+    if n and is_foreign(config):
+        raise UserError(
+            "probe.independent trains encoders as the victim was trained, and this one "
+            "comes from elsewhere; write 0"
+        )
+    out = []
+    for i in range(n):
+        other = config.copy_and_resolve_references().unlock()
+        other.seed = INDEPENDENT + i
+        out.append(_trained(other, workdir))
+    return out
+
+
+def _trained(config: ConfigDict, workdir: Path) -> Run:
+    """The run of a victim that is trained here."""
+    v, options = config.victim, reading(config)
+    info = data.describe(v.dataset, options)
+    if config.data.held_out:  # 0: the attacker brings images of other origin
+        share("data.held_out", config.data.held_out)
+    rows, _ = divide(
+        data.ids(v.dataset, "train", options),
+        config.data.held_out,
+        config.data.split_seed,
+    )
+    if v.watch_every < 0:
+        raise UserError(f"victim.watch_every must be 0 or more, not {v.watch_every}")
+    recipe = {
+        "seed": config.seed,
+        "data": info.identity,
+        "held_out": config.data.held_out,
+        "split_seed": config.data.split_seed,
+        "image_shape": info.image_shape,
+        **normalisation(config, info.image_shape[2]),
+        **unlabelled(
+            v, "victim", encoder_of(v, config.precision), info.classes, len(rows)
+        ),
+    }
+    slug = f"{v.objective}-{v.encoder}-{info.slug}-s{config.seed}"
+    return make_run(workdir, "victim", slug, recipe, {}, {"augment": v.augment})
+
+
+def is_foreign(config: ConfigDict) -> bool:
+    """Whether the victim of a config comes from elsewhere."""
+    return bool(config.victim.weights or config.victim.source)
+
+
+def _foreign(config: ConfigDict, workdir: Path) -> Run:
+    """The run of a victim from elsewhere.
+
+    Raises:
+        UserError: Bad weights, a bad file of answers, a function that does not answer.
+    """
+    v = config.victim
+    if v.weights and v.source:
+        raise UserError(
+            "victim.weights and victim.source are two victims; leave one of them empty"
+        )
+    if v.weights:
+        return _of_weights(config, workdir)
+    kind, _, rest = v.source.partition(":")
+    if kind == "npz":
+        found = recording.record(rest)
+        dim = found.embeddings.shape[1]
+        recipe = {
+            "origin": "npz",
+            "answers": checkpoint.digest(recording.item_of(found)),
+            "images": len(found.images),
+            "image_shape": found.images.shape[1:],
+        }
+        return make_run(workdir, "victim", f"npz-{dim}d", recipe | {"dim": dim}, {})
+    if kind == "python":
+        shape = _image_shape(config)
+        answers, dim = function.identify(rest, shape)
+        recipe = {"origin": "python", "function": rest, "answers": answers}
+        recipe |= {"image_shape": shape, "dim": dim}
+        slug = f"python-{rest.replace(':', '.')}"
+        return make_run(workdir, "victim", slug, recipe, {})
+    raise UserError(
+        f"unknown victim.source {v.source!r}; write npz:FILE or python:MODULE:FUNCTION"
+    )
+
+
+def _image_shape(config: ConfigDict) -> tuple[int, ...]:
+    """Of ``victim.dataset``, which the attacker's images are drawn from as well."""
+    if config.data.held_out:
+        share("data.held_out", config.data.held_out)
+    return tuple(data.describe(config.victim.dataset, reading(config)).image_shape)
+
+
+def _of_weights(config: ConfigDict, workdir: Path) -> Run:
+    v = config.victim
+    pick(NAMED, v.encoder, "encoder with PyTorch names")
+    shape, encoder = _image_shape(config), encoder_of(v, config.precision)
+    trunk = read_trunk(v.weights, encoder.meta)
+    takes = trunk["params"]["stem_conv"]["kernel"].shape[2]
+    if takes != shape[2]:
+        raise UserError(
+            f"{v.weights} takes images of {takes} channels, those of {v.dataset!r} "
+            f"have {shape[2]}; set data.channels={takes}"
+        )
+    recipe = {
+        "origin": "weights",
+        "weights": checkpoint.digest(trunk),
+        "encoder": encoder.meta,
+        "image_shape": shape,
+        **normalisation(config, shape[2]),
+    }
+    return make_run(workdir, "victim", f"weights-{v.encoder}", recipe, {})
+
+
+def unanswered(config: ConfigDict, names: list[str]) -> dict[str, int]:
+    """The probes' sets that the victim cannot answer, and how many images it lacks."""
+    file = recording.recorded_in(config.victim.source)
+    if not file:
+        return {}
+    counts = {name: recording.unanswered(file, name, reading(config)) for name in names}
+    return {name: n for name, n in counts.items() if n}
+
+
+def classifier_run(config: ConfigDict, victim: Run) -> Run:
+    """The run that makes a classifier of a victim.
+
+    Raises:
+        UserError: The victim is an API's, or its data set has a single class.
+    """
+    r, slug = victim.recipe, victim.name.rpartition("-")[0]
+    if r.get("origin") in KINDS:
+        raise UserError(
+            f"service.output={config.service.output!r} needs a victim that was trained "
+            "here or brought as weights (victim.weights): an API's answers with "
+            "nothing but its representation; write service.output='representation'"
+        )
+    if r.get("objective") == "supervised":
+        recipe = {"kind": "head", "classes": r["classes"]}
+        return make_run(
+            victim.workdir, "classifier", f"head-{slug}", recipe, {"victim": victim}
+        )
+    check_solver("service.classifier", config.service.classifier)
+    name = config.victim.dataset
+    info = data.describe(name, reading(config))
+    if info.classes < 2:
+        raise UserError(
+            f"service.output={config.service.output!r} needs classes, and "
+            f"victim.dataset={name!r} has {info.classes}; write 'representation'"
+        )
+    recipe = {
+        "kind": "probe",
+        "data": info.identity,
+        "held_out": config.data.held_out,
+        "split_seed": config.data.split_seed,
+        "classes": info.classes,
+        **config.service.classifier.to_dict(),
+    }
+    return make_run(
+        victim.workdir, "classifier", f"probe-{slug}", recipe, {"victim": victim}
+    )

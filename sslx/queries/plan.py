@@ -1,0 +1,95 @@
+"""What is sent to a service: how many images in each round, in which calls, by whom."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sslx.types import UserError
+
+
+class Call(NamedTuple):
+    """One call: who makes it, its id, and which queries of all rounds it is.
+
+    Queries are counted through image by image: query q is view q % views of the image
+    that is asked as number q // views.
+    """
+
+    account: str
+    name: str
+    queries: np.ndarray
+
+
+class Round(NamedTuple):
+    """What is asked before the next images are chosen.
+
+    Attributes:
+        images: How many are chosen for it.
+        calls: That ask them, each of their views once.
+    """
+
+    images: int
+    calls: list[Call]
+
+
+class Plan(NamedTuple):
+    """All that is sent, whatever images are chosen.
+
+    Attributes:
+        views: Of each image.
+        accounts: Names; they take turns.
+        rounds: In order.
+    """
+
+    views: int
+    accounts: list[str]
+    rounds: list[Round]
+
+    @property
+    def calls(self) -> list[Call]:
+        """Those of all rounds."""
+        return [call for round_ in self.rounds for call in round_.calls]
+
+
+def shares(images: int, rounds: int) -> list[int]:
+    """Images of each round: as equal as can be, the larger ones first.
+
+    Args:
+        images: In all (not views).
+        rounds: At least 1; no round may be empty.
+
+    Raises:
+        UserError: There are no rounds, or more than images.
+    """
+    if not 1 <= rounds <= images:
+        raise UserError(
+            f"{images} images cannot be asked in {rounds} rounds; write 1 to "
+            f"{images} rounds"
+        )
+    each, more = divmod(images, rounds)
+    return [each + (i < more) for i in range(rounds)]
+
+
+def make_plan(r: Mapping[str, Any]) -> Plan:
+    """The plan of a recipe of answers.
+
+    Args:
+        r: With ``queries`` (images sent, views counted), ``views``, ``rounds``,
+            ``accounts`` and ``call_size`` (images of a call, at most).
+    """
+    names = ["attacker"]
+    if r["accounts"] > 1:
+        names = [f"attacker{i + 1}" for i in range(r["accounts"])]
+    turn, rounds = cycle(names), []
+    made = sent = 0
+    for images in shares(r["queries"] // r["views"], r["rounds"]):
+        end = sent + images * r["views"]
+        starts = range(sent, end, r["call_size"])
+        calls = [
+            Call(next(turn), f"{made + i:07d}", np.arange(s, end)[: r["call_size"]])
+            for i, s in enumerate(starts)
+        ]
+        rounds.append(Round(images, calls))
+        made, sent = made + len(starts), end
+    return Plan(r["views"], names, rounds)
