@@ -10,6 +10,7 @@ from sslx.attacks.contrast import discriminate
 from sslx.attacks.copying import copying, make_student, mean_of, several, through
 from sslx.losses.contrastive import unit
 from sslx.objectives.siamese import Views
+from sslx.registry import traits
 from sslx.types import Encoder, Metrics, Objective
 
 # Neither logarithm of the second term is taken of less.
@@ -49,6 +50,7 @@ def rda_loss(
     return contrast * apart + align * near, {"contrast": apart, "align": near}
 
 
+@traits(may_be_0=("contrast", "align"))
 def rda(
     encoder: Encoder,
     views: Views,

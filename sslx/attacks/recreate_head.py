@@ -9,6 +9,7 @@ from sslx.attacks.copying import copying, make_student, mean_of, several, throug
 from sslx.losses import infonce
 from sslx.models.heads import make_mlp
 from sslx.objectives.siamese import Views, unchanged
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Out
 
 
@@ -56,6 +57,7 @@ def head(
     return Objective(init, loss, unchanged, meta, ("answers",), 2)
 
 
+@traits(may_be_0=("hidden",))
 def recreate_head(
     encoder: Encoder,
     views: Views,

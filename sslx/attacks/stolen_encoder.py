@@ -9,7 +9,7 @@ from sslx.attacks.attack import Theft
 from sslx.attacks.copying import Sight, copying, make_student, mean_of
 from sslx.losses.contrastive import unit
 from sslx.objectives.siamese import Views
-from sslx.registry import pick
+from sslx.registry import pick, traits
 from sslx.types import Encoder, Metrics, Objective
 
 
@@ -55,6 +55,7 @@ def stolen_encoder_loss(
     return same + weight * moved, {"same": same, "augmented": moved}
 
 
+@traits(may_be_0=("weight",))
 def stolen_encoder(
     encoder: Encoder,
     views: Views,

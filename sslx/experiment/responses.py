@@ -13,7 +13,7 @@ from sslx.experiment.victims import classifier_run
 from sslx.models import make_encoder
 from sslx.queries.choosers import PLANS
 from sslx.queries.plan import make_plan
-from sslx.registry import pick
+from sslx.registry import code_of, pick
 from sslx.runs.names import Run, make_run
 from sslx.service import DEFENCES, REPEATS, check_defence
 from sslx.service.terms import LIMITS
@@ -142,7 +142,7 @@ def responses_run(
             f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
             "data.channels bring sets together"
         )
-    defence = pick(DEFENCES, service.defence, "defence")
+    defence = pick(DEFENCES, service.defence, "defence", own=True)
     check_defence(defence, given={"secret"})
     plan = _plan_part(s, pool)
     if s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised":
@@ -171,6 +171,7 @@ def responses_run(
         **({} if dim == raw else {"raw_dim": raw}),
         "classes": classes,
         "defence": service.defence,
+        **code_of(service.defence),
         **_terms(config, plan),
     }
     if plan.get("features") == "untrained":

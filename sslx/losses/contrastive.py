@@ -12,6 +12,7 @@ from jax import Array
 from jax.nn import logsumexp
 from jaxtyping import Bool, Float, Integer
 
+from sslx.registry import traits
 from sslx.types import Metrics
 
 # The accelerators' default rounds the inputs of a product to bfloat16, which a
@@ -79,6 +80,7 @@ def infonce(
     return _nearest(_similarity(rows, temperature), _partner(rows.shape[0]))
 
 
+@traits(paired=True)
 def infonce_reference(
     student: Float[Array, "n d"],
     teacher: Float[Array, "n d"],
@@ -104,6 +106,7 @@ def infonce_reference(
     return _nearest(_similarity(rows, temperature), positive)
 
 
+@traits(labels=True, may_be_0=("labels",))
 def supcon(
     student: Float[Array, "b d"],
     teacher: Float[Array, "b d"],

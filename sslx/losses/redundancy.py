@@ -6,6 +6,7 @@ from jax import Array
 from jaxtyping import Float
 
 from sslx.losses.regression import mse
+from sslx.registry import traits
 from sslx.types import Metrics
 
 # A product over the batch is a statistic: not to be rounded to bfloat16.
@@ -23,6 +24,7 @@ def _off_diagonal(square: Float[Array, "d d"]) -> Float[Array, "d d"]:
     return jnp.where(jnp.eye(square.shape[0], dtype=bool), 0, square)
 
 
+@traits(may_be_0=("off_diagonal",))
 def barlow(
     student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, off_diagonal: float
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -40,6 +42,7 @@ def barlow(
     return alike + off_diagonal * jnp.sum(jnp.square(_off_diagonal(correlation))), {}
 
 
+@traits(paired=True, may_be_0=("off_diagonal",))
 def barlow_reference(
     student: Float[Array, "n d"],
     teacher: Float[Array, "n d"],
@@ -64,6 +67,7 @@ def barlow_reference(
     )
 
 
+@traits(may_be_0=("invariance", "variance", "covariance"))
 def vicreg(
     student: Float[Array, "b d"],
     teacher: Float[Array, "b d"],

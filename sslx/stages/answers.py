@@ -131,7 +131,7 @@ def _serve(run: Run):
         repeats=r["repeats"],
         image_shape=tuple(open_run(victim).meta["image_shape"]),
         dim=r.get("raw_dim", r["dim"]),
-        defence=pick(DEFENCES, r["defence"], "defence"),
+        defence=pick(DEFENCES, r["defence"], "defence", own=True),
         # Whoever knows a run's seed knows its secret, until one can be given.
         secret=host_stream(r["seed"], "defence").bytes(32),
     )

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from sslx import hosts
-from sslx.attacks.matching import cluster_labels, make_match, takes_labels
+from sslx.attacks.matching import cluster_labels, make_match
 from sslx.build import make_head, make_objective, make_theft
 from sslx.context import Context, pool
 from sslx.embed.finished import head_of, open_run
+from sslx.losses import loss_of
+from sslx.registry import traits_of
 from sslx.runs.files import save_array
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
@@ -63,7 +65,7 @@ def _stealer(
     given: dict[str, Any] = {}
     if r["loss"] != OWN:
         given["match"] = make_match(r["loss"], r["numbers"], found.answers)
-        if takes_labels(r["loss"]):
+        if traits_of(loss_of(r["loss"])).labels:
             arrays["labels"] = _labels(run, found, context)
     if "ssl" in run.parents:
         given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]

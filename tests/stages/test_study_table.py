@@ -6,11 +6,11 @@ import math
 import jax
 import jax.numpy as jnp
 import pytest
+from sslx.report.study_rows import collect
+from sslx.report.study_table import aggregate, differences
 
 from sslx.models.flops import count_flops, forward_flops
 from sslx.report import study_labels
-from sslx.report.study_rows import collect
-from sslx.report.study_table import aggregate, differences
 from sslx.runs.lineage import lineage
 from tests import fake_study as fake
 

@@ -8,12 +8,13 @@ import pytest
 from configs import default, digits_attack
 from sslx import build as train
 from sslx.attacks import ATTACKS
-from sslx.attacks.matching import PAIRED, make_match
+from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_theft
 from sslx.experiment.changes import changed
 from sslx.experiment.experiment import resolve
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
+from sslx.registry import traits_of
 from sslx.report.report_text import labels
 from sslx.types import Encoder, UserError
 from tests import tiny
@@ -33,7 +34,7 @@ REFUSED = {
 def config(attack, loss):
     """An attack on the digits as digits_attack.py has it, with another loss."""
     changes = digits_attack.ATTACKS[attack] | {"loss": loss}
-    if loss in PAIRED:
+    if loss != "own" and traits_of(LOSSES[loss]).paired:
         changes |= {"ask_views": 2, "ask_augment": "mild"}
     c = tiny.config(steal__batch_size=8, steal__loss_kw__supcon__labels=3)
     return changed(c, digits_attack.also(changes))

@@ -17,7 +17,7 @@ from sslx.types import UserError
 _NAME = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
 )
-_OTHERS = "digits, folder:PATH, npz:PATH"
+_OTHERS = "digits, folder:PATH, npz:PATH, MODULE:NAME of a module here or installed"
 
 
 class Prepared(NamedTuple):
