@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 
 from configs import default, digits_direct
 from sslx.attacks.matching import make_match
@@ -121,7 +121,7 @@ def theft_training(config, loss: str) -> Training:
     """A stealer's training (attack "direct") on one batch of noise."""
     config.stages = ("victim", "steal")
     config.steal.loss = loss
-    cell = _resolved(config).cells[0]
+    cell = _resolved(config).thefts[0]
     recipe = cell.steal.recipe
     assert cell.responses is not None
     dim = cell.responses.recipe["dim"]
