@@ -122,10 +122,10 @@ def queries(args: argparse.Namespace) -> Curves:
 
     The stages themselves, with service, ledger and checkpoints, on images of noise.
     """
-    from sslx.experiment.graph import resolve
     from sslx.stages.query import ask
 
     from configs import digits_direct
+    from sslx.experiment.graph import resolve
     from sslx.stages import steal, victim
 
     curves: Curves = {"asking": {}, TRAINING: {}}

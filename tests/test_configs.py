@@ -5,14 +5,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from sslx.experiment.changes import GRID, changed
+from sslx.experiment.study import combinations
 
 from configs import default
 from sslx import data
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_objective, make_theft
 from sslx.experiment import graph
-from sslx.experiment.changes import GRID, changed
-from sslx.experiment.study import combinations
 from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
 from sslx.stages.training import make_training
@@ -81,7 +81,9 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     for change in sides(config.study.grid):
         found = graph.resolve(changed(config, change, GRID), tmp_path)
         if not config.victim.weights:
-            trace(found.members[0].victim, make_objective(found.members[0].victim.recipe))
+            trace(
+                found.members[0].victim, make_objective(found.members[0].victim.recipe)
+            )
         for cell in found.thefts:
             trace_theft(cell)
 

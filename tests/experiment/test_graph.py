@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sslx.experiment.study import combinations, resolve_study
 
 from sslx.build import make_objective, make_theft
 from sslx.cli.inspect import look
 from sslx.experiment import study
-from sslx.experiment.study import combinations, resolve_study
 from sslx.program import run as launch
 from sslx.rng import stream
 from sslx.runs.names import make_run

@@ -4,18 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sslx.experiment.changes import changed
+from sslx.report.report_text import labels
 
 from configs import default, digits_attack
 from sslx import build as train
 from sslx.attacks import ATTACKS
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_theft
-from sslx.experiment.changes import changed
 from sslx.experiment.graph import resolve
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.registry import traits_of
-from sslx.report.report_text import labels
 from sslx.types import Encoder, UserError
 from tests import tiny
 
