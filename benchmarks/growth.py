@@ -122,10 +122,10 @@ def queries(args: argparse.Namespace) -> Curves:
 
     The stages themselves, with service, ledger and checkpoints, on images of noise.
     """
-    from sslx.experiment.experiment import resolve
     from sslx.stages.query import ask
 
     from configs import digits_direct
+    from sslx.experiment.graph import resolve
     from sslx.stages import steal, victim
 
     curves: Curves = {"asking": {}, TRAINING: {}}
@@ -139,9 +139,9 @@ def queries(args: argparse.Namespace) -> Curves:
                 for work in victim.works(experiment, c):  # in the first only
                     work.do()
                 began = time.perf_counter()
-                ask(experiment.cells[0], c)
+                ask(experiment.thefts[0], c)
                 asked = time.perf_counter()
-                steal.train(experiment.cells[0], c)
+                steal.train(experiment.thefts[0], c)
                 trained = time.perf_counter()
                 if n in args.queries:
                     curves["asking"].setdefault(n, []).append(asked - began)

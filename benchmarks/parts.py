@@ -33,7 +33,7 @@ TINY = {
     "victim.watch_every": 0,
     "steal.steps": 12,
     "steal.queries": 300,
-    "steal.also": (),
+    "study.grid": (),
     "probe.l2_grid": (1e-2, 1e-1),
 }
 

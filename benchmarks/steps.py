@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from sslx.experiment.experiment import resolve
 
 from configs import default, digits_direct
 from sslx.attacks.matching import make_match
 from sslx.build import make_objective, make_theft
 from sslx.data.presets import PRESETS
 from sslx.embed.forward import embedder
+from sslx.experiment.graph import resolve
 from sslx.models import make_encoder
 from sslx.models.flops import count_flops
 from sslx.runs.names import Run
@@ -121,7 +121,7 @@ def theft_training(config, loss: str) -> Training:
     """A stealer's training (attack "direct") on one batch of noise."""
     config.stages = ("victim", "steal")
     config.steal.loss = loss
-    cell = _resolved(config).cells[0]
+    cell = _resolved(config).thefts[0]
     recipe = cell.steal.recipe
     assert cell.responses is not None
     dim = cell.responses.recipe["dim"]

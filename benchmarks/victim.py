@@ -104,8 +104,7 @@ def make_config(args: argparse.Namespace):
 
 def train(args: argparse.Namespace, workdir: Path) -> Timed:
     """Carries the stage out, with a clock at its looks."""
-    from sslx.experiment.experiment import resolve
-
+    from sslx.experiment.graph import resolve
     from sslx.stages import victim
     from sslx.train import checkpoint
     from sslx.train.fit import Watch
@@ -113,7 +112,7 @@ def train(args: argparse.Namespace, workdir: Path) -> Timed:
 
     c = make_config(args)
     experiment = resolve(c, workdir)
-    run = experiment.victim
+    run = experiment.members[0].victim
     epoch = run.recipe["steps"] // args.epochs
     every = args.watch_every * epoch
     c.engine.save_every = every * -(-SAVE_EVERY // every)

@@ -65,8 +65,8 @@ def main() -> None:
         parser.error(f"unknown {', '.join(unknown)}; known: {', '.join(METHODS)}")
 
     from absl import logging as absl_logging
-    from sslx.experiment.experiment import resolve
 
+    from sslx.experiment.graph import resolve
     from sslx.program import run
     from sslx.train import mesh
 
@@ -80,7 +80,7 @@ def main() -> None:
         config.victim.steps = args.steps or config.victim.steps
         folder = run(config, args.workdir)
         assert folder is not None
-        victim = resolve(config, Path(args.workdir)).victim.path
+        victim = resolve(config, Path(args.workdir)).members[0].victim.path
         lines.append([method, *_accuracies(folder, "victim"), *_watched(victim)])
     for name in ("random", "pixels"):
         lines.append([name, *_accuracies(folder, name), "", "", "", ""])

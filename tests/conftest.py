@@ -38,5 +38,5 @@ def experiment(tmp_path_factory):
     from tests import tiny
 
     workdir = tmp_path_factory.mktemp("experiment") / "checkpoints"
-    run(tiny.config(steal__also=("loss=infonce",)), workdir)
+    run(tiny.config(also=("loss=infonce",)), workdir)
     return workdir

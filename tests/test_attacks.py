@@ -13,10 +13,11 @@ from sslx.cli.inspect import look
 from sslx.cli.inspect_text import as_text
 from sslx.data.views import make_asked
 from sslx.embed import finished
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.program import run
 from sslx.service import read_answers, read_counters
-from sslx.stages.query import LEDGER, answered
+from sslx.service.bills import LEDGER
+from sslx.stages.answers import answered
 from sslx.types import UserError
 from tests import tiny
 
@@ -42,7 +43,7 @@ SMALL = {
 def everything(tmp_path_factory):
     """An experiment with every attack: (its config, report, images the victim saw)."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    c = tiny.config(steal__also=digits_attack.get_config().steal.also, **SMALL)
+    c = tiny.config(also=digits_attack.get_config().steal.also, **SMALL)
     seen = Counter()
     real = finished._embed_of
 
@@ -74,7 +75,7 @@ def test_an_independent_count_of_every_attack(everything):
     experiment = resolve(c, report.parents[1])
     billed, asked = Counter(), set()
     assert len(found["sweep"]) == len(digits_attack.ATTACKS)
-    for cell, entry in zip(experiment.cells, found["sweep"], strict=True):
+    for cell, entry in zip(experiment.thefts, found["sweep"], strict=True):
         if cell.attack == "ssl_only":
             free = (entry["queries"], entry["accounts"], entry["budget"])
             assert free == (None, {}, 0)
@@ -130,7 +131,7 @@ def test_the_views_that_were_asked_can_be_made_again(everything):
     # Catches a view whose key depends on the call, the batch or the machine's devices.
     c, report, _ = everything
     experiment = resolve(c, report.parents[1])
-    (cell,) = (cell for cell in experiment.cells if cell.attack == "rda")
+    (cell,) = (cell for cell in experiment.thefts if cell.attack == "rda")
     found = answered(cell, c)
     assert found.asked.shape[:2] == found.answers.shape[:2] == (4, 10)
     flat = [view.tobytes() for view in found.asked.reshape(40, -1)]
@@ -150,7 +151,7 @@ def test_the_victim_is_not_needed_once_it_has_answered(everything, tmp_path):
     for stage in ("responses", "steal"):
         shutil.copytree(workdir / stage, tmp_path / stage)
     before = resolve(c, tmp_path)
-    for cell in before.cells:  # all thefts anew, from the answers alone
+    for cell in before.thefts:  # all thefts anew, from the answers alone
         for run_ in (cell.steal, cell.head, cell.ssl):
             if run_ is not None:
                 shutil.rmtree(run_.path, ignore_errors=True)
@@ -158,7 +159,7 @@ def test_the_victim_is_not_needed_once_it_has_answered(everything, tmp_path):
     again.stages = ("steal",)
     run(again, tmp_path)
     assert not (tmp_path / "victim").exists()
-    for cell in before.cells:
+    for cell in before.thefts:
         assert json.loads((cell.steal.path / "meta.json").read_text())["finished"]
 
 
@@ -185,7 +186,7 @@ def test_rounds_and_accounts(everything, tmp_path):
         "attacker2": 14,
     }
     assert (found["queries"]["images"], found["queries"]["calls"]) == (40, 3)
-    cell = resolve(c, tmp_path).cells[0]
+    cell = resolve(c, tmp_path).thefts[0]
     data = answered(cell, c)
     assert len(set(data.rows.tolist())) == 20
     for account, counted in found["accounts"].items():
@@ -201,7 +202,7 @@ def test_rounds_and_accounts(everything, tmp_path):
     )
     other = tiny.config(**SMALL, **ROUNDS | {"steal__plan_ridge": 10.0})
     run(other, tmp_path)
-    rows = answered(resolve(other, tmp_path).cells[0], other).rows
+    rows = answered(resolve(other, tmp_path).thefts[0], other).rows
     assert (rows[:7] == data.rows[:7]).all() and (rows[7:] != data.rows[7:]).any()
 
 
@@ -209,7 +210,7 @@ def test_a_plan_that_was_lost_is_one_line(everything, tmp_path):
     # Catches a theft on rows chosen anew, which may not be those that were asked.
     c, report, _ = everything
     workdir = shutil.copytree(report.parents[1], tmp_path / "w")
-    cell = resolve(c, workdir).cells[0]
+    cell = resolve(c, workdir).thefts[0]
     (cell.responses.path / "plan-0.npy").write_bytes(b"")
     with pytest.raises(UserError, match="plan-0.npy is missing or damaged.*ask again"):
         answered(cell, c)

@@ -13,9 +13,9 @@ import pytest
 import sslx
 from sslx import data
 from sslx.embed import function
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.program import run
-from sslx.stages.query import answered
+from sslx.stages.answers import answered
 from sslx.types import UserError
 from tests import tiny
 
@@ -134,11 +134,11 @@ def test_a_recording_that_lacks_a_probes_images(tmp_path):
     c = config(source, steal__queries=pool)
     report = run(c, tmp_path / "runs")
     experiment = resolve(c, tmp_path / "runs")
-    found = answered(experiment.cells[0], c)
+    found = answered(experiment.thefts[0], c)
     images, answers = found.images, found.answers[:, 0]
     sent = {image.tobytes() for image in images}
     assert sent == {image.tobytes() for image in train[:70]}
-    victim = sslx.open_run(experiment.victim.path)
+    victim = sslx.open_run(experiment.members[0].victim.path)
     assert np.array_equal(victim.embed(images), answers)
     flat = images.reshape(len(images), -1) / 255
     weights = np.random.default_rng(0).normal(size=(144, 6))
@@ -187,16 +187,20 @@ def test_evaluated_alone(here):
 def test_a_recording_is_its_content(tmp_path):
     # Catches a victim named after a file, and changed answers under an old name.
     images = data.load("digits", "train").images[:80]
-    base = resolve(config(recorded(tmp_path / "a.npz", images)), tmp_path).victim
+    base = (
+        resolve(config(recorded(tmp_path / "a.npz", images)), tmp_path)
+        .members[0]
+        .victim
+    )
     same = config(recorded(tmp_path / "b.npz", images), seed=1, data__mean=(0.5,))
-    assert resolve(same, tmp_path).victim == base
+    assert resolve(same, tmp_path).members[0].victim == base
     twice = np.concatenate([images, images[:9]])
     again = config(recorded(tmp_path / "c.npz", twice))
-    assert resolve(again, tmp_path).victim == base
+    assert resolve(again, tmp_path).members[0].victim == base
     other = recorded(
         tmp_path / "d.npz", images, change={"embeddings": np.ones((80, 6))}
     )
-    assert resolve(config(other), tmp_path).victim != base
+    assert resolve(config(other), tmp_path).members[0].victim != base
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (80, 12, 12, 1), np.uint8)
@@ -233,7 +237,7 @@ def test_a_recording_needs_no_other_set(tmp_path):
     # Catches a set asked for that nobody will read.
     c = config(recorded(tmp_path / "a.npz", IMAGES), data__dir=str(tmp_path))
     c.victim.dataset = "cifar10"
-    assert resolve(c, tmp_path / "runs").victim.recipe["origin"] == "npz"
+    assert resolve(c, tmp_path / "runs").members[0].victim.recipe["origin"] == "npz"
 
 
 def test_bad_sources(here):
@@ -319,9 +323,14 @@ def test_a_function_that_changes(here):
     # module taken for one.
     file = here / "moving_api.py"
     file.write_text(FUNCTION)
-    victim = resolve(config("python:moving_api:good"), here).victim
-    assert resolve(config("python:moving_api:good", seed=1), here).victim == victim
-    assert resolve(config("python:moving_api:changed"), here).victim != victim
+    victim = resolve(config("python:moving_api:good"), here).members[0].victim
+    assert (
+        resolve(config("python:moving_api:good", seed=1), here).members[0].victim
+        == victim
+    )
+    assert (
+        resolve(config("python:moving_api:changed"), here).members[0].victim != victim
+    )
     run(config("python:moving_api:good", stages=("victim",)), here)
     images = np.zeros((3, 12, 12, 1), np.uint8) + 51
     answers = sslx.open_run(victim.path).embed(images)
@@ -333,7 +342,7 @@ def test_a_function_that_changes(here):
     function.identify.cache_clear()
     with pytest.raises(UserError, match="answers otherwise than when"):
         sslx.open_run(victim.path).embed(images)
-    assert resolve(config("python:moving_api:good"), here).victim != victim
+    assert resolve(config("python:moving_api:good"), here).members[0].victim != victim
 
 
 def test_one_line_at_the_end(tmp_path):

@@ -5,14 +5,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from sslx.experiment.changes import GRID, changed
+from sslx.experiment.study import combinations
 
 from configs import default
 from sslx import data
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_objective, make_theft
-from sslx.experiment import experiment
-from sslx.experiment.changes import GRID, changed
-from sslx.experiment.study import combinations
+from sslx.experiment import graph
 from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
 from sslx.stages.training import make_training
@@ -79,10 +79,12 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     if config.victim.weights:
         config.victim.weights = weights(config.victim, tmp_path / "weights.npz")
     for change in sides(config.study.grid):
-        found = experiment.resolve(changed(config, change, GRID), tmp_path)
+        found = graph.resolve(changed(config, change, GRID), tmp_path)
         if not config.victim.weights:
-            trace(found.victim, make_objective(found.victim.recipe))
-        for cell in found.cells:
+            trace(
+                found.members[0].victim, make_objective(found.members[0].victim.recipe)
+            )
+        for cell in found.thefts:
             trace_theft(cell)
 
 
@@ -214,8 +216,8 @@ def asked(size, at, workdir):
     config.probe.independent = 0
     changes = combinations(config.study.grid)
     chosen = [c for c in changes if set(at) <= set(c.split())]
-    found = [experiment.resolve(changed(config, c, GRID), workdir) for c in chosen]
-    return changes, [found.cells[0] for found in found]
+    found = [graph.resolve(changed(config, c, GRID), workdir) for c in chosen]
+    return changes, [found.thefts[0] for found in found]
 
 
 def test_the_full_study(any_set, tmp_path):
@@ -290,9 +292,9 @@ def test_every_method_on_two_cores(any_set, tmp_path):
     module = load("victim_cpu")
     assert set(module.METHODS) == set(OBJECTIVES)
     for method in module.METHODS:
-        found = experiment.resolve(module.get_config(method), tmp_path)
-        assert found.victim.recipe["objective"] == method
-        assert (found.victim.recipe["steps"], found.cells) == (500, [])
+        found = graph.resolve(module.get_config(method), tmp_path)
+        assert found.members[0].victim.recipe["objective"] == method
+        assert (found.members[0].victim.recipe["steps"], found.thefts) == (500, [])
 
 
 def test_misspelt_keys_are_refused():

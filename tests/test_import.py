@@ -13,7 +13,7 @@ from configs import import_torch
 from sslx import data
 from sslx.cli.export import export
 from sslx.cli.inspect import look
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.models import make_encoder, to_torch
 from sslx.program import run
 from sslx.types import UserError
@@ -84,8 +84,8 @@ def test_served_stolen_and_probed(report, weights, workdir):
     # Catches other weights or another normalisation than those given, a head taken
     # for the encoder's, a query too many, a row or a warning that is missing.
     experiment = resolve(config(weights), workdir)
-    assert experiment.victim.name.startswith("weights-resnet18-")
-    victim = sslx.open_run(experiment.victim.path)
+    assert experiment.members[0].victim.name.startswith("weights-resnet18-")
+    victim = sslx.open_run(experiment.members[0].victim.path)
     assert victim.meta["finished"] and victim.parents == {}
     assert (victim.meta["mean"], victim.meta["std"]) == ([0.3], [0.4])
     assert set(victim.variables()) == {"encoder"}
@@ -130,7 +130,7 @@ def test_evaluated_alone(weights, workdir, report, tmp_path):
 
 def test_inspected_and_exported(report, weights, workdir, tmp_path):
     # Catches a run that only its own stage can read.
-    path = resolve(config(weights), workdir).victim.path
+    path = resolve(config(weights), workdir).members[0].victim.path
     facts = look(path)
     assert (facts["finished"], facts["step"], facts["problem"]) == (True, 0, None)
     assert facts["what"]["origin"] == "weights" and "metrics" not in facts
@@ -155,15 +155,17 @@ def test_again_does_nothing(report, weights, workdir, tmp_path):
 def test_what_makes_another_victim(report, weights, workdir, tmp_path):
     # Catches new weights under an old run's name; and a victim that is made anew
     # because of what is only the attacker's.
-    base = resolve(config(weights), workdir).victim
+    base = resolve(config(weights), workdir).members[0].victim
     changed = write(tmp_path / "w.safetensors", seed=1)
-    assert resolve(config(changed), workdir).victim != base
-    assert resolve(config(weights, data__mean=(0.2,)), workdir).victim != base
+    assert resolve(config(changed), workdir).members[0].victim != base
+    assert (
+        resolve(config(weights, data__mean=(0.2,)), workdir).members[0].victim != base
+    )
     for same in ({"seed": 1}, {"data__held_out": 0.2}, {"victim__steps": 5}):
-        assert resolve(config(weights, **same), workdir).victim == base
+        assert resolve(config(weights, **same), workdir).members[0].victim == base
     # The whole training split: nobody knows what the victim was trained on.
     c = config(weights, steal__pool="digits", steal__queries=4050)
-    assert resolve(c, workdir).victim == base
+    assert resolve(c, workdir).members[0].victim == base
 
 
 def test_weights_that_change_while_they_are_read(weights, workdir, tmp_path):
@@ -175,8 +177,8 @@ def test_weights_that_change_while_they_are_read(weights, workdir, tmp_path):
     experiment = resolve(c, tmp_path / "runs")
     write(path, seed=1)
     with pytest.raises(UserError, match="changed meanwhile"):
-        foreign.make(experiment.victim, c)
-    meta = json.loads((experiment.victim.path / "meta.json").read_text())
+        foreign.make(experiment.members[0].victim, c)
+    meta = json.loads((experiment.members[0].victim.path / "meta.json").read_text())
     assert not meta["finished"]
 
 
@@ -190,7 +192,7 @@ def test_killed_between_save_and_end(weights, tmp_path, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             run(c, tmp_path)
     run(c, tmp_path)
-    path = resolve(c, tmp_path).victim.path
+    path = resolve(c, tmp_path).members[0].victim.path
     assert sslx.open_run(path).embed(np.zeros((1, *SHAPE), np.uint8)).shape == (1, 64)
 
 
@@ -263,5 +265,5 @@ def test_the_config_file(tmp_path, monkeypatch):
     np.savez(path, **to_torch("resnet18", params, stats, stem="cifar"))
     c.victim.weights = str(path)
     found = resolve(c, tmp_path)
-    assert found.victim.recipe["encoder"]["kw"]["width"] == 64
-    assert found.cells[0].responses.recipe["queries"] == 9000
+    assert found.members[0].victim.recipe["encoder"]["kw"]["width"] == 64
+    assert found.thefts[0].responses.recipe["queries"] == 9000

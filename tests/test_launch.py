@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sslx import data
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.types import UserError
 from tests import tiny
 

@@ -11,13 +11,13 @@ from PIL import Image
 
 import sslx
 from sslx import data
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.experiment.pools import pool_of
 from sslx.program import run
 from sslx.report import gallery, page, pictures
 from sslx.stages import probe as probe_stage
 from sslx.stages import victim as victim_stage
-from sslx.stages.query import answered
+from sslx.stages.answers import answered
 from sslx.types import UserError
 from tests import tiny
 
@@ -35,7 +35,7 @@ def workdir(tmp_path_factory, experiment):
 def report(workdir):
     """A finished experiment with a second loss and a smaller budget."""
     also = ("loss=infonce", "queries=90")
-    return run(tiny.config(steal__also=also), workdir)
+    return run(tiny.config(also=also), workdir)
 
 
 def read(folder, name="results.json"):
@@ -171,7 +171,7 @@ def test_the_same_runs_give_the_same_page(report, workdir, tmp_path):
     for stage in ("victim", "responses", "steal", "features", "probe", "fidelity"):
         shutil.copytree(workdir / stage, tmp_path / stage)
     also = ("loss=infonce", "queries=90")
-    again = run(tiny.config(steal__also=also, stages=("report",)), tmp_path)
+    again = run(tiny.config(also=also, stages=("report",)), tmp_path)
     names = {p.name for p in report.glob("*.*")} - {"meta.json"}
     assert {"report.html", "report.md", "map-stolen.png"} <= names
     for name in names:
@@ -181,7 +181,7 @@ def test_the_same_runs_give_the_same_page(report, workdir, tmp_path):
 
 def test_names_are_text(report, workdir):
     # Catches a data set's name that is read as HTML or as a formula.
-    c = tiny.config(steal__also=("loss=infonce", "queries=90"))
+    c = tiny.config(also=("loss=infonce", "queries=90"))
     experiment = resolve(c, workdir)
     name = "npz:/in/<script>'\"&amp;$x_1$ $.npz"
     found = json.loads(
@@ -213,9 +213,7 @@ def touched(workdir):
 def test_again_changes_nothing(report, workdir, capsys):
     # Catches a finished stage that is done again.
     before = touched(workdir)
-    assert (
-        run(tiny.config(steal__also=("loss=infonce", "queries=90")), workdir) == report
-    )
+    assert run(tiny.config(also=("loss=infonce", "queries=90")), workdir) == report
     assert touched(workdir) == before
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == f"report: {report / 'report.md'}"
@@ -232,8 +230,8 @@ def test_what_a_change_reuses(report, workdir):
         other = resolve(tiny.config(**changes), workdir)
         return (
             other.victim == base.victim,
-            other.cells[0].responses == base.cells[0].responses,
-            other.cells[0].steal == base.cells[0].steal,
+            other.thefts[0].responses == base.thefts[0].responses,
+            other.thefts[0].steal == base.thefts[0].steal,
             other.report == base.report,
         )
 
@@ -262,10 +260,10 @@ def test_the_chain_is_linked(report, workdir):
     # or with a query too many.
     c = tiny.config()
     experiment = resolve(c, workdir)
-    cell = experiment.cells[0]
+    cell = experiment.thefts[0]
     _, images, asked, answers = answered(cell, c)
     assert np.array_equal(asked, images[:, None])  # as they are, one view of each
-    victim = sslx.open_run(experiment.victim.path)
+    victim = sslx.open_run(experiment.members[0].victim.path)
     np.testing.assert_allclose(answers[:, 0], victim.embed(images), atol=1e-5)
     dataset, split, rows = pool_of(c, "held_out", 0.1)
     pool = {image.tobytes() for image in data.load(dataset, split).images[rows]}
@@ -299,7 +297,7 @@ def test_probe_set_that_is_not_at_hand(report, workdir, tmp_path, capsys, monkey
     # Catches a report that keeps quiet about a set left out, one that is left out
     # though nobody allowed it, and an experiment without any figure.
     names = {"probe__datasets": ("stl10", "digits"), "data__dir": str(tmp_path)}
-    c = tiny.config(steal__also=ALSO, probe__skip_missing=True, **names)
+    c = tiny.config(also=ALSO, probe__skip_missing=True, **names)
     folder = run(c, workdir)
     assert folder != report  # the recipe knows
     found = read(folder)
@@ -341,7 +339,9 @@ def test_probe_on_a_set_of_another_form(report, workdir, tmp_path):
         resolve(tiny.config(probe__datasets=(own,)), workdir)
     names = {"probe__datasets": (own,), "data__size": 12, "data__channels": 1}
     c = tiny.config(stages=("probe", "report"), **names)
-    assert resolve(c, workdir).victim == resolve(tiny.config(), workdir).victim
+    assert (
+        resolve(c, workdir).victim == resolve(tiny.config(), workdir).members[0].victim
+    )
     found = read(run(c, workdir))
     rows = {(r["encoder"], r["evaluator"]): r for r in found["accuracies"]}
     assert rows["pixels", "linear"]["accuracy"] == 1.0
@@ -372,13 +372,13 @@ def test_projection_narrower_stealer_bfloat16(workdir):
     )
     assert run(c, workdir) is None
     experiment = resolve(c, workdir)
-    _, images, _, answers = answered(experiment.cells[0], c)
-    victim = sslx.open_run(experiment.victim.path)
+    _, images, _, answers = answered(experiment.thefts[0], c)
+    victim = sslx.open_run(experiment.members[0].victim.path)
     assert answers.shape == (300, 1, 128) and answers.dtype == np.float32
     assert victim.meta["encoder"]["kw"]["dtype"] == "bfloat16"
     want = victim.embed(images, output="projection")
     np.testing.assert_allclose(answers[:, 0], want, atol=1e-5)
-    stolen = sslx.open_run(experiment.cells[0].steal.path)
+    stolen = sslx.open_run(experiment.thefts[0].steal.path)
     assert stolen.embed(images[:2]).shape == (2, 16)
 
 
@@ -412,7 +412,10 @@ def test_last_test_images_are_kept(tmp_path, monkeypatch):
     changes = {"steal__pool": "test", "steal__test_kept": 0.25}
     c = tiny.config(data__split_seed=None, **changes)
     found = resolve(c, tmp_path)
-    assert found.victim != resolve(tiny.config(**changes), tmp_path).victim
+    assert (
+        found.members[0].victim
+        != resolve(tiny.config(**changes), tmp_path).members[0].victim
+    )
     pixels = next(p for p in found.probes if p.encoder == "pixels")
     with pytest.raises(InterruptedError):
         probe_stage._evaluate(pixels.run, "digits", c)
@@ -437,7 +440,7 @@ def test_another_set_as_pool(workdir, tmp_path):
     name = f"npz:{tmp_path / 'own.npz'}"
     c = tiny.config(steal__pool=name, steal__queries=100, stages=("victim", "steal"))
     run(c, workdir)
-    images = answered(resolve(c, workdir).cells[0], c).images
+    images = answered(resolve(c, workdir).thefts[0], c).images
     assert {i.tobytes() for i in images} == {
         i.tobytes() for i in 255 - train.images[:100]
     }
@@ -468,4 +471,4 @@ def test_a_victim_without_a_theft(workdir, tmp_path):
         assert words not in text + page
     assert not (folder / "map-stolen.png").exists()
     # Probes of what a theft has been made of are still those of the theft.
-    assert resolve(tiny.config(stages=("probe", "report")), workdir).cells
+    assert resolve(tiny.config(stages=("probe", "report")), workdir).thefts

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from configs import digits_direct
+from configs import default, digits_direct
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
@@ -14,7 +14,7 @@ SETTINGS = {
     "steal.steps": 12,
     "steal.encoder_kw.conv3.width": 8,
     "steal.queries": 300,
-    "steal.also": (),
+    "study.grid": (),
     "service.call_size": 64,
     "probe.l2_grid": (1e-2, 1e-1),
     "engine.save_every": 4,
@@ -22,9 +22,14 @@ SETTINGS = {
 }
 
 
-def config(**changes):
-    """The experiment in process; keys of changes have __ for dots."""
+def config(also=(), **changes):
+    """The experiment in process; keys of changes have __ for dots.
+
+    also: further thefts beside it, as changes of the section steal.
+    """
     c = digits_direct.get_config()
+    if also:
+        changes["study__grid"] = (default.thefts("", *also),)
     for key, value in (SETTINGS | changes).items():
         *path, last = key.replace("__", ".").split(".")
         section = c

@@ -106,12 +106,13 @@ def _work_off(
                 try:
                     make[run.stage](run)
                     del pending[run.path]
+                    teller.made(run, time.monotonic() - began)
                 except UserError as error:
                     failed.append(error)
                     _give_up(run, pending)
                     if pending:
                         say(f"[{run.stage}] {error}; the others go on")
-                teller.done(run, time.monotonic() - began, pending.values())
+                teller.tell(pending.values())
         if len(pending) < before:
             waiting = False
         elif busy:
@@ -142,27 +143,28 @@ class _Teller:
         self.bar = bar
         self.told = time.monotonic()
         self.total = len(todo)
-        self.left = Counter(run.stage for run in todo)
         self.runs: Counter[str] = Counter()
         self.spent: dict[str, float] = defaultdict(float)  # seconds
         self.did: dict[str, float] = defaultdict(float)  # in the units of _size
+        self.ended: set[str] = set()
 
-    def done(self, run: Run, seconds: float, pending: Collection[Run]) -> None:
-        """Takes note of a run that is off the list."""
-        stage = run.stage
-        self.runs[stage] += 1
-        self.left[stage] -= 1
-        self.spent[stage] += seconds
-        self.did[stage] += _size(run)
-        if not self.left[stage]:
+    def made(self, run: Run, seconds: float) -> None:
+        """Takes note of a run that was made."""
+        self.runs[run.stage] += 1
+        self.spent[run.stage] += seconds
+        self.did[run.stage] += _size(run)
+
+    def tell(self, pending: Collection[Run]) -> None:
+        """Says what is to be said when so much is left."""
+        missing: dict[str, float] = defaultdict(float)
+        for run in pending:
+            missing[run.stage] += _size(run)
+        for stage in sorted(self.runs.keys() - missing.keys() - self.ended):
+            self.ended.add(stage)
             n = self.runs[stage]
             what = f"{n} run{'s' if n > 1 else ''} in {duration(self.spent[stage])}"
             say(f"[{stage}] {what}")
-        missing: dict[str, float] = defaultdict(float)
-        for other in pending:
-            missing[other.stage] += _size(other)
-        known = [s for s in missing if self.did[s]]
-        if known:
+        if known := [stage for stage in missing if self.did[stage]]:
             ahead = sum(missing[s] * self.spent[s] / self.did[s] for s in known)
             more = " or more" if len(known) < len(missing) else ""
             left = f"{duration(ahead)}{more} left"
@@ -170,7 +172,7 @@ class _Teller:
             if self.bar.disable and time.monotonic() - self.told > SPEAK:
                 self.told = time.monotonic()
                 say(f"[sslx] {self.runs.total()} of {self.total} runs made, {left}")
-        self.bar.update()
+        self.bar.update(self.total - len(pending) - self.bar.n)
 
 
 def _size(run: Run) -> float:

@@ -26,7 +26,7 @@ KILLS = (
     + [("probe", 1.0)] * 2
 )
 SETTINGS = {
-    "steal.also": (),
+    "study.grid": (),
     "service.call_size": 8,
     "engine.save_every": 20,
 }

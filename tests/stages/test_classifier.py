@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 
 from sslx import data
 from sslx.embed.finished import open_run
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.experiment.pools import pool_of
 from sslx.models import make_encoder, to_torch
 from sslx.models.heads import make_mlp
@@ -34,9 +34,9 @@ def made(workdir, **changes):
     config.stages = ("victim",)
     experiment = resolve(config, workdir)
     victim.works(experiment, config)[0].do()
-    run = classifier_run(config, experiment.victim)
+    run = classifier_run(config, experiment.members[0].victim)
     make(run, config)
-    return config, experiment.victim, run
+    return config, experiment.members[0].victim, run
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import sslx
 from sslx import data
 from sslx.build import make_objective, make_views
 from sslx.data.presets import PRESETS
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.objectives import OBJECTIVES
 from sslx.stages import victim
 from sslx.stages.training import make_training
@@ -49,7 +49,7 @@ def test_views_of_an_image_differ():
 
 
 def recipe(tmp_path, **changes):
-    return resolve(tiny.config(**changes), tmp_path).victim.recipe
+    return resolve(tiny.config(**changes), tmp_path).members[0].victim.recipe
 
 
 def preset_of(name):
@@ -88,7 +88,7 @@ def test_views_must_be_those_the_method_takes(tmp_path):
 
 def test_a_stealer_sees_one_view(tmp_path):
     # Catches the second recipe of a pair in what determines the stealer.
-    cell = resolve(tiny.config(steal__augment="barlow_cifar"), tmp_path).cells[0]
+    cell = resolve(tiny.config(steal__augment="barlow_cifar"), tmp_path).thefts[0]
     first = json.dumps([PRESETS["barlow_cifar"][0]._asdict()])
     assert cell.steal.recipe["augment"] == json.loads(first)
 
@@ -121,7 +121,7 @@ def test_a_projector_with_statistics_is_served(tmp_path, monkeypatch):
     config.victim.objective_kw.simsiam.projection = 8
     experiment = resolve(config, tmp_path)
     victim.works(experiment, config)[0].do()
-    run = experiment.victim
+    run = experiment.members[0].victim
     images = data.load("digits", "test").images[:20]
     opened = sslx.open_run(run.path)
     x, got = opened.embed(images), opened.embed(images, "projection")

@@ -7,7 +7,7 @@ from sslx import data
 from sslx.cli.inspect import look as inspect_run
 from sslx.data import Split
 from sslx.embed.finished import open_run
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.experiment.pools import pool_of
 from sslx.stages import victim, watch
 from sslx.types import UserError
@@ -104,7 +104,7 @@ def trained(tmp_path, **changes):
     config = tiny.config(stages=("victim",), victim__steps=45, **changes)
     found = resolve(config, tmp_path)
     victim.works(found, config)[0].do()
-    return found.victim
+    return found.members[0].victim
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sslx.experiment.changes import changed
+from sslx.report.report_text import labels
 
 from configs import default, digits_attack
 from sslx import build as train
 from sslx.attacks import ATTACKS
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_theft
-from sslx.experiment.changes import changed
-from sslx.experiment.experiment import resolve
+from sslx.experiment.graph import resolve
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.registry import traits_of
-from sslx.report.report_text import labels
 from sslx.types import Encoder, UserError
 from tests import tiny
 
@@ -108,7 +108,7 @@ def test_every_attack_with_every_loss(attack, loss, tmp_path, monkeypatch):
             resolve(c, tmp_path)
         assert "\n" not in str(refused.value) and not any(tmp_path.iterdir())
         return
-    cell = resolve(c, tmp_path).cells[0]
+    cell = resolve(c, tmp_path).thefts[0]
     if cell.responses is None:  # trains as the victim does, which has tests
         assert attack == "ssl_only" and cell.steal == cell.ssl
         return
@@ -180,7 +180,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked(changes, line, tmp_path)
 def test_limits_are_of_each_account(tmp_path):
     # Catches a plan for two accounts that is held against one's limit.
     c = tiny.config(steal__accounts=2, service__call_size=100)
-    r = resolve(c, tmp_path).cells[0].responses.recipe
+    r = resolve(c, tmp_path).thefts[0].responses.recipe
     assert (r["image_limit"], r["call_limit"]) == (200, None)
     with pytest.raises(UserError, match="image_limit is 150.*needs 200.*an account"):
         resolve(

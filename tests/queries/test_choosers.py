@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslx.queries.plans import PLANS, refined, shares
+from sslx.queries.choosers import PLANS, refined, shares
 from sslx.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def test_kmeans_with_fewer_images_than_clusters():
 
 CALL = """
 import sys, numpy as np
-from sslx.queries.plans import PLANS
+from sslx.queries.choosers import PLANS
 x = np.random.default_rng(0).normal(size=(5000, 24)).astype("f4")
 rows = PLANS["kmeans"].choose(
     np.random.default_rng(3), np.arange(5000), 600, x, clusters=12

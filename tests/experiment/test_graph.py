@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sslx.experiment.study import combinations, resolve_study
 
 from sslx.build import make_objective, make_theft
 from sslx.cli.inspect import look
 from sslx.experiment import study
-from sslx.experiment.study import combinations, resolve_study
 from sslx.program import run as launch
 from sslx.rng import stream
 from sslx.runs.names import make_run
@@ -78,12 +78,12 @@ def test_what_the_attacker_trains_is_its_own(tmp_path):
         m.experiment for m in resolve_study(config(grid), tmp_path).members
     )
     mse = make_theft(
-        asking.cells[0].steal.recipe, 32, 0, match=lambda *_: (jnp.zeros(()), {})
+        asking.thefts[0].steal.recipe, 32, 0, match=lambda *_: (jnp.zeros(()), {})
     )
     runs = (
         (alone.victim, make_objective(alone.victim.recipe)),
-        (alone.cells[0].steal, make_objective(alone.cells[0].steal.recipe)),
-        (asking.cells[0].steal, mse),
+        (alone.thefts[0].steal, make_objective(alone.thefts[0].steal.recipe)),
+        (asking.thefts[0].steal, mse),
     )
     images = jnp.zeros((2, 12, 12, 1), jnp.uint8)
     batch = {
@@ -111,7 +111,7 @@ def test_what_is_wrong_names_its_combination(tmp_path):
         with pytest.raises(UserError, match=message):
             resolve_study(config(grid), tmp_path)
     with pytest.raises(UserError, match="write steal.also=()"):
-        resolve_study(config(steal__also=("queries=90",)), tmp_path)
+        resolve_study(config(also=("queries=90",)), tmp_path)
     with pytest.raises(UserError, match="study.name must be of letters"):
         resolve_study(config(study__name="a/b"), tmp_path)
     with pytest.raises(UserError, match="must have 'steal'"):
