@@ -182,8 +182,9 @@ def _figure(group: list[Record], unit: str, values: list[float]) -> Figure:
         units.setdefault(getattr(r, unit), []).append(value)
     means = [float(np.mean(own)) for own in units.values()]
     interval = t_interval(means, confidence=group[0].confidence)
-    ends = (*interval, "t") if interval else (None, None, None)
-    return Figure(float(np.mean(means)), *ends, n=len(means))
+    low, high = interval or (None, None)
+    by = "t" if interval else None
+    return Figure(float(np.mean(means)), low, high, by, len(means))
 
 
 def varies(group: list[Record]) -> str:
@@ -218,20 +219,20 @@ def differences(records: list[Record], primary: str = "linear") -> list[Differen
     seeds. ``p`` and ``holm`` are None with fewer than two pairs; the family that is
     corrected is that of the data set, whatever the budget.
     """
-    cells: dict[tuple, Pairs] = {}
+    cells: dict[tuple[str, str, int, str], Pairs] = {}
     for r in records:
         if r.role in THEFTS and primary in r.scores:
-            cell = cells.setdefault((r.dataset, r.kind, r.queries, r.theft), {})
-            cell[r.victim, r.seed] = r
+            key = (r.dataset, r.kind, r.queries or 0, r.theft or "")
+            cells.setdefault(key, {})[r.victim, r.seed] = r
     out = []
     for a, b in combinations(cells, 2):
         if a[:2] != b[:2] or (a[2] != b[2] and a[2] and b[2]):
             continue
         if not a[2]:  # what asks nothing stands second
             a, b = b, a
-        found = _compared(cells[a], cells[b], primary)
-        if found:
-            out.append(Difference(*a, b[3], *found, holm=None))
+        if both := [pair for pair in cells[a] if pair in cells[b]]:
+            found = _compared(cells[a], cells[b], both, primary)
+            out.append(Difference(*a, b[3], *found, None))
     corrected = dict(_corrected(out))
     return sorted(
         (row._replace(holm=corrected.get(i)) for i, row in enumerate(out)),
@@ -246,11 +247,10 @@ def _corrected(rows: list[Difference]) -> Iterator[tuple[int, float | None]]:
         yield from zip(own, holm([rows[i].p for i in own]), strict=True)
 
 
-def _compared(a: Pairs, b: Pairs, primary: str) -> tuple | None:
-    """Number of pairs, difference, interval and p over what two thefts share."""
-    both = [key for key in a if key in b]
-    if not both:
-        return None
+def _compared(
+    a: Pairs, b: Pairs, both: list, primary: str
+) -> tuple[int, float, float | None, float | None, float | None]:
+    """Number of units, difference, interval and p over the pairs that two share."""
     by_victim = len({victim for victim, _ in both}) > 1
 
     def means(cell: Pairs) -> list[float]:

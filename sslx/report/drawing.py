@@ -1,4 +1,4 @@
-"""What all pictures share: colours, marks, levels, legends, and how they are written."""
+"""What all pictures share: colours, marks, levels, legends, how they are written."""
 
 import base64
 import io

@@ -119,8 +119,10 @@ def _map(shown: Gallery, encoder: str) -> Picture:
     points = shown.maps[encoder]
     for i, k in enumerate(classes):
         own = points[shown.labels == k]
-        look = {"color": colormaps["tab10"](i), "alpha": 0.8, "lw": 0}
-        axes.scatter(own[:, 0], own[:, 1], s=9, label=f"class {k}", **look)
+        colour = colormaps["tab10"](i)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=9, color=colour, alpha=0.8, lw=0, label=f"class {k}"
+        )
     # One scale for both maps, each in the middle of its frame.
     ends = {e: (p.min(0), p.max(0)) for e, p in shown.maps.items()}
     half = 0.53 * max((high - low).max() for low, high in ends.values()) or 1.0
@@ -138,7 +140,7 @@ def _map(shown: Gallery, encoder: str) -> Picture:
     )
     return Picture(
         *(f"map-{encoder}.png", "map", f"Map of {shown.dataset}: {title}"),
-        alt=f"{len(points)} test images as the {title} lays them out, coloured by class",
+        alt=f"{len(points)} test images as the {title} lays them out, by class",
         caption="Victim: a point is a test image, its colour the class; encoders never "
         "saw the class."
         if encoder == "victim"

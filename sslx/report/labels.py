@@ -1,4 +1,4 @@
-"""What runs, data sets and figures are called; of a run what tells it apart, no seed."""
+"""What runs and figures are called: runs by what tells them apart, and no seed."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -46,17 +46,19 @@ def html(
         if not p.place[0]:
             rest[p.section].append((p, svg(p)))
     rows, records = report.rows, report.records
-    theft = report.headline
-    thefts = styles(rows)
+    own = dict(COLOURS)
+    if report.headline and report.headline.theft:
+        own["stolen"] = styles(rows)[report.headline.theft][0]
     tested = any(row.n > 1 for row in report.compared)
     return environment.get_template("page.html.j2").render(
         bills=tables.bill_table(records),
-        colours=COLOURS | {"stolen": thefts[theft.theft][0]} if theft else COLOURS,
+        colours=own,
         compared=report.compared if tested else [],
         costs=tables.cost_table(rows),
         differences=tables.difference_table(report.compared) if tested else [],
         encoders=tables.encoder_table(records, report.primary),
-        lead=words.lead(report),
+        headline=words.headline(report),
+        how=words.how(report),
         levels=words.levels(report),
         most=tables.MOST,
         name=name,

@@ -1,4 +1,4 @@
-"""What a report says in sentences: its title, its headline, how to read the figures."""
+"""What a report says in sentences: title, headline, how to read the figures."""
 
 from typing import Any, NamedTuple
 
@@ -107,41 +107,47 @@ def _victim(r: dict[str, Any]) -> str:
     return f"the function {r.get('function')} ({answers})"
 
 
-def lead(report: Report) -> list[str]:
-    """The headline: who was asked, who asked, and what came of it, a sentence each."""
-    rows, headline, victims = report.rows, report.headline, report.victims
+def headline(report: Report) -> list[str]:
+    """What came of the first member's theft, or of its victim, a sentence each."""
+    rows, first = report.rows, report.headline
+    kind, cell = (first.kind, first.cell) if first else (rows[0].kind, None)
     out = []
-    if victims:
-        kinds = list(dict.fromkeys(row.kind for row in rows))
-        who = _victim(victims[0].recipe) if len(kinds) < 2 else "; ".join(kinds)
-        n = len(victims)
-        whose = f"Victim: {who}" if n == 1 else f"{n} victims, {who}"
-        end = "served as a black box" if report.steals else "evaluated alone"
-        out.append(f"{whose}, {end}.")
-    if headline:
-        out.append(_theft(headline, report.nodes))
-    kind = headline.kind if headline else rows[0].kind
     for name in dict.fromkeys(row.dataset for row in rows if row.kind == kind):
         own = [row for row in rows if (row.dataset, row.kind) == (name, kind)]
-        out += _found(own, headline and headline.cell, report.primary)
+        out += _found(own, cell, report.primary)
     return out
 
 
-def _theft(headline: Record, nodes: dict[str, Node]) -> str:
+def how(report: Report) -> list[str]:
+    """Who was asked, and how the headline's stealer was made, a sentence each."""
+    victims, kinds = report.victims, {row.kind: None for row in report.rows}
+    out = []
+    if victims:
+        who = _victim(victims[0].recipe) if len(kinds) < 2 else "; ".join(kinds)
+        n = len(victims)
+        whose = f"Victim: {who}" if n == 1 else f"{n} victims: {who}"
+        end = "served as a black box" if report.steals else "evaluated alone"
+        out.append(f"{whose}; {end}.")
+    if report.headline:
+        out.append(_theft(report.headline, report.nodes))
+    return out
+
+
+def _theft(first: Record, nodes: dict[str, Node]) -> str:
     """How the headline stealer was made."""
-    r = nodes[headline.run].recipe
-    whose = f"{r['steps']:,} steps ({headline.theft})"
-    if not headline.asked:
+    r = nodes[first.run].recipe
+    whose = f"{r['steps']:,} steps ({first.theft})"
+    if not first.asked:
         return (
-            f"The headline asks it nothing: it is a {r['encoder']['name']} that trained "
-            f"by itself on the attacker's images for {whose}, what every theft has to "
-            "beat."
+            f"The headline asks it nothing: it is a {r['encoder']['name']} that "
+            f"trained by itself on the attacker's images for {whose}, what every theft "
+            "has to beat."
         )
-    asked = nodes[headline.asked]
+    asked = nodes[first.asked]
     total = asked.meta.get("queries") or {}
-    sent = f"{headline.queries or 0:,} images"
+    sent = f"{first.queries or 0:,} images"
     if {"unique_images", "limit"} <= set(total):
-        n = len(headline.accounts)
+        n = len(first.accounts)
         sent += (
             f" ({total['unique_images']:,} different ones, from {_pool(asked.recipe)}) "
             f"of the {total['limit']:,} that "
@@ -149,7 +155,7 @@ def _theft(headline: Record, nodes: dict[str, Node]) -> str:
         )
     return (
         f"An attacker who saw nothing but its answers sent it {sent}, for "
-        f"{headline.usd or 0:.6g} USD, and trained a {r['encoder']['name']} on the "
+        f"{first.usd or 0:.6g} USD, and trained a {r['encoder']['name']} on the "
         f"answers for {whose}."
     )
 
@@ -164,15 +170,15 @@ def _pool(r: dict[str, Any]) -> str:
     return f"the {r.get('split')} split of {name}"
 
 
-def _found(rows: list[Row], headline: str | None, primary: str) -> list[str]:
+def _found(rows: list[Row], cell: str | None, primary: str) -> list[str]:
     """What the probes say on a data set."""
     figures = [(row, row.figures[primary]) for row in rows if primary in row.figures]
     by = {row.role: figure for row, figure in reversed(figures)}
-    stolen = next((pair for pair in figures if pair[0].cell == headline), None)
-    row, figure = stolen if headline and stolen else (None, by.get("victim"))
+    stolen = next((pair for pair in figures if pair[0].cell == cell), None)
+    row, figure = stolen if cell and stolen else (None, by.get("victim"))
     if figure is None:
         return []
-    who = "the stolen encoder" if headline else "the victim"
+    who = "the stolen encoder" if cell else "the victim"
     if row and row.role == "alone":
         who = "it"
     mean = f" (mean of {row.runs} runs)" if row and row.runs > 1 else ""

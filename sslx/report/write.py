@@ -98,7 +98,8 @@ def write(
     curves = gallery.curves(nodes, records, own)
     found = gallery.find(nodes, members)
     shown = gallery.read(found) if found else None
-    drawn += [curves] * bool(curves) + (gallery.maps(shown) if shown else [])
+    drawn += [curves] if curves else []
+    drawn += gallery.maps(shown) if shown else []
     notes = [*(notes or []), *words.notes(report)]
     folder.mkdir(parents=True, exist_ok=True)
     for picture in drawn:
@@ -179,7 +180,8 @@ def markdown(
     rows, compared = report.rows, report.compared
     parts = [
         f"# {title}",
-        " ".join(words.lead(report)),
+        " ".join(words.headline(report)),
+        " ".join(words.how(report)),
         f"{words.reading(rows)} {words.levels(report)}",
         *(f"- {line}" for line in words.seeds(rows)),
         tables.pipes(tables.accuracy_table(rows)),
