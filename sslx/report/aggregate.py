@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sslx.evals.intervals import holm, paired, t_interval
+from sslx.evals.intervals import Paired, holm, paired, t_interval
 from sslx.report.collect import common
 from sslx.report.records import MEASURES, ROLES, SEEDS, THEFTS, Record
 
@@ -231,8 +231,9 @@ def differences(records: list[Record], primary: str = "linear") -> list[Differen
         if not a[2]:  # what asks nothing stands second
             a, b = b, a
         if both := [pair for pair in cells[a] if pair in cells[b]]:
-            found = _compared(cells[a], cells[b], both, primary)
-            out.append(Difference(*a, b[3], *found, None))
+            n, gap = _compared(cells[a], cells[b], both, primary)
+            found = gap.difference, gap.low, gap.high, gap.p
+            out.append(Difference(*a, b[3], n, *found, None))
     corrected = dict(_corrected(out))
     return sorted(
         (row._replace(holm=corrected.get(i)) for i, row in enumerate(out)),
@@ -247,10 +248,8 @@ def _corrected(rows: list[Difference]) -> Iterator[tuple[int, float | None]]:
         yield from zip(own, holm([rows[i].p for i in own]), strict=True)
 
 
-def _compared(
-    a: Pairs, b: Pairs, both: list, primary: str
-) -> tuple[int, float, float | None, float | None, float | None]:
-    """Number of units, difference, interval and p over the pairs that two share."""
+def _compared(a: Pairs, b: Pairs, both: list, primary: str) -> tuple[int, Paired]:
+    """How two thefts differ over the pairs that they share, and over how many units."""
     by_victim = len({victim for victim, _ in both}) > 1
 
     def means(cell: Pairs) -> list[float]:
@@ -261,4 +260,4 @@ def _compared(
         return [float(np.mean(values)) for values in units.values()]
 
     x, y = means(a), means(b)
-    return len(x), *paired(x, y, confidence=a[both[0]].confidence)
+    return len(x), paired(x, y, confidence=a[both[0]].confidence)

@@ -1,12 +1,16 @@
-"""Finished runs made by hand: what a study's report reads, and nothing more."""
+"""Finished runs made by hand: what a report reads, and nothing more."""
 
+from sslx.report.collect import collect
+from sslx.report.records import Member
 from sslx.runs.files import write_json, write_meta
+from sslx.runs.lineage import lineage
 from sslx.runs.names import make_run
 
 ENCODER = {"name": "conv3", "kw": {"width": 8, "dtype": "float32"}}
 SHAPE = [8, 8, 1]
 LENGTH = {"batch_size": 4, "steps": 10}
 N_TEST = 1000
+FLOPS = 1e9  # of every training
 
 
 def finished(workdir, stage, slug, recipe, parents, **meta):
@@ -32,12 +36,14 @@ def victim(workdir, seed, **more):
         **LENGTH,
         **more,
     }
-    return finished(workdir, "victim", f"simclr-conv3-digits-s{seed}", recipe, {})
+    slug = f"simclr-conv3-digits-s{seed}"
+    return finished(workdir, "victim", slug, recipe, {}, flops=2 * FLOPS)
 
 
 def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more):
     """A stealer with the answers it paid for; of no victim (ssl_only) with of=None."""
-    end = more.pop("finished", True)
+    end, meta = more.pop("finished", True), {"flops": FLOPS}
+    meta |= {"words": more.pop("words")} if "words" in more else {}
     recipe = {"seed": seed, "attack": attack, "image_shape": SHAPE, "encoder": ENCODER}
     parents = {}
     if of is None:
@@ -51,15 +57,15 @@ def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more
         }
     else:
         asked = {"seed": seed, "queries": queries, "price": 0.002, "views": 1}
-        counters = {"images": queries, "limit": queries, "cost": queries * 0.002}
-        victim = {"victim": of}
-        answers = finished(
-            workdir, "responses", "r", asked | {"dim": 16}, victim, queries=counters
-        )
+        counters = {"unique_images": queries, "images": queries, "calls": 1}
+        counters |= {"values": 16 * queries, "limit": queries, "cost": queries * 0.002}
+        bill = {"queries": counters, "accounts": {"attacker": counters}}
+        asked |= {"dim": 16, "pool": {"digits": {}}, "held_out": 0.5}
+        answers = finished(workdir, "responses", "r", asked, {"victim": of}, **bill)
         recipe |= {"attack_numbers": {"train_on": "asked"}, "loss": loss, "numbers": {}}
-        parents = {"responses": answers}
+        parents = {"responses": answers, **more.pop("before", {})}
     recipe |= LENGTH | more
-    return finished(workdir, "steal", f"s{seed}", recipe, parents, finished=end)
+    return finished(workdir, "steal", f"s{seed}", recipe, parents, finished=end, **meta)
 
 
 def probe(workdir, encoder, linear, *, data="digits", untrained=None, **more):
@@ -91,11 +97,60 @@ def fidelity(workdir, judge, encoder, **found):
     return finished(workdir, "fidelity", "f", {}, parents, fidelity=found)
 
 
-def report(workdir, runs, **meta):
-    """The report run of a study on runs."""
-    parents = {f"{run.stage}{i}": run for i, run in enumerate(runs)}
-    return finished(workdir, "report", "study", {"study": "fake"}, parents, **meta)
+def report(workdir, runs, pairs):
+    """The report run of a study on runs, made already; all members by default."""
+    run = finished(workdir, "report", "study", *asked(runs, pairs))
+    return run
+
+
+def asked(runs, pairs, **more):
+    """Recipe and parents of a report run; ``pairs`` may bear changes as a third."""
+    members = [
+        {"victim": pair[0], "theft": pair[1], "changes": [*pair, {}][2]}
+        for pair in pairs
+    ]
+    recipe = {"format": 6, "name": "fake", "confidence": 0.95, "primary": "linear"}
+    recipe |= {"members": members, "names": {}, "skipped": [], "unanswered": {}}
+    parents: dict = {}
+    for run in runs:
+        _gather(run, parents)
+    return recipe | more, {f"{r.stage}{i}": r for i, r in enumerate(parents.values())}
+
+
+def _gather(run, into):
+    for parent in run.parents.values():
+        _gather(parent, into)
+    into[run.path] = run
+
+
+def members(pairs):
+    """The members of (victim, theft) pairs."""
+    return [Member(victim, theft, {}) for victim, theft in pairs]
 
 
 def key(run):
     return f"{run.stage}/{run.name}"
+
+
+def study(workdir, victims=(0, 1, 2), losses=("mse", "infonce"), gap=0.1):
+    """Victims 0.80, 0.82, ...; mse 0.2 below its victim, infonce ``gap`` below mse."""
+    pairs = []
+    for i, seed in enumerate(victims):
+        v = victim(workdir, seed)
+        probe(workdir, v, 0.80 + 0.02 * i)
+        for j, loss in enumerate(losses):
+            t = steal(workdir, v, seed, loss=loss)
+            probe(workdir, t, 0.60 + 0.02 * i - gap * j + 0.01 * i * j)
+            pairs.append((key(v), key(t)))
+    return pairs
+
+
+def gathered(workdir, pairs):
+    """The records of all runs of a workdir."""
+    return collect(lineage(workdir), members(pairs))
+
+
+def row_of(rows, **wanted):
+    """The one of some records or rows that has such entries."""
+    (row,) = (r for r in rows if all(getattr(r, k) == v for k, v in wanted.items()))
+    return row
