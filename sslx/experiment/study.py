@@ -16,11 +16,6 @@ from sslx.experiment.changes import GRID, changed, pairs
 from sslx.experiment.experiment import Experiment, resolve
 from sslx.experiment.thefts import Cell
 from sslx.progress import say
-from sslx.report import study_report
-from sslx.report.study_rows import Pairs
-from sslx.runs.files import write_meta
-from sslx.runs.lineage import read_node
-from sslx.runs.locks import working_on
 from sslx.runs.names import Run, make_run
 from sslx.stages import probe, steal, victim
 from sslx.stages.schedule import carry_out
@@ -111,16 +106,6 @@ def _gather(parents: dict[str, Run], into: dict[Path, Run]) -> None:
             into[run.path] = run
 
 
-def _pairs(study: Study) -> Pairs:
-    """Which victim each theft is to be compared with: keys of the two runs."""
-    found: Pairs = [
-        (f"victim/{m.experiment.victim.name}", f"steal/{cell.steal.name}")
-        for m in study.members
-        for cell in m.experiment.cells
-    ]
-    return list(dict.fromkeys(found))
-
-
 def works(study: Study) -> list[Work]:
     """All the work of a study but its report, each after what it builds on."""
     found: list[Work] = []
@@ -158,30 +143,3 @@ def carry_out_study(study: Study) -> None:
     """Does what is missing of a study, its report at last."""
     say(f"[study] {study.report.recipe['name']}: {len(study.members)} combinations")
     carry_out(works(study))
-    if "report" in study.members[0].config.stages:
-        carry_out([Work((study.report,), partial(_write, study))])
-
-
-def _write(study: Study) -> None:
-    report = study.report
-    with working_on(report, f"{len(study.members)} combinations") as needed:
-        if not needed:
-            return
-        pairs = _pairs(study)
-        write_meta(report, finished=False, pairs=pairs)
-        nodes = [read_node(run.path) for run in report.parents.values()]
-        title = f"Study {report.recipe['name']}"
-        by_key = {node.key: node for node in nodes}
-        study_report.write(report.path, by_key, pairs, title, _notes(study))
-        write_meta(report, finished=True)
-
-
-def _notes(study: Study) -> list[str]:
-    """What must be known of the figures."""
-    experiments = [m.experiment for m in study.members]
-    skipped = dict.fromkeys(name for e in experiments for name in e.skipped)
-    lacking = {name: n for e in experiments for name, n in e.unanswered.items()}
-    return [f"{name} was not at hand and is left out." for name in skipped] + [
-        f"A victim is not probed on {name}: {n} of its images were not asked of it."
-        for name, n in lacking.items()
-    ]

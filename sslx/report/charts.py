@@ -126,7 +126,9 @@ def _ratio(part: Part) -> Picture | None:
         return None
 
     def get(row: Row) -> Figure | None:
-        return Figure(1, None, None, None, 1) if row.role == "victim" else row.of_victim
+        return (
+            Figure(1.0, None, None, None, 1) if row.role == "victim" else row.of_victim
+        )
 
     return _against_queries(
         *(part, "ratio.png", get, "accuracy, % of the victim's"),
@@ -184,9 +186,9 @@ def _cost(part: Part) -> Picture | None:
     """Accuracy against the bill and against the training."""
     asking = part.thefts()
     shares = all(row.flops_of_victim is not None for row in asking)
-    flops, unit = ("flops_of_victim", 100) if shares else ("flops", 1)
+    flops, unit = ("flops_of_victim", 100.0) if shares else ("flops", 1.0)
     panels = [
-        ("usd", 1, "USD paid for queries"),
+        ("usd", 1.0, "USD paid for queries"),
         (flops, unit, "training FLOPs" + (", % of the victim's" if shares else "")),
     ]
     # Where all cost the same there is nothing to see.

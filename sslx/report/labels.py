@@ -122,13 +122,12 @@ def thefts(
     for (attack, loss, *_), alike in groups.items():
         keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
-    for *which, settings in told:
-        attack, loss, *_ = which
+    for attack, loss, queries, kind, settings in told:
         # "direct" goes without saying, and so does a loss that the attack brings.
         named = [attack] * (attack != "direct" or loss == "own")
         named += [loss] * (loss != "own")
         label = " ".join(named + words(settings, list(keys[attack, loss])))
-        alike = groups[tuple(which)]
+        alike = groups[attack, loss, queries, kind]
         own = {
             key: value
             for key, value in settings.items()

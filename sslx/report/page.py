@@ -127,6 +127,8 @@ def _runs(report: Report) -> list[list[str]]:
     waiting = [m[i] for m in report.members for i in (0, 1)]
     waiting += [key for r in report.records for key in (r.run, r.probe, r.compared)]
     found: set[str] = set()
+    if shown := gallery.find(report.nodes, report.members):
+        waiting.append(shown.key)
     while waiting:
         key = waiting.pop()
         if key in report.nodes and key not in found:

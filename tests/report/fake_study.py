@@ -1,10 +1,12 @@
 """Finished runs made by hand: what a report reads, and nothing more."""
 
+import numpy as np
+
 from sslx.report.collect import collect
 from sslx.report.records import Member
 from sslx.runs.files import write_json, write_meta
 from sslx.runs.lineage import lineage
-from sslx.runs.names import make_run
+from sslx.runs.names import Run, make_run
 
 ENCODER = {"name": "conv3", "kw": {"width": 8, "dtype": "float32"}}
 SHAPE = [8, 8, 1]
@@ -145,6 +147,30 @@ def study(workdir, victims=(0, 1, 2), losses=("mse", "infonce"), gap=0.1):
     return pairs
 
 
+def grid(workdir):
+    """2 victims, 2 losses at 2 budgets, ssl_only; fidelity; the report's run."""
+    runs, pairs = [], []
+    for seed in (0, 1):
+        v = victim(workdir, seed)
+        more = {"linear_0.01": 0.5, "reference_probe": 0.7}
+        judge = probe(workdir, v, 0.8 + seed / 50, **more)
+        u = probe(workdir, None, 0.4, untrained=seed, **more)
+        runs += [v, judge, u, fidelity(workdir, judge, u, cka=0.2)]
+        own = steal(workdir, None, seed, attack="ssl_only")
+        thefts = [(own, 0.5)]
+        for queries in (100, 400):
+            for loss, accuracy in (("mse", 0.6), ("infonce", 0.65)):
+                t = steal(workdir, v, seed, loss=loss, queries=queries)
+                thefts.append((t, accuracy + queries / 4000 + seed / 20))
+        for t, accuracy in thefts:
+            p = probe(workdir, t, accuracy, **more)
+            f = fidelity(workdir, judge, p, cka=accuracy, agreement=0.6)
+            runs += [t, p, f]
+            pairs.append([key(v), key(t)])
+    runs.append(probe(workdir, None, 0.3, **more))
+    return report(workdir, runs, pairs), pairs
+
+
 def gathered(workdir, pairs):
     """The records of all runs of a workdir."""
     return collect(lineage(workdir), members(pairs))
@@ -154,3 +180,25 @@ def row_of(rows, **wanted):
     """The one of some records or rows that has such entries."""
     (row,) = (r for r in rows if all(getattr(r, k) == v for k, v in wanted.items()))
     return row
+
+
+def gallery(workdir, victim, theft):
+    """The gallery of two runs, given by key: 12 images, 2 queries, 2 neighbours."""
+    random = np.random.default_rng(0)
+    parents = {
+        role: Run(workdir, *k.split("/"), {}, {})
+        for role, k in (("victim", victim), ("stolen", theft))
+    }
+    meta = {"dataset": "digits", "classes": 2, "copies": False, "shared": 0.5}
+    meta |= {"agree": {"victim": 0.75, "stolen": 0.25}}
+    run = finished(workdir, "gallery", "g", {}, parents, gallery=meta)
+    arrays = {
+        "images": random.integers(0, 256, (12, 6, 6, 1), np.uint8),
+        "labels": np.repeat([3, 5], 6),
+        "queries": np.array([0, 6]),
+    }
+    for encoder in parents:
+        arrays[f"near_{encoder}"] = random.integers(0, 12, (12, 2))
+        arrays[f"map_{encoder}"] = random.normal(size=(12, 2))
+    np.savez(run.path / "gallery.npz", **arrays)
+    return run
