@@ -1,20 +1,21 @@
-"""A study's report from finished runs alone; nothing is trained or asked.
+"""A report from finished runs alone; nothing is trained or asked.
 
 Command: sslx report PATH... [--out DIR]
 
 A PATH is a workdir (all its probed thefts), a report run (its thefts), or stealers'
-runs. Files: report.md, report.html, table.csv, differences.csv, results.json, pictures.
+runs. Files: report.html, report.md, results.json, CSV files, pictures.
 """
 
 import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx.report import study_report
-from sslx.report.report_text import plain
-from sslx.report.study_rows import Pairs, probes_of
+from sslx.report.records import Member, probes_of
+from sslx.report.write import members_of, write
 from sslx.runs.lineage import Node, is_run, lineage, read_node
 from sslx.types import UserError
+
+Pairs = list[tuple[str | None, str]]  # key of a victim, key of a stealer
 
 
 class Given(NamedTuple):
@@ -22,12 +23,12 @@ class Given(NamedTuple):
 
     Attributes:
         nodes: The runs that belong, by key.
-        pairs: (key of a victim or None, key of a stealer).
+        members: Who is judged against whom.
         notes: What was left out, a sentence each.
     """
 
     nodes: dict[str, Node]
-    pairs: Pairs
+    members: list[Member]
     notes: list[str]
 
 
@@ -72,7 +73,8 @@ def gather(paths: list[Path]) -> Given:
             else:
                 alone.append(theft)
     pairs += _pairs_of(alone, nodes, [victim for victim, _ in pairs if victim])
-    return Given(nodes, list(dict.fromkeys(pairs)), notes)
+    members = [Member(*pair, {}) for pair in dict.fromkeys(pairs)]
+    return Given(nodes, members, notes)
 
 
 def _finished(node: Node) -> Node:
@@ -96,7 +98,7 @@ def _reported(report: Node) -> dict[str, Node]:
 
 
 def _pairs_in(report: Node, nodes: dict[str, Node]) -> Pairs:
-    """The pairs that a study's report names; of one experiment, all with its victim."""
+    """The pairs that a report names; one that names none has a single victim."""
     victim = report.parents.get("victim")
     pairs = [
         (victim, key)
@@ -105,6 +107,8 @@ def _pairs_in(report: Node, nodes: dict[str, Node]) -> Pairs:
     ]
     if "pairs" in report.meta:
         pairs = [(victim, steal) for victim, steal in report.meta["pairs"]]
+    if "members" in report.recipe:
+        pairs = [(m.victim, m.theft) for m in members_of(report.recipe) if m.theft]
     if not pairs:
         raise UserError(f"{report.path} is the report of an experiment without a theft")
     if lost := {key for pair in pairs for key in pair if key} - set(nodes):
@@ -157,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     """The program."""
     parser = argparse.ArgumentParser(
         prog="sslx report",
-        description="Writes a study's report from finished runs.",
+        description="Writes a report from finished runs.",
     )
     parser.add_argument(
         "paths",
@@ -174,9 +178,9 @@ def main(argv: list[str] | None = None) -> None:
         help="where to write; default: ./report",
     )
     args = parser.parse_args(argv)
-    given = gather(args.paths)
+    nodes, members, notes = gather(args.paths)
     folder = args.out  # never a run: its files are what the run ended with
-    title = f"Study of {len({steal for _, steal in given.pairs})} stolen encoders"
-    print(plain(study_report.write(folder, *given[:2], title, given.notes)))
+    title = f"Study of {len({m.theft for m in members})} stolen encoders"
+    print(write(folder, nodes, members, title=title, notes=notes))
     print(f"page: {folder / 'report.html'}")
     print(f"report: {folder / 'report.md'}", flush=True)

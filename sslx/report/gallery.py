@@ -1,38 +1,35 @@
-"""What the report shows of two feature spaces: nearest neighbours and a map.
+"""What a report shows of the networks themselves: trainings, neighbours, maps."""
 
-Victim and headline stolen encoder look at the same test images; without a theft the
-victim alone. Images that any cell could have asked are not among them.
-"""
-
-from typing import NamedTuple
+import base64
+import io
+import textwrap
+from typing import Any, NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
+from matplotlib import colormaps
+from matplotlib.figure import Figure as Drawing
+from matplotlib.style import context as styled
+from PIL import Image
 
-from sslx import data
-from sslx.data.splits import divide
-from sslx.embed.finished import open_run
-from sslx.evals.knn import neighbours
-from sslx.evals.maps import plane, turn_onto
-from sslx.experiment.experiment import Experiment, Probe
-from sslx.experiment.recipes import reading
-from sslx.rng import host_stream
+from sslx.report.drawing import COLOURS, STYLE, WIDTH, Picture, Styles
+from sslx.report.labels import evaluator
+from sslx.report.records import THEFTS, Member, Record
+from sslx.runs.lineage import Node
+from sslx.train.logbook import ROWS, WATCHED, read_rows
 
-CLASSES = 10  # more colours are not told apart; others are left out
-IMAGES = 500  # embedded by each encoder: 10 s for a ResNet-34 on two cores
-QUERIES = 8  # images whose neighbours are shown, each of a class of its own
-NEIGHBOURS = 5
-FEWEST = 12  # images of as many originals, below which there is nothing to see
+THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
+FILE = "gallery.npz"
+ENCODERS = ("victim", "stolen")
 
 
 class Gallery(NamedTuple):
     """Test images and where two encoders put them; n images, m queries, k neighbours.
 
     Attributes:
-        dataset: As the config names it.
+        dataset: Its name.
         images: uint8 (n, h, w, c).
         labels: (n,).
-        classes: Number of classes of the set; ``labels`` holds at most 10 of them.
+        classes: Number of classes of the set; ``labels`` may hold fewer.
         copies: Whether some images show the same original; these are no neighbours.
         queries: (m,) rows of ``images``.
         near: Encoder (victim, stolen) -> (n, k) rows of ``images``, nearest first.
@@ -54,68 +51,189 @@ class Gallery(NamedTuple):
     maps: dict[str, np.ndarray]
 
 
-def _shown(experiment: Experiment) -> Probe | None:
-    """The victim's probe on its own data; on the first set where it has none there.
-
-    None where it has no probe at all.
-    """
-    probes = [p for p in experiment.probes if p.encoder == "victim"]
-    own = experiment.victim.recipe.get("data")  # not known of one from elsewhere
-    same = (p for p in probes if p.run.recipe["data"] == own)
-    return next(same, probes[0] if probes else None)
-
-
-def _sample(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
-    """At most 500 of the rows, of at most 10 classes, in random order."""
-    random = host_stream(seed, "gallery")
-    classes = random.permutation(np.unique(labels[rows]))[:CLASSES]
-    return random.permutation(rows[np.isin(labels[rows], classes)])[:IMAGES]
+def find(nodes: dict[str, Node], members: list[Member]) -> Node | None:
+    """The gallery of the first combination that has one."""
+    made = {
+        (node.parents.get("victim"), node.parents.get("stolen")): node
+        for node in nodes.values()
+        if node.stage == "gallery" and node.finished and "gallery" in node.meta
+    }
+    return next((made[m[:2]] for m in members if m[:2] in made), None)
 
 
-def _compare(
-    features: dict[str, np.ndarray], labels: np.ndarray, ids: np.ndarray, seed: int
-) -> dict:
-    """The part of a gallery that features decide."""
-    near = {e: neighbours(f, k=NEIGHBOURS, groups=ids) for e, f in features.items()}
-    *_, other = near.values()  # the victim's own without a theft
-    both = (near["victim"][:, :, None] == other[:, None, :]).any(2)
-    maps = {e: plane(f, seed=seed) for e, f in features.items()}
-    if "stolen" in maps:
-        maps["stolen"] = turn_onto(maps["stolen"], maps["victim"])
-    agree = {e: float((labels[n] == labels[:, None]).mean()) for e, n in near.items()}
-    return {"near": near, "agree": agree, "shared": float(both.mean()), "maps": maps}
-
-
-def make(experiment: Experiment, config: ConfigDict) -> Gallery | None:
-    """Embeds test images with both encoders.
-
-    None where there are hardly any images, or none that the victim can be asked.
-    """
-    probe = _shown(experiment)
-    if probe is None:
-        return None
-    name, options, r = probe.dataset, reading(config), probe.run.recipe
-    seed = experiment.report.recipe["seed"]
-    test, ids = data.load(name, "test", options), data.ids(name, "test", options)
-    rows = np.arange(len(ids))
-    if r["test_kept"] is not None:  # the others were for sale
-        _, rows = divide(ids, r["test_kept"], r["split_seed"])
-    rows = _sample(test.labels, rows, seed)
-    images, labels, ids = test.images[rows], test.labels[rows], ids[rows]
-    if len(np.unique(ids)) < FEWEST:
-        return None
-    runs = {"victim": experiment.victim}
-    if experiment.cells:
-        runs["stolen"] = experiment.cells[0].steal
-    features = {e: open_run(run.path).embed(images) for e, run in runs.items()}
-    # Sorted by class; the first image of each, in an order that is random.
-    _, first = np.unique(labels, return_index=True)
-    return Gallery(
-        dataset=name,
-        images=images,
-        labels=labels,
-        classes=data.describe(name, options).classes,
-        copies=len(np.unique(ids)) < len(ids),
-        queries=first[:QUERIES],
-        **_compare(features, labels, ids, seed),
+def read(node: Node) -> Gallery:
+    """What a run of the stage gallery has found."""
+    meta = node.meta["gallery"]
+    with np.load(node.path / FILE, allow_pickle=False) as file:
+        arrays = dict(file)
+    near, maps = (
+        {e: arrays[f"{what}_{e}"] for e in ENCODERS if f"{what}_{e}" in arrays}
+        for what in ("near", "map")
     )
+    return Gallery(
+        *(meta["dataset"], arrays["images"], arrays["labels"]),
+        *(meta["classes"], meta["copies"], arrays["queries"]),
+        *(near, meta["agree"], meta["shared"], maps),
+    )
+
+
+def thumbnail(image: np.ndarray) -> str:
+    """An image as a data URI of a PNG file; uint8 (h, w, 1) or (h, w, 3)."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    if max(picture.size) > THUMBNAIL:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def neighbours(shown: Gallery) -> list[dict[str, Any]]:
+    """Of each image shown: its thumbnail, class and neighbours under each encoder."""
+
+    def entry(row: int, wanted: int) -> dict[str, Any]:
+        own = int(shown.labels[row])
+        uri = thumbnail(shown.images[row])
+        return {"uri": uri, "label": own, "agrees": own == wanted}
+
+    out = []
+    for query in shown.queries.tolist():
+        wanted = int(shown.labels[query])
+        near = {
+            encoder: [entry(row, wanted) for row in rows[query].tolist()]
+            for encoder, rows in shown.near.items()
+        }
+        out.append({**entry(query, wanted), "near": near})
+    return out
+
+
+def maps(shown: Gallery) -> list[Picture]:
+    """Both maps, on one scale."""
+    with styled(STYLE):
+        return [_map(shown, encoder) for encoder in shown.maps]
+
+
+def _map(shown: Gallery, encoder: str) -> Picture:
+    classes = np.unique(shown.labels)
+    figure = Drawing((4.4, 4.4 + 0.2 * -(-len(classes) // 5)))
+    axes = figure.subplots()
+    points = shown.maps[encoder]
+    for i, k in enumerate(classes):
+        own = points[shown.labels == k]
+        colour = colormaps["tab10"](i)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=9, color=colour, alpha=0.8, lw=0, label=f"class {k}"
+        )
+    # One scale for both maps, each in the middle of its frame.
+    ends = {e: (p.min(0), p.max(0)) for e, p in shown.maps.items()}
+    half = 0.53 * max((high - low).max() for low, high in ends.values()) or 1.0
+    x, y = (ends[encoder][0] + ends[encoder][1]) / 2
+    axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), xticks=[], yticks=[])
+    title = "victim" if encoder == "victim" else "stolen encoder"
+    axes.set(title=title, aspect="equal")
+    axes.spines[:].set(visible=True, color="#c9cbd1")
+    figure.legend(
+        loc="outside lower center",
+        ncols=5,
+        columnspacing=1,
+        handletextpad=0.2,
+        markerscale=2,
+    )
+    return Picture(
+        *(f"map-{encoder}.png", "map", f"Map of {shown.dataset}: {title}"),
+        alt=f"{len(points)} test images as the {title} lays them out, by class",
+        caption="Victim: a point is a test image, its colour the class; encoders never "
+        "saw the class."
+        if encoder == "victim"
+        else "Stolen encoder, the map turned and mirrored as a whole so that it lies "
+        "nearest the victim's map (orthogonal Procrustes); nothing was stretched or "
+        "bent.",
+        figure=figure,
+    )
+
+
+Points = list[tuple[int, float]]
+
+
+class Panel(NamedTuple):
+    """Curves that are drawn together: a title, the axis's name, lines of points."""
+
+    title: str
+    axis: str
+    colour: str
+    lines: list[tuple[Points, float]]  # with how dark each is
+
+
+def curves(
+    nodes: dict[str, Node], records: list[Record], own: Styles
+) -> Picture | None:
+    """Loss, and what was watched, against step: a panel for each theft; None for none.
+
+    Victims stand first; what has no log, as a victim from elsewhere, is left out.
+    """
+    panels = [p for p in _panels(nodes, records, own) if p.lines]
+    if not panels:
+        return None
+    with styled(STYLE):
+        deep = -(-len(panels) // 2)
+        figure = Drawing((WIDTH, 1.75 * deep))
+        grid = figure.subplots(deep, 2, squeeze=False).ravel()
+        for axes, panel in zip(grid, panels, strict=False):
+            for points, dark in panel.lines:
+                mark = "o" if len(points) < 3 else ""
+                x, y = zip(*points, strict=True)
+                axes.plot(x, y, color=panel.colour, alpha=dark, marker=mark, lw=1.2)
+            axes.set_title(textwrap.fill(panel.title, 34), fontsize=9)
+            axes.locator_params(axis="x", nbins=4, integer=True)
+            axes.set(xlabel="step", ylabel=panel.axis)
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+    ends = (
+        f"{p.title} ends at {', '.join(f'{line[-1][1]:.3g}' for line, _ in p.lines)} "
+        f"({p.axis})"
+        for p in panels
+    )
+    stolen = any(r.role in THEFTS for r in records)
+    caption = "Loss against step of each network trained here, a line for each run."
+    if stolen:
+        caption += (
+            " The fewer queries, the paler. Losses of different kinds have different "
+            "units: a curve tells whether its training had settled, not which stealer "
+            "is the better."
+        )
+    if any(p.axis != "loss" for p in panels):
+        caption += (
+            " Watched: accuracy of a vote of nearest neighbours, or of a linear probe, "
+            "among training images."
+        )
+    alt = f"Training against step: {'; '.join(ends)}"
+    return Picture(*("curves.png", "training", "Training curves", alt, caption, figure))
+
+
+def _panels(nodes: dict[str, Node], records: list[Record], own: Styles) -> list[Panel]:
+    """Of the victims, what was watched of them, and of each theft."""
+    victims = {r.victim: nodes[r.victim] for r in records if r.victim}.values()
+    shade = COLOURS["victim"]
+
+    def logged(found: list[Node], key: str, file: str = ROWS) -> list[Points]:
+        rows = (read_rows(node.path, file) for node in found)
+        lines = ([(r["step"], r[key]) for r in own if key in r] for own in rows)
+        return [line for line in lines if line]
+
+    losses = [(line, 1.0) for line in logged([*victims], "loss")]
+    panels = [Panel("victim", "loss", shade, losses)]
+    for name in ("linear", "knn"):
+        looks = [
+            ([(step, 100 * share) for step, share in line], 1.0)
+            for line in logged([*victims], name, WATCHED)
+        ]
+        panels.append(Panel("victim, watched", f"{evaluator(name)}, %", shade, looks))
+    most = max((r.queries or 0 for r in records), default=0) or 1
+    for name, (colour, _) in own.items():
+        runs = {r.run: r for r in records if r.theft == name and r.role in THEFTS}
+        lines = [
+            (line, 0.4 + 0.6 * (r.queries / most) ** 0.5 if r.queries else 1.0)
+            for r in runs.values()
+            for line in logged([nodes[r.run]], "loss")
+        ]
+        panels.append(Panel(f"stealer, {name}", "loss", colour, lines))
+    return panels

@@ -1,44 +1,73 @@
-"""What runs of a study are called: by what tells them apart, and no seed."""
+"""What runs and figures are called: runs by what tells them apart, and no seed."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sslx.data.presets import PRESETS
-from sslx.experiment.recipes import views_of
 from sslx.runs.lineage import Node, data_slug
 from sslx.runs.names import fingerprint
 
 Settings = dict[str, str]  # dotted key -> value
+EVALUATORS = {
+    "knn": "kNN",
+    "linear_one_each": "one label a class",
+    "reference_probe": "reference probe",
+    "svm": "SVM",
+}
+
+
+def short(dataset: str) -> str:
+    """A data set's name without the folders of its file."""
+    kind, colon, rest = dataset.partition(":")
+    return kind + colon + rest.rpartition("/")[2]
+
+
+def evaluator(name: str) -> str:
+    """A probe in words."""
+    kind, _, share = name.partition("_")
+    if kind == "linear" and share.replace(".", "").isdigit():
+        return f"{100 * float(share):g} % of labels"
+    return EVALUATORS.get(name, name)
+
+
+def settings_of(node: Node) -> Settings:
+    """A run's recipe as ``dotted.key -> value``, without its seeds.
+
+    Augmentations go by the name that was chosen, which the run's meta has among its
+    ``words``; without it by the first preset that is equal.
+    """
+    return flat(node.recipe) | node.meta.get("words", {})
 
 
 def flat(recipe: dict[str, Any], path: str = "") -> Settings:
-    """A recipe as ``dotted.key -> value``, without its seeds.
-
-    Augmentations are given by the name of their preset.
-    """
+    """A recipe as ``dotted.key -> value``, without its seeds."""
     out: Settings = {}
     for key, value in recipe.items():
-        if key == "seed":
-            continue
         if isinstance(value, dict):
             out |= flat(value, f"{path}{key}.")
-        else:
+        elif key != "seed":
             out[path + key] = _told(value)
     return out
 
 
 def _told(value: Any) -> str:
     if isinstance(value, list) and any(isinstance(v, dict) for v in value):
-        for name in PRESETS:
-            views = fingerprint(views_of(name)), fingerprint(views_of(name)[:1])
-            if fingerprint(value) in views:
-                return name
-        return fingerprint(value)
+        return _presets().get(fingerprint(value), fingerprint(value))
     if isinstance(value, list):
         return ",".join(map(_told, value))
     if isinstance(value, float):
         return f"{value:.6g}"
     return "none" if value is None else str(value)
+
+
+def _presets() -> dict[str, str]:
+    """Fingerprint of a preset's recipes, of all views or of the first -> its name."""
+    out: dict[str, str] = {}
+    for name, recipes in PRESETS.items():
+        views = [recipe._asdict() for recipe in recipes]
+        for some in (views, views[:1]):
+            out.setdefault(fingerprint(some), name)
+    return out
 
 
 def telling(settings: Iterable[Settings]) -> list[str]:
@@ -62,8 +91,8 @@ def words(settings: Settings, keys: list[str]) -> list[str]:
     """``key=value`` of keys, without the blocks they lie in where that is clear."""
     last = [_last(key) for key in keys]
     return [
-        f"{key if last.count(short) > 1 else short}={settings[key]}"
-        for key, short in zip(keys, last, strict=True)
+        f"{key if last.count(end) > 1 else end}={settings[key]}"
+        for key, end in zip(keys, last, strict=True)
         if key in settings
     ]
 
@@ -91,8 +120,7 @@ def thefts(
         groups.setdefault(tuple(which), []).append(settings)
     keys: dict[tuple, dict[str, None]] = {}
     for (attack, loss, *_), alike in groups.items():
-        found = keys.setdefault((attack, loss), {})
-        found |= dict.fromkeys(telling(alike))
+        keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
     for attack, loss, queries, kind, settings in told:
         # "direct" goes without saying, and so does a loss that the attack brings.
@@ -109,6 +137,35 @@ def thefts(
     return out
 
 
+def told(
+    nodes: dict[str, Node], kind: str, steal: str
+) -> tuple[str, str, int, str, Settings]:
+    """(attack, loss, queries, kind of victim, settings) of a theft, for ``thefts``."""
+    node = nodes[steal]
+    settings = _settings(nodes, node)
+    attack, loss = node.recipe["attack"], node.recipe.get("loss", "own")
+    for key in ("attack", "loss", "queries", "ssl.attack", "head.attack"):
+        settings.pop(key, None)
+    return attack, loss, queries(nodes, node), kind, settings
+
+
+def _settings(nodes: dict[str, Node], node: Node, path: str = "") -> Settings:
+    """Of a run and of all that it builds on, but for the victim."""
+    out: Settings = {}
+    for role, parent in node.parents.items():
+        if role != "victim" and parent in nodes:
+            # What was asked is spoken of without its block, as in the config.
+            inner = path if role == "responses" else f"{path}{role}."
+            out |= _settings(nodes, nodes[parent], inner)
+    return out | {path + k: v for k, v in settings_of(node).items()}
+
+
+def queries(nodes: dict[str, Node], steal: Node) -> int:
+    """How many images a stealer's answers are to; 0 for none."""
+    asked = nodes.get(steal.parents.get("responses", ""))
+    return asked.recipe.get("queries", 0) if asked else 0
+
+
 def kinds(victims: list[Node]) -> dict[str, str]:
     """Key of each victim's run -> what it is, but for its seed."""
     alike: dict[str, list[Node]] = {}
@@ -116,7 +173,7 @@ def kinds(victims: list[Node]) -> dict[str, str]:
         alike.setdefault(" ".join(_plain(node)), []).append(node)
     out = {}
     for plain, nodes in alike.items():
-        settings = [flat(node.recipe) for node in nodes]
+        settings = [settings_of(node) for node in nodes]
         keys = telling(settings)
         for node, own in zip(nodes, settings, strict=True):
             out[node.key] = " ".join([plain, *words(own, keys)])
@@ -132,3 +189,9 @@ def _plain(node: Node) -> Iterator[str]:
         data_slug(node),
     )
     yield from (str(part) for part in parts if part)
+
+
+def cell(theft: str, queries: int, kind: str) -> str:
+    """What a theft is called with its budget; ``kind`` of the victim, "" if but one."""
+    budget = f"{queries} queries" if queries else ""
+    return ", ".join(filter(None, (theft, budget, kind)))

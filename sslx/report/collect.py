@@ -1,0 +1,282 @@
+"""What finished runs have measured: one record for each encoder and data set."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sslx.report import labels
+from sslx.report.records import (
+    MEASURES,
+    OF_THEFT,
+    Member,
+    Probe,
+    Record,
+    Score,
+    probes_of,
+)
+from sslx.runs.lineage import Node
+from sslx.runs.names import fingerprint
+from sslx.types import UserError
+
+
+class Theft(NamedTuple):
+    """A stealer beside a victim, with what it is called and what makes it."""
+
+    node: Node
+    label: str
+    cell: str
+    changes: dict[str, Any]
+    settings: labels.Settings
+
+
+class Place(NamedTuple):
+    """A data set and a victim, and what all records there share.
+
+    Attributes:
+        nodes: All runs.
+        dataset: The set's name.
+        kind: The victim's in words.
+        victim: Its run.
+        changes: What makes it.
+        judge: Its probe; None where it has none here.
+        near: Key of a probe -> (comparing run, fidelity to this victim).
+        primary: The evaluator that is compared with the victim's.
+    """
+
+    nodes: dict[str, Node]
+    dataset: str
+    kind: str
+    victim: Node | None
+    changes: dict[str, Any]
+    judge: Probe | None
+    near: dict[str, tuple[str, dict]]
+    primary: str
+
+
+def collect(
+    nodes: dict[str, Node],
+    members: list[Member],
+    primary: str = "linear",
+    names: dict[str, str] | None = None,
+) -> list[Record]:
+    """The records of thefts, their victims, and what they are compared with.
+
+    Args:
+        nodes: The runs that belong, by key, with all that they build on.
+        members: Whom to judge against whom.
+        primary: The evaluator whose accuracy is compared with the victim's.
+        names: Fingerprint of a data set's identity -> its name; else the probe's own.
+
+    Raises:
+        UserError: Nothing that is to be judged has a finished probe.
+    """
+    probes = list(probes_of(nodes))
+    sets = _sets(probes, members, names or {})
+    by_encoder = {(p.set, p.encoder): p for p in probes if p.encoder}
+    by_probe = {p.node.key: p for p in probes}
+    measured = _measured(nodes, by_probe)
+    thefts = _thefts(nodes, members)
+    records: list[Record] = []
+    for set_, name in sets.items():
+        for victim, kind in _kinds(nodes, members).items():
+            stolen = [
+                (by_encoder[set_, theft.node.key], theft)
+                for theft in thefts[victim]
+                if (set_, theft.node.key) in by_encoder
+            ]
+            if thefts[victim] and not stolen:  # another experiment's data
+                continue
+            place = Place(
+                *(nodes, name, kind, nodes.get(victim or "")),
+                changes=_of_victim(members, victim),
+                judge=by_encoder.get((set_, victim)) if victim else None,
+                near=measured.get((set_, victim), {}),
+                primary=primary,
+            )
+            if place.judge:
+                records.append(_record(place, "victim", place.judge))
+            records += [_record(place, "", probe, theft) for probe, theft in stolen]
+            others = [*_others(place, by_probe), *_levels(probes, set_, place.victim)]
+            records += [_record(place, role, probe) for role, probe in others]
+    return records
+
+
+def _sets(
+    probes: list[Probe], members: list[Member], names: dict[str, str]
+) -> dict[str, str]:
+    """Set -> name; protocols on the same data are told apart by what differs."""
+    stolen = {m.theft for m in members if m.theft}
+    if stolen:
+        probes = [p for p in probes if p.encoder in stolen]
+    if not probes:
+        what = "theft" if stolen else "encoder"
+        raise UserError(
+            f"no {what} here has a finished probe; run the stage probe first"
+        )
+    own = {p.set: str(p.node.meta["results"][0]["dataset"]) for p in probes}
+    data = {p.set: fingerprint(p.node.recipe.get("data")) for p in probes}
+    called = {set_: names.get(data[set_], name) for set_, name in own.items()}
+    recipes = {p.set: labels.flat(p.node.recipe) for p in probes}
+    out = {}
+    for set_, name in called.items():
+        alike = [recipes[other] for other, n in called.items() if n == name]
+        keys = labels.telling(alike)
+        out[set_] = " ".join([name, *labels.words(recipes[set_], keys)])
+    return out
+
+
+def _measured(nodes: dict[str, Node], by_probe: dict[str, Probe]) -> dict:
+    """(set, victim) -> key of an encoder's probe -> (comparing run, its fidelity)."""
+    out: dict[tuple, dict[str, tuple[str, dict]]] = {}
+    for node in nodes.values():
+        if node.stage != "fidelity" or not node.finished:
+            continue
+        judge = by_probe.get(node.parents.get("victim", ""))
+        probe = by_probe.get(node.parents.get("encoder", ""))
+        if judge and probe:
+            found = node.meta.get("fidelity") or {}
+            own = node.key, {key: found.get(key) for key in MEASURES}
+            out.setdefault((judge.set, judge.encoder), {})[probe.node.key] = own
+    return out
+
+
+def _kinds(nodes: dict[str, Node], members: list[Member]) -> dict[str | None, str]:
+    """Each victim -> what it is in words."""
+    victims = list(dict.fromkeys(m.victim for m in members))
+    named = labels.kinds([nodes[v] for v in victims if v])
+    return {victim: named[victim] if victim else "" for victim in victims}
+
+
+def _thefts(
+    nodes: dict[str, Node], members: list[Member]
+) -> dict[str | None, list[Theft]]:
+    """Each victim -> its thefts."""
+    pairs: dict[tuple, dict[str, Any]] = {}
+    for m in members:
+        pair = m.victim, m.theft
+        pairs[pair] = common([pairs.get(pair, m.changes), m.changes])
+    kinds = _kinds(nodes, members)
+    several = len(set(kinds.values())) > 1
+    told = [labels.told(nodes, kinds[victim], t) for victim, t in pairs if t]
+    called = iter(zip(labels.thefts(told), told, strict=True))
+    out: dict[str | None, list[Theft]] = {victim: [] for victim in kinds}
+    for (victim, theft), changes in pairs.items():
+        if theft:
+            (label, settings), (_, _, queries, kind, _) = next(called)
+            cell = labels.cell(label, queries, kind if several else "")
+            out[victim].append(Theft(nodes[theft], label, cell, changes, settings))
+    return out
+
+
+def common(several: list[dict[str, Any]]) -> dict[str, Any]:
+    """The entries that all dicts have alike."""
+    first, *rest = several
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in rest)
+    }
+
+
+def _of_victim(members: list[Member], victim: str | None) -> dict[str, Any]:
+    """The changes that make a victim."""
+    found = common([m.changes for m in members if m.victim == victim])
+    return {k: v for k, v in found.items() if not k.startswith(OF_THEFT)}
+
+
+def _others(place: Place, by_probe: dict[str, Probe]) -> Iterator[tuple[str, Probe]]:
+    """Further victims that were compared with this one, and not stolen."""
+    for key in place.near:
+        other = place.nodes.get(by_probe[key].encoder or "")
+        if other and other.stage == "victim" and other != place.victim:
+            yield "independent", by_probe[key]
+
+
+def _levels(
+    probes: list[Probe], set_: str, victim: Node | None
+) -> Iterator[tuple[str, Probe]]:
+    """The untrained encoders and the pixels that a victim's thefts stand above.
+
+    Untrained is the victim's own network with the victim's seed, where there are such;
+    else with any seed; of a victim that does not say what it is, any network.
+    """
+    own = [p for p in probes if p.set == set_ and p.encoder is None]
+    untrained = [p for p in own if p.untrained is not None]
+    recipe = victim.recipe if victim else {}
+    for key, wanted in (("encoder", recipe.get("encoder")), ("seed", _seed(victim))):
+        fits = [p for p in untrained if (p.untrained or {}).get(key) == wanted]
+        untrained = fits or untrained
+    yield from (("untrained", p) for p in untrained)
+    yield from (("pixels", p) for p in own if p.untrained is None)
+
+
+def _seed(node: Node | None) -> int | None:
+    return node.recipe.get("seed") if node else None
+
+
+def _record(
+    place: Place, role: str, probe: Probe, theft: Theft | None = None
+) -> Record:
+    """What the probe of an encoder says, and of a theft what it took."""
+    nodes, untrained = place.nodes, probe.untrained or {}
+    scores = _scores(probe)
+    own, bound = (s.get(place.primary) for s in (scores, _scores(place.judge)))
+    encoder = nodes.get(probe.encoder or "")
+    compared, fidelity = place.near.get(probe.node.key, (None, {}))
+    if role == "untrained":
+        label = untrained.get("statistics", "batch")
+    else:
+        label = theft.label if theft else None
+    r = theft.node.recipe if theft else {}
+    asked = nodes.get(theft.node.parents.get("responses", "")) if theft else None
+    total = (asked.meta.get("queries") or {}) if asked else {}
+    accounts = asked.meta.get("accounts") if asked else None
+    return Record(
+        dataset=place.dataset,
+        kind=place.kind,
+        role=role or ("stolen" if asked else "alone"),
+        theft=label,
+        cell=theft.cell if theft else None,
+        changes=theft.changes if theft else place.changes,
+        settings=theft.settings if theft else {},
+        victim=place.victim.key if place.victim else None,
+        run=probe.encoder or probe.node.key,
+        probe=probe.node.key,
+        compared=compared,
+        asked=asked.key if asked else None,
+        attack=r.get("attack"),
+        loss=r.get("loss", "own") if theft else None,
+        queries=labels.queries(nodes, theft.node) if theft else None,
+        seed=_seed(encoder) if encoder else untrained.get("seed"),
+        victim_seed=_seed(place.victim),
+        confidence=probe.node.recipe.get("confidence", 0.95),
+        scores=scores,
+        of_victim=own.accuracy / bound.accuracy if own and bound else None,
+        fidelity=fidelity,
+        accounts=accounts or ({"attacker": total} if total else {}),
+        usd=total.get("cost") if asked else 0.0 if theft else None,
+        flops=_flops(nodes, encoder),
+        victim_flops=_flops(nodes, place.victim),
+    )
+
+
+def _scores(probe: Probe | None) -> dict[str, Score]:
+    keys = ("l2", "converged", "l2_at_edge")
+    return {
+        row["evaluator"]: Score(
+            row["accuracy"],
+            tuple(row["interval"]),
+            row["n_test"],
+            {key: row[key] for key in keys if key in row},
+        )
+        for row in (probe.node.meta["results"] if probe else [])
+    }
+
+
+def _flops(nodes: dict[str, Node], node: Node | None) -> float | None:
+    """Of a run's training with that of the networks it began with; None if unknown."""
+    if node is None:
+        return None
+    before = (nodes.get(node.parents.get(role, "")) for role in ("ssl", "head"))
+    runs = [node, *(run for run in before if run)]
+    known = [f for f in (run.meta.get("flops") for run in runs) if f is not None]
+    return sum(known) if len(known) == len(runs) else None

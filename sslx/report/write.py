@@ -1,0 +1,209 @@
+"""A report's files, from finished runs alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sslx.report import tables, words
+from sslx.report.aggregate import Figure, Row, aggregate, differences
+from sslx.report.collect import collect
+from sslx.report.labels import short
+from sslx.report.records import Member
+from sslx.report.words import Report
+from sslx.runs.files import read_json, replacing, write_json, write_meta
+from sslx.runs.lineage import Node, read_node
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run
+
+SCHEMA = 2  # of results.json
+
+
+def make(run: Run) -> None:
+    """Makes the report that a run of the stage report asks for.
+
+    Its recipe names the members, headline first, and what was left out; its parents
+    are the runs that belong, all that they build on among them.
+
+    Raises:
+        UserError: One of them is not finished, or nothing has been probed.
+    """
+    r = run.recipe
+    with working_on(run, f"{len(r['members'])} combinations") as needed:
+        if not needed:
+            return
+        found = [read_node(parent.path) for parent in run.parents.values()]
+        nodes = {node.key: node for node in found}
+        members = members_of(r)
+        notes = [f"{name} was not at hand and is left out." for name in r["skipped"]]
+        notes += [
+            f"The victim is not probed on {short(name)}: {n} of its images were not "
+            "asked of it."
+            for name, n in r["unanswered"].items()
+        ]
+        title = f"Study {r['name']}" if r["name"] else words.title(nodes, members)
+        write(
+            *(run.path, nodes, members),
+            title=title,
+            notes=notes,
+            name=run.name,
+            **{key: r[key] for key in ("primary", "names", "skipped")},
+        )
+        write_meta(run, finished=True)
+
+
+def members_of(recipe: dict[str, Any]) -> list[Member]:
+    """The members that a report's recipe names."""
+    return [Member(m["victim"], m["theft"], m["changes"]) for m in recipe["members"]]
+
+
+def write(
+    folder: Path,
+    nodes: dict[str, Node],
+    members: list[Member],
+    *,
+    title: str,
+    primary: str = "linear",
+    names: dict[str, str] | None = None,
+    notes: list[str] | None = None,
+    skipped: list[str] | None = None,
+    name: str = "",
+) -> str:
+    """Writes report.html, report.md, results.json, CSV files and pictures.
+
+    Args:
+        folder: Where to; created where missing.
+        nodes: The runs that belong, by key, with all that they build on.
+        members: Whom to judge against whom, the headline first.
+        title: Heading of the report.
+        primary: The evaluator of headline, ratios and comparisons.
+        names: Fingerprint of a data set's identity -> its name.
+        notes: What must be known of the figures, a sentence each.
+        skipped: Data sets that were not at hand.
+        name: Of the report's run, for who cites it.
+
+    Returns:
+        The table of accuracies, for a terminal.
+
+    Raises:
+        UserError: Nothing that is to be judged has a finished probe.
+    """
+    records = collect(nodes, members, primary, names)
+    # matplotlib takes a second to import
+    from sslx.report import charts, drawing, gallery, page
+
+    rows, compared = aggregate(records), differences(records, primary)
+    report = Report(nodes, members, primary, records, rows, compared)
+    own = drawing.styles(rows)
+    drawn = charts.draw(rows, records, own, primary)
+    curves = gallery.curves(nodes, records, own)
+    found = gallery.find(nodes, members)
+    shown = gallery.read(found) if found else None
+    drawn += [curves] if curves else []
+    drawn += gallery.maps(shown) if shown else []
+    notes = [*(notes or []), *words.notes(report)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in drawn:
+        drawing.save(picture, folder)
+    files = {
+        "report.md": markdown(report, title, notes, {p.title: p.file for p in drawn}),
+        "report.html": page.html(report, title, notes, name, drawn, shown),
+        "table.csv": tables.table_csv(rows),
+    }
+    if compared:
+        files["differences.csv"] = tables.differences_csv(compared)
+    for name, text in files.items():
+        with replacing(folder / name) as file:
+            file.write(text.encode())
+    told = {"title": title, "notes": notes, "skipped": skipped or []}
+    write_json(folder / "results.json", results(report) | told)
+    return tables.plain(tables.accuracy_table(rows))
+
+
+def results(report: Report) -> dict[str, Any]:
+    """What results.json holds; docs/analysis.md has it."""
+    counters: dict[str, list[dict]] = {}
+    for run, r in {r.run: r for r in report.records if r.accounts and r.cell}.items():
+        own = counters.setdefault(r.cell or "", [])
+        own.append({"seed": r.seed, "run": run, "accounts": r.accounts})
+    records = [
+        r._asdict() | {"scores": {e: s._asdict() for e, s in r.scores.items()}}
+        for r in report.records
+    ]
+    return {
+        "schema": SCHEMA,
+        "headline": report.headline.cell if report.headline else None,
+        "primary": report.primary,
+        "rows": [flat for row in report.rows for flat in _flat(row)],
+        "counters": counters,
+        "differences": [row._asdict() for row in report.compared],
+        "records": records,
+    }
+
+
+def _flat(row: Row) -> Iterator[dict[str, Any]]:
+    """An entry for each evaluator of a row."""
+    rest = row._asdict()
+    del rest["figures"]
+    rest["of_victim"] = row.of_victim and row.of_victim._asdict()
+    for name, f in row.figures.items():
+        interval = None if f.low is None else [f.low, f.high]
+        figure = {"evaluator": name, "accuracy": f.mean, "interval": interval}
+        figure |= {"interval_kind": f.by, "n_test": f.n_test, "n": f.n}
+        yield figure | rest
+
+
+def rows_of(found: dict[str, Any]) -> list[Row]:
+    """The rows of results.json, as ``aggregate`` made them."""
+    out: dict[tuple, Row] = {}
+    for flat in found["rows"]:
+        key = tuple(flat[k] for k in ("dataset", "kind", "role", "theft", "queries"))
+        if key not in out:
+            rest = {k: flat[k] for k in Row._fields if k != "figures"}
+            share = rest["of_victim"] and Figure(**rest["of_victim"])
+            out[key] = Row(**rest | {"figures": {}, "of_victim": share})
+        low, high = flat["interval"] or (None, None)
+        ends = low, high, flat["interval_kind"], flat["n"], flat["n_test"]
+        out[key].figures[flat["evaluator"]] = Figure(flat["accuracy"], *ends)
+    return list(out.values())
+
+
+def table_text(folder: Path) -> str:
+    """The table of accuracies of a finished report, for a terminal."""
+    rows = rows_of(read_json(folder / "results.json"))
+    return tables.plain(tables.accuracy_table(rows))
+
+
+def markdown(
+    report: Report, title: str, notes: list[str], pictures: dict[str, str]
+) -> str:
+    """report.md; ``pictures`` maps a title to the file beside the report."""
+    rows, compared = report.rows, report.compared
+    parts = [
+        f"# {title}",
+        " ".join(words.headline(report)),
+        " ".join(words.how(report)),
+        f"{words.reading(rows)} {words.levels(report)}",
+        *(f"- {line}" for line in words.seeds(rows)),
+        tables.pipes(tables.accuracy_table(rows)),
+        *(f"Note: {note}" for note in notes),
+    ]
+    fidelity, cost = tables.fidelity_table(rows), tables.cost_table(rows)
+    bills = tables.bill_table(report.records)
+    if len(fidelity) > 1:
+        parts += ["## Fidelity", words.FIDELITY, tables.pipes(fidelity)]
+    if len(cost) > 1:
+        parts += ["## Cost", words.FLOPS, tables.pipes(cost)]
+    if len(bills) > 1:
+        parts += ["## Bill", words.BILLS, tables.pipes(bills)]
+    parts += [f"## {name}\n\n![{name}]({file})" for name, file in pictures.items()]
+    if any(row.n > 1 for row in compared):
+        parts += ["## Differences between thefts", words.DIFFERENCES]
+        if len(compared) > tables.MOST:
+            parts.append(
+                f"The {tables.MOST} of least p; all {len(compared)} are in "
+                "differences.csv."
+            )
+        parts.append(tables.pipes(tables.difference_table(compared)))
+    keys = dict.fromkeys(r.run for r in report.records)
+    parts.append("## Runs\n\n" + "\n".join(f"- `{key}`" for key in keys))
+    return "\n\n".join(parts) + "\n"
