@@ -188,7 +188,11 @@ def test_evaluated_alone(here):
 def test_a_recording_is_its_content(tmp_path):
     # Catches a victim named after a file, and changed answers under an old name.
     images = data.load("digits", "train").images[:80]
-    base = resolve(config(recorded(tmp_path / "a.npz", images)), tmp_path).members[0].victim
+    base = (
+        resolve(config(recorded(tmp_path / "a.npz", images)), tmp_path)
+        .members[0]
+        .victim
+    )
     same = config(recorded(tmp_path / "b.npz", images), seed=1, data__mean=(0.5,))
     assert resolve(same, tmp_path).members[0].victim == base
     twice = np.concatenate([images, images[:9]])
@@ -321,8 +325,13 @@ def test_a_function_that_changes(here):
     file = here / "moving_api.py"
     file.write_text(FUNCTION)
     victim = resolve(config("python:moving_api:good"), here).members[0].victim
-    assert resolve(config("python:moving_api:good", seed=1), here).members[0].victim == victim
-    assert resolve(config("python:moving_api:changed"), here).members[0].victim != victim
+    assert (
+        resolve(config("python:moving_api:good", seed=1), here).members[0].victim
+        == victim
+    )
+    assert (
+        resolve(config("python:moving_api:changed"), here).members[0].victim != victim
+    )
     run(config("python:moving_api:good", stages=("victim",)), here)
     images = np.zeros((3, 12, 12, 1), np.uint8) + 51
     answers = sslx.open_run(victim.path).embed(images)

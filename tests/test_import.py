@@ -158,7 +158,9 @@ def test_what_makes_another_victim(report, weights, workdir, tmp_path):
     base = resolve(config(weights), workdir).members[0].victim
     changed = write(tmp_path / "w.safetensors", seed=1)
     assert resolve(config(changed), workdir).members[0].victim != base
-    assert resolve(config(weights, data__mean=(0.2,)), workdir).members[0].victim != base
+    assert (
+        resolve(config(weights, data__mean=(0.2,)), workdir).members[0].victim != base
+    )
     for same in ({"seed": 1}, {"data__held_out": 0.2}, {"victim__steps": 5}):
         assert resolve(config(weights, **same), workdir).members[0].victim == base
     # The whole training split: nobody knows what the victim was trained on.

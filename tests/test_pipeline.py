@@ -213,9 +213,7 @@ def touched(workdir):
 def test_again_changes_nothing(report, workdir, capsys):
     # Catches a finished stage that is done again.
     before = touched(workdir)
-    assert (
-        run(tiny.config(also=("loss=infonce", "queries=90")), workdir) == report
-    )
+    assert run(tiny.config(also=("loss=infonce", "queries=90")), workdir) == report
     assert touched(workdir) == before
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == f"report: {report / 'report.md'}"
@@ -341,7 +339,9 @@ def test_probe_on_a_set_of_another_form(report, workdir, tmp_path):
         resolve(tiny.config(probe__datasets=(own,)), workdir)
     names = {"probe__datasets": (own,), "data__size": 12, "data__channels": 1}
     c = tiny.config(stages=("probe", "report"), **names)
-    assert resolve(c, workdir).victim == resolve(tiny.config(), workdir).members[0].victim
+    assert (
+        resolve(c, workdir).victim == resolve(tiny.config(), workdir).members[0].victim
+    )
     found = read(run(c, workdir))
     rows = {(r["encoder"], r["evaluator"]): r for r in found["accuracies"]}
     assert rows["pixels", "linear"]["accuracy"] == 1.0
@@ -412,7 +412,10 @@ def test_last_test_images_are_kept(tmp_path, monkeypatch):
     changes = {"steal__pool": "test", "steal__test_kept": 0.25}
     c = tiny.config(data__split_seed=None, **changes)
     found = resolve(c, tmp_path)
-    assert found.members[0].victim != resolve(tiny.config(**changes), tmp_path).members[0].victim
+    assert (
+        found.members[0].victim
+        != resolve(tiny.config(**changes), tmp_path).members[0].victim
+    )
     pixels = next(p for p in found.probes if p.encoder == "pixels")
     with pytest.raises(InterruptedError):
         probe_stage._evaluate(pixels.run, "digits", c)

@@ -118,17 +118,20 @@ def test_report_of_a_study(finished):
     # wrong victim.
     folder, workdir, _ = finished
     found = json.loads((folder / "results.json").read_text())
-    rows = {(r["role"], r["theft"]): r for r in found["table"]}
+    rows = {}
+    for row in found["rows"]:
+        rows.setdefault((row["role"], row["theft"]), {})[row["evaluator"]] = row
     assert set(rows) == {
-        ("victim", ""),
+        ("victim", None),
         ("stolen", "mse"),
-        ("stolen", "ssl_only"),
-        ("untrained", ""),
-        ("pixels", ""),
+        ("alone", "ssl_only"),
+        ("untrained", "batch"),
+        ("pixels", None),
     }
     stolen = rows["stolen", "mse"]
-    assert (stolen["queries"], stolen["runs"]) == (300, 2)
-    assert stolen["varies"] == "2 stealer seeds, one victim"
+    linear = stolen["linear"]
+    assert (linear["queries"], linear["runs"], linear["seeds"]) == (300, 2, [0, 1])
+    assert linear["varies"] == "2 stealer seeds, one victim"
     accuracies = []
     for run in sorted((workdir / "steal").glob("direct-mse-*-300q-*")):
         (features,) = [
@@ -144,8 +147,8 @@ def test_report_of_a_study(finished):
                 if "reference_probe" in by:
                     accuracies.append(by["linear"])
     assert len(accuracies) == 2
-    assert stolen["accuracy"]["linear"]["mean"] == pytest.approx(sum(accuracies) / 2)
-    assert set(stolen["accuracy"]) == {"linear", "linear_0.1", "knn", "reference_probe"}
+    assert linear["accuracy"] == pytest.approx(sum(accuracies) / 2)
+    assert set(stolen) == {"linear", "linear_0.1", "knn", "reference_probe"}
 
 
 def test_features_that_are_lost_or_damaged(finished, tmp_path, capsys):
