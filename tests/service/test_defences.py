@@ -21,7 +21,6 @@ from sslx.service import (
 from tests.service.box import DIM, opened
 from tests.service.defended import POOL, TOY, embedded, ready
 
-
 # Not on a disk: it is written to, and waited for, at each call.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
