@@ -56,7 +56,9 @@ def test_they_are_taken_as_parents(workdir):
     # Catches a recipe that changed its form: the same run would be made anew beside.
     found = resolve(tiny.config(**SETTINGS), workdir)
     theft = found.thefts[0]
-    assert all(map(is_finished, (found.members[0].victim, theft.responses, theft.steal)))
+    assert all(
+        map(is_finished, (found.members[0].victim, theft.responses, theft.steal))
+    )
 
 
 def test_a_new_theft_of_an_old_victim(workdir, tmp_path):
