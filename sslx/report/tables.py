@@ -8,7 +8,6 @@ from typing import Any
 from sslx.report.aggregate import Difference, Figure, Row
 from sslx.report.labels import evaluator, short
 from sslx.report.records import MEASURES, READ, Record
-from sslx.runs.lineage import Node
 
 Lines = list[list[str]]
 MOST = 30  # comparisons shown; all are in differences.csv
@@ -115,26 +114,22 @@ def cost_table(rows: list[Row], where: bool = True) -> Lines:
         for row in rows
     ]
     head = ["USD", "training FLOPs", "of victim's"]
-    lines = _built([row._replace(dataset="") for row in rows], where, head, cells)
-    return lines
+    return _built([row._replace(dataset="") for row in rows], where, head, cells)
 
 
 def bill_table(records: list[Record]) -> Lines:
     """What was asked, as counted: a line for each account; who shares it, shares it."""
-    thefts: dict[str, dict[str, Record]] = {}
+    asked: dict[str, list[Record]] = {}
     for r in records:
-        if r.asked and r.theft:
-            thefts.setdefault(r.asked, {}).setdefault(r.theft, r)
-    keys: dict[str, None] = {}
-    for own in thefts.values():
-        for r in own.values():
-            keys |= {key: None for c in r.accounts.values() for key in c}
+        if r.asked:
+            asked.setdefault(r.asked, []).append(r)
+    bills = [(own, *bill) for own in asked.values() for bill in own[0].accounts.items()]
+    keys = list(dict.fromkeys(key for *_, counted in bills for key in counted))
     lines = [["theft", "seed", "account", *(key.replace("_", " ") for key in keys)]]
-    for own in thefts.values():
-        first = next(iter(own.values()))
-        for account, counted in first.accounts.items():
-            values = [_counter(counted.get(key)) for key in keys]
-            lines.append([", ".join(own), number(first.seed, "d"), account, *values])
+    for own, account, counted in bills:
+        names = ", ".join(dict.fromkeys(r.theft or "" for r in own))
+        values = [_counter(counted.get(key)) for key in keys]
+        lines.append([names, number(own[0].seed, "d"), account, *values])
     return lines
 
 
@@ -176,17 +171,6 @@ def encoder_table(records: list[Record], primary: str) -> Lines:
     return trimmed(lines)
 
 
-def settings_table(runs: dict[str, tuple[Node, dict[str, str]]]) -> Lines:
-    """What determined runs: a line for each key, a column for each (run, settings)."""
-    columns = {
-        word: {"seed": str(node.recipe["seed"])} | own if "seed" in node.recipe else own
-        for word, (node, own) in runs.items()
-    }
-    keys = dict.fromkeys(key for column in columns.values() for key in column)
-    lines = [[key, *(c.get(key, "") for c in columns.values())] for key in keys]
-    return [["setting", *columns], *lines]
-
-
 def plain(lines: Lines) -> str:
     """A table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -205,32 +189,29 @@ def pipes(lines: Lines) -> str:
 
 def table_csv(rows: list[Row]) -> str:
     """table.csv: the aggregate with all its digits, a line for each row."""
-    plain_keys = ("dataset", "kind", "role", "theft", "attack", "loss", "queries")
+    who = ("dataset", "kind", "role", "theft", "attack", "loss", "queries")
     counts = ("runs", "pairs", "varies", "confidence")
-    costs = ("usd", "flops", "flops_of_victim")
-    parts = ("mean", "low", "high", "by")
-    names, alike = evaluators(rows), measures(rows)
-    head: list[Any] = [*plain_keys, *counts, "n_test"]
-    head += [f"{name}_{part}" for name in [*names, "of_victim"] for part in parts]
-    lines = [[*head, *alike, *costs]]
+    costs, lines = ("usd", "flops", "flops_of_victim"), []
     for row in rows:
-        figures = [*(row.figures.get(name) for name in names), row.of_victim]
-        lines.append(
-            [getattr(row, key) for key in (*plain_keys, *counts)]
-            + [max(figure.n_test or 0 for figure in row.figures.values())]
-            + [getattr(f, part) if f else None for f in figures for part in parts]
-            + [row.fidelity.get(name) for name in alike]
-            + [getattr(row, key) for key in costs]
-        )
+        line = {key: getattr(row, key) for key in (*who, *counts)}
+        line["n_test"] = max(figure.n_test or 0 for figure in row.figures.values())
+        for name in [*evaluators(rows), "of_victim"]:
+            figure = row.figures.get(name, row.of_victim if "of_" in name else None)
+            for part in ("mean", "low", "high", "by"):
+                line[f"{name}_{part}"] = getattr(figure, part, None)
+        line |= {name: row.fidelity.get(name) for name in measures(rows)}
+        lines.append(line | {key: getattr(row, key) for key in costs})
     return _csv(lines)
 
 
 def differences_csv(rows: list[Difference]) -> str:
     """differences.csv: all comparisons with all their digits."""
-    return _csv([list(Difference._fields), *map(list, rows)])
+    return _csv([row._asdict() for row in rows])
 
 
-def _csv(lines: list[list[Any]]) -> str:
+def _csv(lines: list[dict[str, Any]]) -> str:
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
+    writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return file.getvalue()
