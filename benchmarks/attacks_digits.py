@@ -40,19 +40,12 @@ def changes() -> tuple[str, ...]:
 
 def accuracies(found: dict) -> dict[str, float]:
     """Linear accuracy by the name of the table's line, in per cent."""
-    from sslx.report.report_text import labels
-
-    def linear(rows):
-        return {
-            r["encoder"]: 100 * r["accuracy"]
-            for r in rows
-            if r["evaluator"] == "linear"
-        }
-
-    out = {k: v for k, v in linear(found["accuracies"]).items() if k != "stolen"}
-    for cell, name in zip(found["sweep"], labels(found["sweep"]), strict=True):
-        prefix = "direct " if cell["attack"] == "direct" else ""
-        out[prefix + name] = linear(cell["accuracies"])["stolen"]
+    out = {}
+    for row in found["rows"]:
+        prefix = "direct " if row["attack"] == "direct" else ""
+        if row["evaluator"] == "linear":
+            name = row["role"] if row["cell"] is None else prefix + row["theft"]
+            out[name] = 100 * row["accuracy"]
     return out
 
 
