@@ -30,8 +30,8 @@ def _percent(row: dict) -> str:
 def _accuracies(folder: Path, encoder: str) -> list[str]:
     from sslx.runs.files import read_json
 
-    rows = read_json(folder / "results.json")["accuracies"]
-    by = {r["evaluator"]: r for r in rows if r["encoder"] == encoder}
+    rows = read_json(folder / "results.json")["rows"]
+    by = {r["evaluator"]: r for r in rows if r["role"] == encoder}
     return [_percent(by["linear"]), _percent(by["knn"])]
 
 
@@ -82,7 +82,7 @@ def main() -> None:
         assert folder is not None
         victim = resolve(config, Path(args.workdir)).members[0].victim.path
         lines.append([method, *_accuracies(folder, "victim"), *_watched(victim)])
-    for name in ("random", "pixels"):
+    for name in ("untrained", "pixels"):
         lines.append([name, *_accuracies(folder, name), "", "", "", ""])
     sys.stdout.flush()
     print()
