@@ -67,3 +67,14 @@ def launch(workdir, *more, env=None, **kw):
         text=True,
         timeout=300,
     )
+
+
+def roles(found, evaluator="linear"):
+    """Of results.json: whom it judges, in order."""
+    return [row["role"] for row in found["rows"] if row["evaluator"] == evaluator]
+
+
+def bill(found, cell, account="attacker"):
+    """Of results.json: what the one theft of a cell was billed."""
+    (counted,) = found["counters"][cell]
+    return counted["accounts"][account]
