@@ -13,7 +13,7 @@ from sslx.report.aggregate import aggregate
 from sslx.report.collect import collect
 from sslx.report.records import Member
 from sslx.report.tables import MOST
-from sslx.report.write import rows_of, write
+from sslx.report.write import write
 from sslx.runs.lineage import lineage
 from sslx.runs.names import make_run
 from sslx.types import UserError
