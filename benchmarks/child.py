@@ -34,11 +34,12 @@ def _step(settings: dict[str, Any]):
 
 
 def _theft(settings: dict[str, Any]):
-    """A step of attack "direct" with a loss."""
+    """A step of attack "direct" with a loss; of several stealers, one after another."""
     from benchmarks.steps import make_stepper, theft_training
 
-    stepper = make_stepper(theft_training(_config(settings), settings["loss"]))
-    return stepper.call, stepper.steps
+    training = theft_training(_config(settings), settings["loss"])
+    each = [make_stepper(training) for _ in range(settings.get("stealers", 1))]
+    return lambda: [stepper.call() for stepper in each], each[0].steps
 
 
 def _features(settings: dict[str, Any]):
@@ -70,14 +71,6 @@ def _data(settings: dict[str, Any]):
     return call, 1
 
 
-def _stealers(settings: dict[str, Any]):
-    """A step of each of several stealers, one after another or together."""
-    from benchmarks.together import make_stepper
-
-    names = ("members", "together", "shape", "net", "batch_size", "precision")
-    return make_stepper(**{k: settings[k] for k in names})
-
-
 def _torch(settings: dict[str, Any]):
     from benchmarks.steps import victim_recipe
     from benchmarks.torch_simclr import make_stepper
@@ -95,7 +88,6 @@ KINDS = {
     "theft": _theft,
     "features": _features,
     "data": _data,
-    "stealers": _stealers,
     "torch": _torch,
 }
 

@@ -27,7 +27,6 @@ import jax
 import numpy as np
 
 from benchmarks.record import RESULTS, record, table, three
-from benchmarks.together import STEALER
 from benchmarks.turns import Way, about, in_turn
 
 PICTURE = Path(__file__).parents[1] / "docs" / "growth.png"
@@ -60,29 +59,24 @@ def devices(args: argparse.Namespace) -> Curves:
 
 
 def stealers(args: argparse.Namespace) -> Curves:
-    """A step of all stealers against their number: in turn, in one vmap, one a device.
+    """A step of each stealer, one after another, against their number.
 
-    The networks and batches of ``benchmarks.together``.
+    Attack "direct" with InfoNCE and the embedded default's network, 256 images.
     """
-    base = {"kind": "stealers", **STEALER, "seconds": args.seconds}
-    alone = 1 if args.accelerator else 4  # as the engine trains one
-    kinds = {"one after another": (False, alone), "in one vmap": (True, 1)}
-    ways = [
-        Way(f"{name}: {n}", base | {"together": both, "devices": k, "members": n})
-        for n in args.stealers
-        for name, (both, k) in kinds.items()
-    ]
-    if not args.accelerator:
-        many = base | {"together": True}
-        ways += [
-            Way(f"one a device: {n}", many | {"devices": n, "members": n})
-            for n in args.stealers
-        ]
-    curves: Curves = {}
-    for way, t in in_turn(ways, args.rounds).items():
-        name, _, n = way.partition(": ")
-        curves.setdefault(name, {})[int(n)] = t.seconds
-    return curves
+    base = {
+        "kind": "theft",
+        "loss": "infonce",
+        "case": "default",
+        "batch_size": 32 if args.tiny else 256,
+        "augment": "",
+        "precision": "float32",
+        "width": 4 if args.tiny else 0,
+        "devices": 1 if args.accelerator else 4,  # as configs/digits_direct.py has it
+        "seconds": args.seconds,
+    }
+    ways = [Way(str(n), base | {"stealers": n}) for n in args.stealers]
+    found = in_turn(ways, args.rounds)
+    return {"one after another": {int(name): t.seconds for name, t in found.items()}}
 
 
 def images(args: argparse.Namespace) -> Curves:
@@ -128,10 +122,10 @@ def queries(args: argparse.Namespace) -> Curves:
 
     The stages themselves, with service, ledger and checkpoints, on images of noise.
     """
-    from sslx.experiment.graph import resolve
     from sslx.stages.query import ask
 
     from configs import digits_direct
+    from sslx.experiment.graph import resolve
     from sslx.stages import steal, victim
 
     curves: Curves = {"asking": {}, TRAINING: {}}

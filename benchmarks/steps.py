@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from sslx.experiment.graph import resolve
 
 from configs import default, digits_direct
 from sslx.attacks.matching import make_match
 from sslx.build import make_objective, make_theft
 from sslx.data.presets import PRESETS
 from sslx.embed.forward import embedder
+from sslx.experiment.graph import resolve
 from sslx.models import make_encoder
+from sslx.models.flops import count_flops
 from sslx.runs.names import Run
-from sslx.stages.flops import count_flops
 from sslx.stages.training import make_training
 from sslx.train.fit import Training
 from sslx.train.mesh import data_mesh, on_cpu, place, replicated, split_rows

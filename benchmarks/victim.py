@@ -105,7 +105,6 @@ def make_config(args: argparse.Namespace):
 def train(args: argparse.Namespace, workdir: Path) -> Timed:
     """Carries the stage out, with a clock at its looks."""
     from sslx.experiment.graph import resolve
-
     from sslx.stages import victim
     from sslx.train import checkpoint
     from sslx.train.fit import Watch

@@ -65,8 +65,8 @@ def main() -> None:
         parser.error(f"unknown {', '.join(unknown)}; known: {', '.join(METHODS)}")
 
     from absl import logging as absl_logging
-    from sslx.experiment.graph import resolve
 
+    from sslx.experiment.graph import resolve
     from sslx.program import run
     from sslx.train import mesh
 

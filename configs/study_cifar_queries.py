@@ -12,8 +12,8 @@ The attacker asks images of CIFAR-100: 50,000 of them, natural, and none that th
 has seen. The study swept these budgets over the victim's own training images, or over
 SVHN: --config.steal.pool=svhn_cropped. The number of steps is the same at all budgets,
 that of 100 epochs at 9,000 queries in the loss's own batch, so that the curve shows
-what answers buy and not what more steps do; stealers of all budgets train together
-where there is an accelerator. The victim is one, so intervals say nothing of others.
+what answers buy and not what more steps do. The victim is one, so intervals say nothing
+of others.
 """
 
 from configs import study_cifar_losses

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sslx.attacks import ATTACKS, Theft
-from sslx.attacks.matching import takes_labels
+from sslx.attacks import Theft, attack_of
 from sslx.data.augment import augment_batch
 from sslx.data.views import read_recipe
+from sslx.losses import loss_of
 from sslx.models import make_encoder
 from sslx.models.preprocess import normalise
 from sslx.objectives import OBJECTIVES
+from sslx.registry import traits_of
 from sslx.train.optim import make_optimiser
 from sslx.types import Objective, Task
 
@@ -54,13 +55,13 @@ def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Obj
         **given: The fields ``match``, ``trunk`` and ``head`` of ``Theft``.
     """
     encoder = recipe["encoder"]
-    build = ATTACKS[recipe["attack"]].objective
+    build = attack_of(recipe["attack"]).objective
     assert build is not None  # such a run is none on answers
     theft = Theft(
         answer_dim=answer_dim,
         dtype=encoder["kw"]["dtype"],
         classes=classes,
-        labels=takes_labels(recipe["loss"]) if given.get("match") else False,
+        labels="match" in given and traits_of(loss_of(recipe["loss"])).labels,
         plain=lambda images: normalise(
             images.astype(jnp.float32) / 255, recipe["mean"], recipe["std"]
         ),
@@ -76,7 +77,7 @@ def make_theft(recipe: dict, answer_dim: int, classes: int, **given: Any) -> Obj
 
 def make_head(recipe: dict, answer_dim: int) -> Objective:
     """What trains the projection head of an attack, from the head's recipe."""
-    build = ATTACKS[recipe["attack"]].head
+    build = attack_of(recipe["attack"]).head
     assert build is not None
     theft = Theft(answer_dim=answer_dim, dtype="float32")
     return build(theft, **recipe["attack_numbers"])

@@ -22,7 +22,7 @@ def host_stream(seed: int, name: str, step: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), step])
 
 
-@lru_cache(maxsize=32)  # two epochs of each of several trainings
+@lru_cache(maxsize=2)  # a dispatch may begin in one epoch and end in the next
 def _order(seed: int, n: int, epoch: int) -> np.ndarray:
     return host_stream(seed, "order", epoch).permutation(n)
 

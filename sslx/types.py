@@ -11,11 +11,16 @@ from jax import Array
 
 Params = Any  # a plain nested dict of arrays
 Metrics = dict[str, Array]
-Number = float | Array  # scalar; traced where several trainings run at once
 
 
 class UserError(Exception):
     """Something the user can mend; the message is one line that says how."""
+
+
+def refuse_if(wrong: object, message: str) -> None:
+    """Raises a ``UserError`` with the message where something is wrong."""
+    if wrong:
+        raise UserError(message)
 
 
 class Encoder(NamedTuple):

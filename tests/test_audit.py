@@ -108,7 +108,6 @@ def here(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
-    function._function.cache_clear()
     function.identify.cache_clear()
 
 
@@ -341,7 +340,6 @@ def test_a_function_that_changes(here):
         sslx.open_run(victim.path).embed(images[:, :5])
     file.write_text(FUNCTION.replace(":5]", ":5] + 1"))
     del sys.modules["moving_api"]
-    function._function.cache_clear()
     function.identify.cache_clear()
     with pytest.raises(UserError, match="answers otherwise than when"):
         sslx.open_run(victim.path).embed(images)

@@ -16,7 +16,6 @@ PARSED = (
     "floor",
     "growth",
     "parts",
-    "together",
     "victim",
 )
 NEED_TORCH = ("equality", "torch_augment", "torch_simclr")

@@ -18,6 +18,9 @@ from sslx.attacks.recreate_head import head, recreate_head
 from sslx.attacks.stolen_encoder import stolen_encoder
 from sslx.attacks.symmetrized import symmetrized
 from sslx.attacks.warm_start import warm_start
+from sslx.registry import pick
+
+__all__ = ["ATTACKS", "Attack", "Match", "Theft", "attack_of"]
 
 _VECTORS = ("representation", "projection")
 
@@ -36,4 +39,7 @@ ATTACKS: dict[str, Attack] = {
     "warm_start": Attack(warm_start, _VECTORS, warm=True),
 }
 
-__all__ = ["ATTACKS", "Attack", "Match", "Theft"]
+
+def attack_of(name: str) -> Attack:
+    """The attack of a name, of the table or MODULE:NAME; a UserError if none is."""
+    return pick(ATTACKS, name, "attack", own=True)

@@ -19,11 +19,11 @@ from sslx.losses import infonce
 from sslx.losses.contrastive import unit
 from sslx.objectives.siamese import Views
 from sslx.registry import pick
-from sslx.types import Encoder, Metrics, Number, Objective
+from sslx.types import Encoder, Metrics, Objective
 
 
 def cont_steal_loss(
-    student: Float[Array, "b d"], answers: Float[Array, "b d"], *, temperature: Number
+    student: Float[Array, "b d"], answers: Float[Array, "b d"], *, temperature: float
 ) -> tuple[Float[Array, ""], Metrics]:
     """Mean of -log(e^{y_i s_i} / (sum_{j != i} e^{y_i s_j} + e^{s_i s_j})).
 
@@ -38,7 +38,7 @@ FORMS = {"paper": cont_steal_loss, "released": infonce}
 
 
 def cont_steal(
-    encoder: Encoder, views: Views, theft: Theft, *, form: str, temperature: Number
+    encoder: Encoder, views: Views, theft: Theft, *, form: str, temperature: float
 ) -> Objective:
     """The objective; a batch is ``{"images" or "asked", "answers"}``.
 

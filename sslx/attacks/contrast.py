@@ -6,8 +6,6 @@ from jax import Array
 from jax.nn import logsumexp
 from jaxtyping import Float
 
-from sslx.types import Number
-
 # Cosines over a small temperature are not to be rounded to bfloat16.
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -17,7 +15,7 @@ def discriminate(
     positive: Float[Array, "b d"],
     student: Float[Array, "b d"],
     *,
-    temperature: Number,
+    temperature: float,
 ) -> Float[Array, ""]:
     """Mean over i of log(sum_{j != i} e^{a_i p_j} + e^{s_i s_j}) - a_i p_i; b > 1.
 

@@ -1,6 +1,5 @@
 """From a loss of the table to what an attack trains: numbers bound, views averaged."""
 
-import inspect
 from functools import partial
 from typing import Any
 
@@ -11,88 +10,50 @@ from jaxtyping import Float, Int32
 from threadpoolctl import threadpool_limits
 
 from sslx.attacks.attack import Match
-from sslx.losses import LOSSES
-from sslx.registry import pick
-from sslx.types import UserError
-
-# Losses of histograms: neither side may be negative.
-NON_NEGATIVE = {"wasserstein", "energy"}
-# Losses whose rows come in pairs, the two views of an image.
-PAIRED = {"infonce_reference", "barlow_reference"}
-
-
-def loss_numbers(loss: str) -> set[str]:
-    """The names that the config's block of a loss holds.
-
-    Those of its keywords; two of them mean in the config what ``bind`` says.
-    """
-    parameters = inspect.signature(pick(LOSSES, loss, "loss")).parameters.values()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def takes_labels(loss: str) -> bool:
-    """Whether a batch must hold a label of each image."""
-    return "labels" in loss_numbers(loss)
-
-
-def bind(
-    loss: str, numbers: dict[str, Any], answers: Float[np.ndarray, "n v d"]
-) -> dict[str, Any]:
-    """The numbers of a loss of the table for the stored answers of one attack.
-
-    Args:
-        loss: A name of ``LOSSES``.
-        numbers: Its block of the config, the names of ``loss_numbers``. ``threshold``
-            is the share of the answers that lie below the threshold of each feature
-            (0.5: their median). ``labels`` is left to who makes the batches.
-        answers: All that the service said.
-
-    Returns:
-        What ``match_of`` takes: a number each, but (d,) for ``threshold``.
-
-    Raises:
-        UserError: An unknown loss; a pair of views that is none; answers that are
-            negative where they must not be; a threshold that is no share.
-    """
-    pick(LOSSES, loss, "loss")
-    if loss in NON_NEGATIVE and answers.min() < 0:
-        raise UserError(
-            f"loss {loss!r} needs answers that are not negative, and some are: ask for "
-            "the representation without noise, or take another loss"
-        )
-    if loss in PAIRED and answers.shape[1] != 2:
-        raise UserError(
-            f"loss {loss!r} compares two views of each image, and {answers.shape[1]} "
-            "were asked: ask 2, or take another loss"
-        )
-    bound = {k: v for k, v in numbers.items() if k != "labels"}
-    if "threshold" in bound:
-        bound["threshold"] = _quantiles(answers, bound["threshold"])
-    return bound
+from sslx.losses import loss_of
+from sslx.registry import traits_of
+from sslx.types import UserError, refuse_if
 
 
 def make_match(
     loss: str, numbers: dict[str, Any], answers: Float[np.ndarray, "n v d"]
 ) -> Match:
-    """What an attack trains: ``match_of`` what ``bind`` gives; raises as they do."""
-    return match_of(loss, bind(loss, numbers, answers))
-
-
-def match_of(loss: str, bound: dict[str, Any]) -> Match:
-    """What an attack trains, from a loss and what ``bind`` gave, which may be traced.
+    """What an attack trains: a loss of the table for the stored answers.
 
     The value and the metrics are means over the views, each view a batch of its own;
-    losses of ``PAIRED`` get both views of all images at once.
+    a loss of pairs gets both views of all images at once.
+
+    Args:
+        loss: Its name.
+        numbers: Its block of the config, a value of each keyword; what they mean for
+            labels and quantiles, ``sslx.registry.Traits`` says. Labels are left to who
+            makes the batches.
+        answers: All that the service said.
 
     Raises:
-        UserError: An unknown loss.
+        UserError: An unknown loss; a pair of views that is none; answers that are
+            negative where they must not be; a threshold that is no share.
     """
-    function = pick(LOSSES, loss, "loss")
+    function = loss_of(loss)
+    traits = traits_of(function)
+    refuse_if(
+        traits.non_negative and answers.min() < 0,
+        f"loss {loss!r} needs answers that are not negative, and some are: ask for "
+        "the representation without noise, or take another loss",
+    )
+    if traits.paired and answers.shape[1] != 2:
+        raise UserError(
+            f"loss {loss!r} compares two views of each image, and {answers.shape[1]} "
+            "were asked: ask 2, or take another loss"
+        )
+    bound = dict(numbers)
+    for name in traits.quantiles:
+        bound[name] = _quantiles(answers, bound[name], f"{name} of loss {loss!r}")
 
     def match(student, teacher, labels):
-        given = {"labels": labels} if takes_labels(loss) else {}
-        compare = partial(function, **bound, **given)
-        if loss in PAIRED:
+        given = {"labels": labels} if traits.labels else {}
+        compare = partial(function, **bound | given)
+        if traits.paired:
             return compare(*(x.reshape(-1, x.shape[-1]) for x in (student, teacher)))
         every = jax.vmap(compare, in_axes=1)(student, teacher)
         return jax.tree.map(jnp.mean, every)
@@ -101,13 +62,13 @@ def match_of(loss: str, bound: dict[str, Any]) -> Match:
 
 
 def _quantiles(
-    answers: Float[np.ndarray, "n v d"], share: float
+    answers: Float[np.ndarray, "n v d"], share: float, what: str
 ) -> Float[np.ndarray, " d"]:
-    if not 0 <= share < 1:
-        raise UserError(
-            f"the threshold of loss 'bce' is the share of answers below it, in [0, 1), "
-            f"not {share}: write 0.5 for the median of each feature"
-        )
+    refuse_if(
+        not 0 <= share < 1,
+        f"the {what} is the share of answers below it, in [0, 1), not {share}: "
+        "write 0.5 for the median of each feature",
+    )
     rows = answers.reshape(-1, answers.shape[-1])
     return np.quantile(rows, share, axis=0).astype(answers.dtype)
 
@@ -133,11 +94,11 @@ def cluster_labels(
     from sklearn.cluster import MiniBatchKMeans  # a second, so only when wanted
     from sklearn.preprocessing import normalize
 
-    if not 2 <= clusters <= len(answers):
-        raise UserError(
-            f"{clusters} clusters of {len(answers)} images cannot be made: the labels "
-            "of loss 'supcon' are 0 (the true ones) or a number from 2 to the images"
-        )
+    refuse_if(
+        not 2 <= clusters <= len(answers),
+        f"{clusters} clusters of {len(answers)} images cannot be made: the labels "
+        "of a loss are 0 (the true ones) or a number from 2 to the images",
+    )
     # One thread: with more, sums are taken in an order that changes from run to run.
     with threadpool_limits(1):
         model = MiniBatchKMeans(clusters, batch_size=4096, n_init=3, random_state=seed)

@@ -3,9 +3,11 @@
 from sslx.attacks.attack import Theft
 from sslx.attacks.copying import copying, make_student, through
 from sslx.objectives.siamese import Views
+from sslx.registry import traits
 from sslx.types import Encoder, Objective
 
 
+@traits(may_be_0=("hidden",))
 def own_head(
     encoder: Encoder, views: Views, theft: Theft, *, train_on: str, hidden: int
 ) -> Objective:

@@ -10,7 +10,8 @@ from sslx.attacks.contrast import discriminate
 from sslx.attacks.copying import copying, make_student, mean_of, several, through
 from sslx.losses.contrastive import unit
 from sslx.objectives.siamese import Views
-from sslx.types import Encoder, Metrics, Number, Objective
+from sslx.registry import traits
+from sslx.types import Encoder, Metrics, Objective
 
 # Neither logarithm of the second term is taken of less.
 FLOOR = 1e-12
@@ -28,9 +29,9 @@ def rda_loss(
     student: Float[Array, "b d"],
     prototype: Float[Array, "b d"],
     *,
-    contrast: Number,
-    align: Number,
-    temperature: Number,
+    contrast: float,
+    align: float,
+    temperature: float,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Returns contrast * L_con + align * L_align, means over the batch; b > 1.
 
@@ -49,15 +50,16 @@ def rda_loss(
     return contrast * apart + align * near, {"contrast": apart, "align": near}
 
 
+@traits(may_be_0=("contrast", "align"))
 def rda(
     encoder: Encoder,
     views: Views,
     theft: Theft,
     *,
     train_views: int,
-    contrast: Number,
-    align: Number,
-    temperature: Number,
+    contrast: float,
+    align: float,
+    temperature: float,
 ) -> Objective:
     """The objective; a batch is ``{"images", "answers"}``, two answers or more.
 

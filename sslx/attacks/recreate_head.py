@@ -9,7 +9,8 @@ from sslx.attacks.copying import copying, make_student, mean_of, several, throug
 from sslx.losses import infonce
 from sslx.models.heads import make_mlp
 from sslx.objectives.siamese import Views, unchanged
-from sslx.types import Encoder, Number, Objective, Out
+from sslx.registry import traits
+from sslx.types import Encoder, Objective, Out
 
 
 def _projector(theft: Theft, hidden: int, projection: int):
@@ -19,7 +20,7 @@ def _projector(theft: Theft, hidden: int, projection: int):
 
 
 def head(
-    theft: Theft, *, train_on: str, hidden: int, projection: int, temperature: Number
+    theft: Theft, *, train_on: str, hidden: int, projection: int, temperature: float
 ) -> Objective:
     """The first phase, without a stealer; a batch is ``{"answers"}``, (b, v, d).
 
@@ -56,6 +57,7 @@ def head(
     return Objective(init, loss, unchanged, meta, ("answers",), 2)
 
 
+@traits(may_be_0=("hidden",))
 def recreate_head(
     encoder: Encoder,
     views: Views,
@@ -64,7 +66,7 @@ def recreate_head(
     train_on: str,
     hidden: int,
     projection: int,
-    temperature: Number,
+    temperature: float,
 ) -> Objective:
     """The second phase; a batch is ``{"asked" or "images", "answers"}``.
 

@@ -9,8 +9,8 @@ from sslx.attacks.attack import Theft
 from sslx.attacks.copying import Sight, copying, make_student, mean_of
 from sslx.losses.contrastive import unit
 from sslx.objectives.siamese import Views
-from sslx.registry import pick
-from sslx.types import Encoder, Metrics, Number, Objective
+from sslx.registry import pick, traits
+from sslx.types import Encoder, Metrics, Objective
 
 
 def _l2(a, b):
@@ -34,7 +34,7 @@ def stolen_encoder_loss(
     student: Float[Array, "b n d"],
     answers: Float[Array, "b d"],
     *,
-    weight: Number,
+    weight: float,
     distance: str,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Mean over images of D(f_0, y) + weight * mean over j >= 1 of D(f_j, y).
@@ -55,12 +55,13 @@ def stolen_encoder_loss(
     return same + weight * moved, {"same": same, "augmented": moved}
 
 
+@traits(may_be_0=("weight",))
 def stolen_encoder(
     encoder: Encoder,
     views: Views,
     theft: Theft,
     *,
-    weight: Number,
+    weight: float,
     augmented: int,
     distance: str,
 ) -> Objective:

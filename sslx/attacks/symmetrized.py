@@ -10,9 +10,11 @@ from sslx.attacks.copying import make_student, mean_of, through
 from sslx.losses import cosine
 from sslx.models.heads import make_mlp
 from sslx.objectives.siamese import Views, each_view, unchanged
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Out
 
 
+@traits(may_be_0=("hidden",))
 def symmetrized(
     encoder: Encoder,
     views: Views,

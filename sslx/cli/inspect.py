@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict
 from sslx.cli.inspect_text import as_text
 from sslx.embed.foreign import KINDS
 from sslx.queries.plan import make_plan
+from sslx.runs.files import CHECKPOINTS
 from sslx.runs.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
 from sslx.service.bills import LEDGER, bills, total
 from sslx.stages.features import SPLITS, is_intact
@@ -85,7 +86,7 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
         ],
     }
     origin = node.recipe.get("origin")  # of a victim that was not trained here
-    saves = node.stage in TRAINING or (node.path / checkpoint.FOLDER).exists()
+    saves = node.stage in TRAINING or (node.path / CHECKPOINTS).exists()
     if saves and origin not in KINDS:
         facts["weights"] = _weights(node, depth, norms)
         if origin is None:

@@ -1,5 +1,8 @@
 """Image classification sets as arrays: uint8 NHWC images and integer labels."""
 
+from contextlib import suppress
+from typing import Any
+
 import numpy as np
 
 from sslx.data import form
@@ -8,21 +11,30 @@ from sslx.data.sources.digits import DIGITS
 from sslx.data.sources.folder import FOLDER
 from sslx.data.sources.npz import NPZ
 from sslx.data.sources.tfds import TFDS
+from sslx.registry import NoModule, code_of, pick
 from sslx.types import UserError
 
 __all__ = ["Info", "Missing", "Options", "SOURCES", "describe", "find", "ids", "load"]
 
 # What stands before the colon of a name ("npz:/some/file.npz"), or the whole name. Any
-# other name is that of a TFDS set.
+# other name is MODULE:NAME of a source of one's own, or that of a TFDS set.
 SOURCES: dict[str, Source] = {"digits": DIGITS, "folder": FOLDER, "npz": NPZ}
 
 SPLITS = ("train", "test")
 AS_THEY_ARE = Options()
 
 
-def _source(name: str) -> tuple[Source, str]:
+def _source(name: str) -> tuple[Source, str, dict[str, Any]]:
+    """The source of a set, what it is told, and what ``Info.identity`` must hold."""
     kind, _, rest = name.partition(":")
-    return (SOURCES[kind], rest) if kind in SOURCES else (TFDS, name)
+    if kind in SOURCES:
+        return SOURCES[kind], rest, {}
+    own, _, rest = rest.partition(":")
+    if own.isidentifier():
+        with suppress(NoModule):
+            source = pick(SOURCES, f"{kind}:{own}", "data set", own=True)
+            return source, rest, code_of(f"{kind}:{own}")
+    return TFDS, name, {}
 
 
 def _check_split(split: str) -> None:
@@ -37,7 +49,7 @@ def find(name: str, options: Options = AS_THEY_ARE) -> None:
         Missing: It is not, and was not to be downloaded (a UserError).
         UserError: Unknown name, or it cannot be downloaded.
     """
-    source, rest = _source(name)
+    source, rest, _ = _source(name)
     source.find(rest, options)
 
 
@@ -48,15 +60,17 @@ def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
         Missing: The set is not at hand (a UserError).
         UserError: Unknown name, or the set cannot be read.
     """
-    source, rest = _source(name)
-    return form.described(source.describe(rest, options), options)
+    source, rest, code = _source(name)
+    info = form.described(source.describe(rest, options), options)
+    return info._replace(identity=info.identity | code)
 
 
 def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
     """Loads a split.
 
     Args:
-        name: ``digits``, ``npz:PATH``, ``folder:PATH`` or the name of a TFDS set.
+        name: ``digits``, ``npz:PATH``, ``folder:PATH``, the name of a TFDS set, or
+            ``MODULE:NAME`` or ``MODULE:NAME:REST`` for a ``Source`` of one's own.
         split: ``train`` or ``test``.
         options: Where sets lie and the form that images are brought to.
 
@@ -67,7 +81,7 @@ def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
         UserError: Unknown name or split, or the set cannot be read.
     """
     _check_split(split)
-    source, rest = _source(name)
+    source, rest, _ = _source(name)
     images, labels = source.load(rest, split, options)
     loaded = Split(form.fit_all(images, options), labels)
     for array in loaded:
@@ -82,5 +96,5 @@ def ids(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
     further split.
     """
     _check_split(split)
-    source, rest = _source(name)
+    source, rest, _ = _source(name)
     return source.ids(rest, split, options)

@@ -4,7 +4,6 @@ A recipe holds only what changes the result: the chosen block of numbers and non
 others, data by content and not by place, nothing of how the run is carried out.
 """
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +13,11 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.build import make_objective
 from sslx.data.presets import PRESETS
-from sslx.models import make_encoder
+from sslx.models import ENCODERS, make_encoder
 from sslx.objectives import OBJECTIVES
-from sslx.registry import pick
+from sslx.registry import keywords, pick, traits_of
 from sslx.train.optim import OPTIMISERS
-from sslx.types import Encoder, UserError
-
-# A hidden width of 0 is as wide as its input; a term of a loss may be left out.
-MAY_BE_0 = {"hidden", "invariance", "variance", "covariance", "off_diagonal", "decay"}
-MAY_BE_0 |= {"weight", "contrast", "align", "labels", "threshold"}
-AT_MOST_1 = ("decay", "final_decay")
+from sslx.types import Encoder, UserError, refuse_if
 
 
 def reading(config: ConfigDict) -> data.Options:
@@ -38,31 +32,29 @@ def numbers(table: dict[str, Any], name: str, blocks: ConfigDict, what: str) -> 
     Raises:
         UserError: Unknown name, or the block does not hold exactly what it takes.
     """
-    takes = keywords(pick(table, name, what))
-    return block_of(name, blocks, takes, what)
+    return block_of(name, blocks, pick(table, name, what), what)
 
 
-def keywords(entry: Callable) -> set[str]:
-    """The names of a function's keyword-only parameters."""
-    parameters = inspect.signature(entry).parameters.items()
-    return {key for key, p in parameters if p.kind is p.KEYWORD_ONLY}
+def block_of(name: str, blocks: ConfigDict, entry: Callable, what: str) -> dict:
+    """The block of numbers of a name, which must hold exactly what the entry takes.
 
-
-def block_of(name: str, blocks: ConfigDict, takes: set[str], what: str) -> dict:
-    """The block of numbers of a name, which must hold exactly what is taken."""
-    block = blocks[name].to_dict() if name in blocks else {}
+    That of an entry of one's own, MODULE:NAME, is called NAME.
+    """
+    name = name.rpartition(":")[2]
+    block, takes = blocks[name].to_dict() if name in blocks else {}, keywords(entry)
     if set(block) != takes:
         wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
         raise UserError(f"the block of {what} {name!r} must hold {wanted}, not {found}")
-    _sizes(f"{what} {name}", block)
+    _sizes(f"{what} {name}", block, entry)
     return block
 
 
-def _sizes(section: str, block: dict[str, Any]) -> None:
+def _sizes(section: str, block: dict[str, Any], entry: Callable) -> None:
     """Widths, temperatures, weights and decays, each within its range."""
+    may_be_0, at_most_1, *_ = traits_of(entry)
     sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
-    positive(section, {k: v for k, v in sizes.items() if k not in MAY_BE_0 or v < 0})
-    for key in AT_MOST_1:
+    positive(section, {k: v for k, v in sizes.items() if v or k not in may_be_0})
+    for key in at_most_1:
         if sizes.get(key, 0) > 1:
             raise UserError(f"{section}.{key} must be 1 at most, not {sizes[key]}")
 
@@ -70,22 +62,30 @@ def _sizes(section: str, block: dict[str, Any]) -> None:
 def positive(section: str, values: dict[str, Any]) -> None:
     """Raises a UserError unless all values are above 0 and finite."""
     for key, value in values.items():
-        if not 0 < value < math.inf:
-            raise UserError(f"{section}.{key} must be above 0, not {value}")
+        refuse_if(
+            not 0 < value < math.inf,
+            f"{section}.{key} must be above 0, not {value}",
+        )
 
 
 def share(name: str, value: float) -> None:
     """Raises a UserError unless 0 < value < 1."""
-    if not 0 < value < 1:
-        raise UserError(f"{name} must lie between 0 and 1, not {value}")
+    refuse_if(
+        not 0 < value < 1,
+        f"{name} must lie between 0 and 1, not {value}",
+    )
 
 
-def whole_seed(name: str, value: object) -> None:
+def whole_seed(name: str, value: Any) -> None:
     """Raises a UserError unless a seed is a whole number of 32 bits."""
-    if type(value) is not int:
-        raise UserError(f"{name} must be a whole number, not {value!r}")
-    if not 0 <= value < 2**32:
-        raise UserError(f"{name} must be 0 or more and below 2**32, not {value}")
+    refuse_if(
+        type(value) is not int,
+        f"{name} must be a whole number, not {value!r}",
+    )
+    refuse_if(
+        not 0 <= value < 2**32,
+        f"{name} must be 0 or more and below 2**32, not {value}",
+    )
 
 
 def check_solver(name: str, section: ConfigDict) -> None:
@@ -101,10 +101,10 @@ def normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
     out = {}
     for key in ("mean", "std"):
         values = config.data[key]
-        if len(values) not in (1, channels):
-            raise UserError(
-                f"data.{key} must hold 1 or {channels} numbers, not {len(values)}"
-            )
+        refuse_if(
+            len(values) not in (1, channels),
+            f"data.{key} must hold 1 or {channels} numbers, not {len(values)}",
+        )
         out[key] = list(values)
     positive("data", {f"std[{i}]": v for i, v in enumerate(out["std"])})
     return out
@@ -114,7 +114,8 @@ def encoder_of(section: ConfigDict, precision: str) -> Encoder:
     """The encoder that the victim's or the stealer's section names."""
     blocks = section.encoder_kw
     kw = blocks[section.encoder].to_dict() if section.encoder in blocks else {}
-    _sizes(f"encoder {section.encoder}", kw)
+    entry = pick(ENCODERS, section.encoder, "encoder")
+    _sizes(f"encoder {section.encoder}", kw, entry)
     return make_encoder(section.encoder, dtype=precision, **kw)
 
 
@@ -135,8 +136,10 @@ def training(section: ConfigDict, name: str, n: int) -> dict:
     positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
     batch_size = min(section.batch_size, n)
-    if batch_size < 2:
-        raise UserError(f"{name}: a batch must be 2 images at least, not {batch_size}")
+    refuse_if(
+        batch_size < 2,
+        f"{name}: a batch must be 2 images at least, not {batch_size}",
+    )
     steps = section.steps or section.epochs * (n // batch_size)
     positive(name, {"epochs (or steps)": steps})
     return {
@@ -191,10 +194,10 @@ def unlabelled(
         **training(section, name, n),
     }
     wanted, given = make_objective(recipe).views, len(recipe["augment"])
-    if given != wanted:
-        raise UserError(
-            f"objective {section.objective!r} takes {wanted} view(s) of an image, but "
-            f"augmentation preset {section.augment!r} makes {given}; choose another "
-            f"preset in {name}.augment"
-        )
+    refuse_if(
+        given != wanted,
+        f"objective {section.objective!r} takes {wanted} view(s) of an image, but "
+        f"augmentation preset {section.augment!r} makes {given}; choose another "
+        f"preset in {name}.augment",
+    )
     return recipe

@@ -4,15 +4,13 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from sslx.attacks import ATTACKS, Attack
-from sslx.attacks.matching import NON_NEGATIVE, PAIRED, loss_numbers
+from sslx.attacks import Attack, attack_of
 from sslx.build import make_head, make_theft
 from sslx.embed.classifier import OUTPUTS
 from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
 from sslx.experiment.recipes import (
     block_of,
     encoder_of,
-    keywords,
     normalisation,
     training,
     unlabelled,
@@ -20,11 +18,12 @@ from sslx.experiment.recipes import (
     whole_seed,
 )
 from sslx.experiment.responses import responses_run
-from sslx.losses import LOSSES
+from sslx.losses import LOSSES, loss_of
+from sslx.objectives import OBJECTIVES
 from sslx.queries.choosers import PLANS
-from sslx.registry import pick
+from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
-from sslx.types import Encoder, UserError
+from sslx.types import Encoder, UserError, refuse_if
 
 OWN = "own"  # the loss of an attack that has one
 
@@ -57,7 +56,7 @@ def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
         config.seed = config.steal.seed
         whole_seed("steal.seed", config.seed)
     s = config.steal
-    attack = pick(ATTACKS, s.attack, "attack")
+    attack = attack_of(s.attack)
     loss = _loss(s, attack)
     encoder = encoder_of(s, config.precision)
     pool = open_pool(config)
@@ -69,22 +68,21 @@ def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
         return Theft(s.attack, loss, None, ssl)
     service = config.service
     pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
-    if service.output not in attack.outputs:
-        raise UserError(
-            f"attack {s.attack!r} works on service.output="
-            f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}"
-        )
-    if s.ask_views < attack.least_views:
-        raise UserError(
-            f"attack {s.attack!r} compares {attack.least_views} views of an image; "
-            f"steal.ask_views is {s.ask_views}"
-        )
+    refuse_if(
+        service.output not in attack.outputs,
+        f"attack {s.attack!r} works on service.output="
+        f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}",
+    )
+    refuse_if(
+        s.ask_views < attack.least_views,
+        f"attack {s.attack!r} compares {attack.least_views} views of an image; "
+        f"steal.ask_views is {s.ask_views}",
+    )
     selector = ssl if by_ssl else None
     responses = responses_run(config, pool, victim, encoder, selector)
     numbers = {}
     if attack.objective is not None:
-        takes = keywords(attack.objective)
-        numbers = block_of(s.attack, s.attack_kw, takes, "attack")
+        numbers = block_of(s.attack, s.attack_kw, attack.objective, "attack")
     common = {
         "seed": config.seed,
         "attack": s.attack,
@@ -100,12 +98,12 @@ def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
 def _loss(steal: ConfigDict, attack: Attack) -> str:
     """The name of the loss, which an attack may have of its own."""
     if attack.takes_loss:
-        if steal.loss == OWN:
-            raise UserError(
-                f"attack {steal.attack!r} has no loss of its own; name one in "
-                f"steal.loss: {', '.join(sorted(LOSSES))}"
-            )
-        pick(LOSSES, steal.loss, "loss")
+        refuse_if(
+            steal.loss == OWN,
+            f"attack {steal.attack!r} has no loss of its own; name one in "
+            f"steal.loss: {', '.join(sorted(LOSSES))}",
+        )
+        loss_of(steal.loss)
     elif steal.loss != OWN:
         raise UserError(
             f"attack {steal.attack!r} has a loss of its own; write steal.loss='own', "
@@ -117,13 +115,15 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
 def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> Run:
     """The run of the stealer's network, trained without labels on the whole pool."""
     s, shape = config.steal, victim.recipe["image_shape"]
-    if s.ssl.objective == "supervised":
-        raise UserError("steal.ssl.objective must do without labels, not 'supervised'")
-    if list(pool.image_shape) != shape:
-        raise UserError(
-            f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
-            f"takes {tuple(shape)}"
-        )
+    refuse_if(
+        traits_of(pick(OBJECTIVES, s.ssl.objective, "objective")).labels,
+        f"steal.ssl.objective must do without labels, not {s.ssl.objective!r}",
+    )
+    refuse_if(
+        list(pool.image_shape) != shape,
+        f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
+        f"takes {tuple(shape)}",
+    )
     recipe = {
         "seed": config.seed,
         "role": "stealer",  # see train.seed_of
@@ -143,7 +143,7 @@ def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> R
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
     """The run of a projection head, trained on the answers."""
     n = len(range(0, steal.queries, steal.ask_views))
-    recipe = {**common, **training(steal.head, "steal.head", n)}
+    recipe = common | training(steal.head, "steal.head", n) | code_of(steal.attack)
     slug = f"{steal.attack}-head-{steal.queries}q-s{common['seed']}"
     parents = {"responses": responses}
     return make_run(responses.workdir, "steal", slug, recipe, parents)
@@ -162,7 +162,7 @@ def _steal_run(
     s = config.steal
     numbers = {}
     if loss != OWN:
-        numbers = block_of(loss, s.loss_kw, loss_numbers(loss), "loss")
+        numbers = block_of(loss, s.loss_kw, loss_of(loss), "loss")
     recipe = {
         **common,
         "loss": loss,
@@ -171,29 +171,30 @@ def _steal_run(
         "encoder": encoder.meta,
         "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
         **training(s, "steal", s.queries // s.ask_views),
+        **code_of(s.attack, loss),
     }
     slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
     slug += f"-{s.encoder}-{s.queries}q-s{config.seed}"
-    warm = ATTACKS[s.attack].warm
+    warm = attack_of(s.attack).warm
     earlier = {"ssl": ssl if warm else None, "head": head}
     parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
     words = {"augment": s.augment}
     return make_run(responses.workdir, "steal", slug, recipe, parents, words)
 
 
-def _check_labels(labels: int, steal: ConfigDict, pool: Pool) -> None:
+def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     """Raises unless there are such labels: the true ones (0), or so many clusters."""
-    key, images = "steal.loss_kw.supcon.labels", steal.queries // steal.ask_views
-    if labels == 0 and not pool.labelled:
-        raise UserError(
-            f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
-            f"{key}=10 takes clusters of the answers"
-        )
-    if labels and not 2 <= labels <= images:
-        raise UserError(
-            f"{key} must be 0 or a number of clusters from 2 to {images}, the images "
-            f"asked, not {labels}"
-        )
+    images = steal.queries // steal.ask_views
+    refuse_if(
+        labels == 0 and not pool.labelled,
+        f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
+        f"{key}=10 takes clusters of the answers",
+    )
+    refuse_if(
+        labels and not 2 <= labels <= images,
+        f"{key} must be 0 or a number of clusters from 2 to {images}, the images "
+        f"asked, not {labels}",
+    )
 
 
 def _check_fit(
@@ -201,27 +202,29 @@ def _check_fit(
 ) -> None:
     """Raises where attack, loss and answers do not go together."""
     responses, loss = run.parents["responses"].recipe, run.recipe["loss"]
-    attack = ATTACKS[steal.attack]
-    if loss in PAIRED and steal.ask_views != 2:
-        raise UserError(
-            f"loss {loss!r} is that of two views of an image; write steal.ask_views=2"
-        )
-    numbers = run.recipe["numbers"]
-    if loss == "supcon":
-        _check_labels(numbers["labels"], steal, pool)
-    if loss == "bce" and not numbers["threshold"] < 1:
-        raise UserError(
-            "steal.loss_kw.bce.threshold is the share of the answers below it and must "
-            f"be less than 1, not {numbers['threshold']}"
-        )
-    if loss == "bce" and attack.head:
-        raise UserError(
-            "loss 'bce' takes its thresholds from the answers, and attack "
-            f"{steal.attack!r} compares what its head makes of them; choose another "
-            "steal.loss"
+    attack = attack_of(steal.attack)
+    traits = Traits() if loss == OWN else traits_of(loss_of(loss))
+    refuse_if(
+        traits.paired and steal.ask_views != 2,
+        f"loss {loss!r} is that of two views of an image; write steal.ask_views=2",
+    )
+    numbers, block = run.recipe["numbers"], f"steal.loss_kw.{loss.rpartition(':')[2]}"
+    if traits.labels:
+        _check_labels(f"{block}.labels", numbers["labels"], steal, pool)
+    for name in traits.quantiles:
+        if not numbers[name] < 1:
+            raise UserError(
+                f"{block}.{name} is the share of the answers below it and must be less "
+                f"than 1, not {numbers[name]}"
+            )
+        refuse_if(
+            attack.head,
+            f"loss {loss!r} takes its {name}s from the answers, and attack "
+            f"{steal.attack!r} compares what its head makes of them; choose "
+            "another steal.loss",
         )
     dim = responses["dim"]
-    if loss in NON_NEGATIVE:
+    if traits.non_negative:
         why = None
         if responses["output"] == "projection" or "encoder" not in victim.recipe:
             why = "the victim's answers may be negative"
@@ -229,11 +232,11 @@ def _check_fit(
             why = f"attack {steal.attack!r} compares what comes out of a head"
         elif dim != encoder.dim:
             why = f"the linear map to the {dim} numbers of an answer may be negative"
-        if why:
-            raise UserError(
-                f"loss {loss!r} compares histograms, which cannot be negative: {why}; "
-                "choose another steal.loss"
-            )
+        refuse_if(
+            why,
+            f"loss {loss!r} compares histograms, which cannot be negative: {why}; "
+            "choose another steal.loss",
+        )
     # Built as for training, but of nothing: a wrong form or name is said here.
     make_theft(run.recipe, dim, responses["classes"])
     if attack.head:

@@ -1,7 +1,8 @@
 """Losses between two sets of representations: arrays in, a scalar and metrics out.
 
 Every entry of ``LOSSES`` is called ``loss(student, teacher, **numbers)`` with two
-(b, d) arrays whose rows belong to the same images; ``supcon`` takes their labels, too.
+(b, d) arrays whose rows belong to the same images. What more is to be known of one
+(labels, pairs of views, numbers that may be 0) stands beside it: ``registry.Traits``.
 Losses know no devices: under ``jit`` with a sharded batch they see the whole batch.
 They do not stop gradients: who trains only one side (extraction) detaches the other.
 
@@ -24,6 +25,7 @@ from sslx.losses.decision import (
 from sslx.losses.histogram import energy, wasserstein
 from sslx.losses.redundancy import barlow, barlow_reference, vicreg
 from sslx.losses.regression import cosine, mse, regression
+from sslx.registry import pick
 from sslx.types import Metrics
 
 LOSSES: dict[str, Callable[..., tuple[Array, Metrics]]] = {
@@ -44,3 +46,8 @@ LOSSES: dict[str, Callable[..., tuple[Array, Metrics]]] = {
     "vicreg": vicreg,
     "wasserstein": wasserstein,
 }
+
+
+def loss_of(name: str) -> Callable[..., tuple[Array, Metrics]]:
+    """The loss of a name, of the table or MODULE:NAME; a UserError if there is none."""
+    return pick(LOSSES, name, "loss", own=True)

@@ -12,7 +12,8 @@ from jax import Array
 from jax.nn import logsumexp
 from jaxtyping import Bool, Float, Integer
 
-from sslx.types import Metrics, Number
+from sslx.registry import traits
+from sslx.types import Metrics
 
 # The accelerators' default rounds the inputs of a product to bfloat16, which a
 # temperature of 0.07 turns into errors of several per cent.
@@ -46,7 +47,7 @@ def _without_self(logits: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return jnp.where(jnp.eye(logits.shape[0], dtype=bool), -jnp.inf, logits)
 
 
-def _similarity(rows: Float[Array, "n d"], temperature: Number) -> Float[Array, "n n"]:
+def _similarity(rows: Float[Array, "n d"], temperature: float) -> Float[Array, "n n"]:
     """Inner products over the temperature; -inf of a row with itself."""
     return _without_self(jnp.matmul(rows, rows.T, precision=_EXACT) / temperature)
 
@@ -62,7 +63,7 @@ def _nearest(
 
 
 def infonce(
-    student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, temperature: Number
+    student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, temperature: float
 ) -> tuple[Float[Array, ""], Metrics]:
     """InfoNCE in the form of NT-Xent: mean over 2b anchors.
 
@@ -79,11 +80,12 @@ def infonce(
     return _nearest(_similarity(rows, temperature), _partner(rows.shape[0]))
 
 
+@traits(paired=True)
 def infonce_reference(
     student: Float[Array, "n d"],
     teacher: Float[Array, "n d"],
     *,
-    temperature: Number,
+    temperature: float,
 ) -> tuple[Float[Array, ""], Metrics]:
     """InfoNCE as published by Dziedzic et al. 2022 for two views: a wrong positive.
 
@@ -104,11 +106,12 @@ def infonce_reference(
     return _nearest(_similarity(rows, temperature), positive)
 
 
+@traits(labels=True, may_be_0=("labels",))
 def supcon(
     student: Float[Array, "b d"],
     teacher: Float[Array, "b d"],
     *,
-    temperature: Number,
+    temperature: float,
     labels: Integer[Array, " b"],
 ) -> tuple[Float[Array, ""], Metrics]:
     """Supervised contrastive loss: mean over 2b anchors, the sum outside the log.
@@ -131,7 +134,7 @@ def supcon(
 
 
 def softnn(
-    student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, temperature: Number
+    student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, temperature: float
 ) -> tuple[Float[Array, ""], Metrics]:
     """Soft nearest neighbour loss: mean over 2b anchors, rows not normalised.
 

@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+from sslx.registry import traits
 from sslx.types import Metrics
 
 
@@ -19,6 +20,7 @@ def _binary(
     return jnp.mean(jax.nn.softplus(jnp.where(target, -logits, logits)))
 
 
+@traits(quantiles=("threshold",), may_be_0=("threshold",))
 def bce(
     student: Float[Array, "b d"],
     teacher: Float[Array, "b d"],

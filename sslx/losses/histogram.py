@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from sslx.registry import traits
 from sslx.types import Metrics
 
 
@@ -28,6 +29,7 @@ def _between(
     return jnp.cumsum(_histogram(student) - _histogram(teacher), axis=1)
 
 
+@traits(non_negative=True)
 def wasserstein(
     student: Float[Array, "b d"], teacher: Float[Array, "b d"]
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -43,6 +45,7 @@ def wasserstein(
     return jnp.mean(distance), {}
 
 
+@traits(non_negative=True)
 def energy(
     student: Float[Array, "b d"], teacher: Float[Array, "b d"]
 ) -> tuple[Float[Array, ""], Metrics]:

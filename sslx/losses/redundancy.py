@@ -6,7 +6,8 @@ from jax import Array
 from jaxtyping import Float
 
 from sslx.losses.regression import mse
-from sslx.types import Metrics, Number
+from sslx.registry import traits
+from sslx.types import Metrics
 
 # A product over the batch is a statistic: not to be rounded to bfloat16.
 _EXACT = jax.lax.Precision.HIGHEST
@@ -23,8 +24,9 @@ def _off_diagonal(square: Float[Array, "d d"]) -> Float[Array, "d d"]:
     return jnp.where(jnp.eye(square.shape[0], dtype=bool), 0, square)
 
 
+@traits(may_be_0=("off_diagonal",))
 def barlow(
-    student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, off_diagonal: Number
+    student: Float[Array, "b d"], teacher: Float[Array, "b d"], *, off_diagonal: float
 ) -> tuple[Float[Array, ""], Metrics]:
     """Barlow Twins (Zbontar et al. 2021, equation 1): sums over features.
 
@@ -40,11 +42,12 @@ def barlow(
     return alike + off_diagonal * jnp.sum(jnp.square(_off_diagonal(correlation))), {}
 
 
+@traits(paired=True, may_be_0=("off_diagonal",))
 def barlow_reference(
     student: Float[Array, "n d"],
     teacher: Float[Array, "n d"],
     *,
-    off_diagonal: Number,
+    off_diagonal: float,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Barlow Twins as published by Dziedzic et al. 2022: the parties never meet.
 
@@ -64,13 +67,14 @@ def barlow_reference(
     )
 
 
+@traits(may_be_0=("invariance", "variance", "covariance"))
 def vicreg(
     student: Float[Array, "b d"],
     teacher: Float[Array, "b d"],
     *,
-    invariance: Number,
-    variance: Number,
-    covariance: Number,
+    invariance: float,
+    variance: float,
+    covariance: float,
 ) -> tuple[Float[Array, ""], Metrics]:
     """VICReg (Bardes et al. 2022, equation 6); b > 1.
 

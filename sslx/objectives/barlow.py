@@ -2,9 +2,11 @@
 
 from sslx.losses import barlow as barlow_loss
 from sslx.objectives.siamese import Views, between_two_views, make_siamese
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Task
 
 
+@traits(may_be_0=("off_diagonal", "hidden"))
 def barlow(
     encoder: Encoder,
     views: Views,

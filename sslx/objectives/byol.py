@@ -14,9 +14,11 @@ from sslx.objectives.moving import (
     target_projections,
 )
 from sslx.objectives.siamese import Views, each_view, make_siamese
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Out, Task
 
 
+@traits(may_be_0=("decay", "hidden"), at_most_1=("decay",))
 def byol(
     encoder: Encoder,
     views: Views,

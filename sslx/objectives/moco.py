@@ -18,6 +18,7 @@ from sslx.objectives.moving import (
     target_projections,
 )
 from sslx.objectives.siamese import Views, each_view, make_siamese
+from sslx.registry import traits
 from sslx.types import Encoder, Metrics, Objective, Out, Task
 
 
@@ -60,6 +61,7 @@ def enqueue(
     return queue.at[:, places].set(keys), (position + keys.shape[1]) % size
 
 
+@traits(may_be_0=("decay", "hidden"), at_most_1=("decay", "final_decay"))
 def moco(
     encoder: Encoder,
     views: Views,

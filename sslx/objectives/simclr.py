@@ -2,9 +2,11 @@
 
 from sslx.losses import infonce
 from sslx.objectives.siamese import Views, make_siamese, unchanged
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Out, Task
 
 
+@traits(may_be_0=("hidden",))
 def simclr(
     encoder: Encoder,
     views: Views,

@@ -6,9 +6,11 @@ import jax.numpy as jnp
 from sslx.losses import cosine
 from sslx.models.heads import make_mlp
 from sslx.objectives.siamese import Views, each_view, make_siamese, unchanged
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Out, Task
 
 
+@traits(may_be_0=("hidden",))
 def simsiam(
     encoder: Encoder,
     views: Views,

@@ -6,9 +6,11 @@ import optax
 
 from sslx.models.heads import make_mlp
 from sslx.objectives.siamese import Views, unchanged
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Out, Task, UserError
 
 
+@traits(labels=True)
 def supervised(encoder: Encoder, views: Views, task: Task) -> Objective:
     """The objective; a batch is ``{"images": uint8 (b, h, w, c), "labels": int (b,)}``.
 

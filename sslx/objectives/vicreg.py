@@ -4,9 +4,11 @@ from functools import partial
 
 from sslx.losses import vicreg as vicreg_loss
 from sslx.objectives.siamese import Views, between_two_views, make_siamese
+from sslx.registry import traits
 from sslx.types import Encoder, Objective, Task
 
 
+@traits(may_be_0=("invariance", "variance", "covariance", "hidden"))
 def vicreg(
     encoder: Encoder,
     views: Views,

@@ -14,6 +14,8 @@ from sslx.runs.names import Run, fingerprint_of
 from sslx.types import UserError
 from sslx.version import __version__
 
+CHECKPOINTS = "ckpt"  # folder of a run
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:

@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslx.runs.files import read_json
-from sslx.train import checkpoint
+from sslx.runs.files import CHECKPOINTS, read_json
 from sslx.types import UserError
 
 # A directory with any of these is a run, or what is left of one.
-_MARKS = ("meta.json", "config.json", checkpoint.FOLDER, "lock")
+_MARKS = ("meta.json", "config.json", CHECKPOINTS, "lock")
 
 
 class Node(NamedTuple):

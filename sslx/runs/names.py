@@ -59,6 +59,7 @@ def make_run(
     words: dict[str, str] | None = None,
 ) -> Run:
     """Names a run after its recipe and its parents' names."""
+    slug = slug.replace(":", "-").replace("/", "-")  # of names such as MODULE:NAME
     recipe = json.loads(json.dumps(recipe))  # tuples become lists, as they are read
     identity = {
         "stage": stage,

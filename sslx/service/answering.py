@@ -118,6 +118,8 @@ def answer_new(
     )
     answers, state, rows, notes = defence.apply(state, request)
     answers = _checked(answers, (len(new), ledger.terms.dim), "the defence")
+    # What is computed from an array without axes is none.
+    state = {name: np.asarray(value) for name, value in state.items()}
     if _form(state) != form:
         raise UserError(
             f"the defence's state was {form} and is {_form(state)}; what grows belongs "

@@ -7,7 +7,7 @@ which ``REPEATS`` makes from a call: what must be there is derived from the call
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,7 +159,7 @@ def read_noted(
 
 
 def find_rows(
-    ledger: Ledger, account: str, buckets: Sequence[int]
+    ledger: Ledger, account: str, buckets: Iterable[int | np.integer]
 ) -> list[Int64[np.ndarray, " k"]]:
     """The account's rows in these buckets, bucket by bucket, in the order appended."""
     out = []

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sslx.context import Context
+from sslx.context import Context, pool
 from sslx.data.views import is_plain, make_asked
 from sslx.embed.classifier import answering
 from sslx.embed.finished import open_run
@@ -26,8 +26,7 @@ from sslx.runs.names import Run
 from sslx.service import DEFENCES, read_answers, serve
 from sslx.service.bills import LEDGER, bills, total
 from sslx.service.terms import LIMITS
-from sslx.stages.images import pool
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 class Answered(NamedTuple):
@@ -132,7 +131,7 @@ def _serve(run: Run):
         repeats=r["repeats"],
         image_shape=tuple(open_run(victim).meta["image_shape"]),
         dim=r.get("raw_dim", r["dim"]),
-        defence=pick(DEFENCES, r["defence"], "defence"),
+        defence=pick(DEFENCES, r["defence"], "defence", own=True),
         # Whoever knows a run's seed knows its secret, until one can be given.
         secret=host_stream(r["seed"], "defence").bytes(32),
     )
@@ -174,11 +173,11 @@ def check_bill(run: Run) -> None:
     counted = bills(run.path / LEDGER, make_plan(run.recipe).accounts)
     meta = read_json(run.path / "meta.json")
     ended = meta.get("queries"), meta.get("accounts")
-    if (_sum(counted, run.recipe), counted) != ended:
-        raise UserError(
-            f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
-            "ask again"
-        )
+    refuse_if(
+        (_sum(counted, run.recipe), counted) != ended,
+        f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
+        "ask again",
+    )
 
 
 def answered(run: Run, context: Context) -> Answered:

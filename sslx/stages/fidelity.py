@@ -1,12 +1,11 @@
 """Stage fidelity: how alike an encoder and the victim are, without labels."""
 
-from sslx.context import Context
+from sslx.context import Context, kept_rows
 from sslx.evals.fidelity import fidelity
 from sslx.runs.files import write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.stages import features
-from sslx.stages.images import kept_rows
 from sslx.stages.probe import predictions
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sslx.context import Context
+from sslx.context import Context, kept_rows
 from sslx.embed.finished import open_run
 from sslx.evals.knn import neighbours
 from sslx.evals.maps import plane, turn_onto
@@ -21,7 +21,6 @@ from sslx.rng import host_stream
 from sslx.runs.files import replacing, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
-from sslx.stages.images import kept_rows
 
 FILE = "gallery.npz"
 CLASSES = 10  # more colours are not told apart; others are left out

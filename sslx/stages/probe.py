@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from sslx.context import Context
+from sslx.context import Context, kept_rows
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few
@@ -14,7 +14,6 @@ from sslx.runs.files import replacing, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.stages import features
-from sslx.stages.images import kept_rows
 from sslx.types import UserError
 
 PREDICTIONS = "predictions.npz"

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from sslx import hosts
-from sslx.attacks.matching import bind, cluster_labels, match_of, takes_labels
+from sslx.attacks.matching import cluster_labels, make_match
 from sslx.build import make_head, make_objective, make_theft
-from sslx.context import Context
+from sslx.context import Context, pool
 from sslx.embed.finished import head_of, open_run
+from sslx.losses import loss_of
+from sslx.registry import traits_of
 from sslx.runs.files import save_array
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.stages.answers import Answered, answered
-from sslx.stages.images import pool
 from sslx.stages.training import train
 from sslx.types import Objective
 
@@ -63,9 +64,8 @@ def _stealer(
     arrays: dict[str, np.ndarray] = found._asdict()
     given: dict[str, Any] = {}
     if r["loss"] != OWN:
-        bound = bind(r["loss"], r["numbers"], found.answers)
-        given["match"] = match_of(r["loss"], bound)
-        if takes_labels(r["loss"]):
+        given["match"] = make_match(r["loss"], r["numbers"], found.answers)
+        if traits_of(loss_of(r["loss"])).labels:
             arrays["labels"] = _labels(run, found, context)
     if "ssl" in run.parents:
         given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]

@@ -7,10 +7,10 @@ arrays: Orbax itself restores a flipped byte without a word).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,10 +18,8 @@ import orbax.checkpoint as ocp
 from jax.sharding import Sharding, SingleDeviceSharding
 
 from sslx import hosts
-from sslx.runs.files import read_json
+from sslx.runs.files import CHECKPOINTS, read_json
 from sslx.types import UserError
-
-FOLDER = "ckpt"
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def digest(tree: Any) -> str:
 
 def steps(run: Path) -> list[int]:
     """The steps that a run has complete checkpoints of, ascending."""
-    folder = run / FOLDER
+    folder = run / CHECKPOINTS
     if not folder.is_dir():
         return []
     # A save cut short by a kill keeps a longer name that is no number.
@@ -63,31 +61,23 @@ def seal(run: Path) -> dict[str, Any]:
 
     def last() -> dict[str, Any]:
         step = steps(run)[-1]
-        return {"step": step, "digests": _digests(run / FOLDER / str(step))}
+        return {"step": step, "digests": _digests(run / CHECKPOINTS / str(step))}
 
     return hosts.share(last)
 
 
-class Store(NamedTuple):
-    """``save(step, items)``: items is a dict of trees; written in the background.
-
-    ``wait()``: until what was saved is on disk.
-    """
-
-    save: Any
-    wait: Any
-
-
 @contextmanager
-def open_store(run: Path, keep: int) -> Iterator[Store]:
+def open_store(run: Path, keep: int) -> Iterator[Callable[[int, dict], None]]:
     """Opens the checkpoints of a run for writing; all are on disk when it closes.
+
+    Gives ``save(step, items)``: items is a dict of trees; written in the background.
 
     Args:
         run: The run directory.
         keep: How many of the latest checkpoints stay.
     """
     options = ocp.CheckpointManagerOptions(max_to_keep=keep)
-    folder = (run / FOLDER).absolute()
+    folder = (run / CHECKPOINTS).absolute()
     with ocp.CheckpointManager(folder, options=options) as manager:
 
         def save(step: int, items: dict[str, Any]) -> None:
@@ -97,7 +87,7 @@ def open_store(run: Path, keep: int) -> Iterator[Store]:
             if not manager.save(step, args=ocp.args.Composite(digest=digests, **args)):
                 raise UserError(f"{folder}: checkpoint {step} could not be saved")
 
-        yield Store(save, manager.wait_until_finished)
+        yield save
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -145,7 +135,7 @@ def load(
         found = hosts.share(lambda: found)
     if not found:
         raise UserError(f"{run} has no checkpoint")
-    folder = (run / FOLDER / str(found[-1])).absolute()
+    folder = (run / CHECKPOINTS / str(found[-1])).absolute()
     template = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
     )
@@ -198,7 +188,7 @@ def stored(run: Path, item: str, sealed: dict[str, Any] | None = None) -> Any:
     if not steps(run):
         raise UserError(f"{run} has no checkpoint")
     step = sealed["step"] if sealed else steps(run)[-1]
-    folder = run.absolute() / FOLDER / str(step)
+    folder = run.absolute() / CHECKPOINTS / str(step)
     if not (folder / item).is_dir():
         if folder.is_dir() and not (sealed and item in sealed["digests"]):
             return None

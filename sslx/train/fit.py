@@ -75,7 +75,7 @@ class Watch(NamedTuple):
     look: Callable[[State], dict[str, float]]
 
 
-def items_of(state: State) -> dict[str, Any]:
+def _items(state: State) -> dict[str, Any]:
     """What a checkpoint holds of a state."""
     items: dict[str, Any] = {"state": state}
     if "encoder" in state.params:  # a head can be trained alone
@@ -142,7 +142,7 @@ def _start(t: Training, run: Path, mesh) -> State:
     return jax.jit(init, out_shardings=whole)(seed, example)
 
 
-def note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> None:
+def _note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> None:
     """Logs the finished steps of ``total``; raises at the first that is not finite.
 
     Each metric is an array with one entry a step.
@@ -207,7 +207,7 @@ def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State
     with (
         asked_to_stop() as signal,
         open_logbook(run, step) as book,
-        checkpoint.open_store(run, loop.keep) as store,
+        checkpoint.open_store(run, loop.keep) as save,
         progress(t.steps, step, run.parent.name, "step") as bar,
     ):
         pending = None  # logged one dispatch late, so that the device never waits
@@ -216,7 +216,7 @@ def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State
             ahead = range(step, min(step + most, boundary))
             state, metrics = advance(state, ahead)
             if pending:
-                note(book, *pending, t.steps, loop)
+                _note(book, *pending, t.steps, loop)
             pending = (ahead, metrics)
             bar.update(len(ahead))
             step = ahead.stop
@@ -227,12 +227,12 @@ def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State
             stop = hosts.most(signal()) if alone or asks or step == boundary else 0
             if step == boundary or stop:
                 # A state is saved only when its steps are known to be sound.
-                note(book, *pending, t.steps, loop)
+                _note(book, *pending, t.steps, loop)
                 pending = None
                 # Before it is saved: a kill in between must not lose the row.
                 _watch(book, step, t, state, watch)
             if stop or step == t.steps or step % loop.save_every == 0:
-                store.save(step, items_of(state))
+                save(step, _items(state))
             if stop:
                 break
     # Only here are the checkpoints known to be on disk.

@@ -92,13 +92,6 @@ def local_mesh(batch_size: int) -> Mesh:
     return _mesh(devices[: math.gcd(len(devices), batch_size)])
 
 
-def member_mesh(size: int) -> Mesh:
-    """The same for ``size`` trainings at once: as many devices as they divide over."""
-    devices = jax.local_devices()
-    fits = [n for n in range(1, len(devices) + 1) if size % n == 0]
-    return _mesh(devices[: max(fits)])
-
-
 def _mesh(devices: list[jax.Device]) -> Mesh:
     # Auto axes: explicit ones forbid a vmap over per-example keys.
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sslx.registry import pick
-from sslx.types import Number, Params
+from sslx.types import Params
 
 Schedule = Callable[..., Any]
 
@@ -74,7 +74,7 @@ def _larc(rate, *, weight_decay, momentum, trust_coefficient):
 
 
 def _clipped_trust(
-    schedule: Schedule, weight_decay: Number, trust_coefficient: Number
+    schedule: Schedule, weight_decay: float, trust_coefficient: float
 ) -> optax.GradientTransformation:
     """Decay and LARC's factor, min(own rate / schedule's rate, 1), on every leaf."""
 
@@ -110,12 +110,12 @@ OPTIMISERS = {
 def make_optimiser(
     name: str,
     *,
-    learning_rate: Number,
-    weight_decay: Number,
+    learning_rate: float,
+    weight_decay: float,
     warmup_steps: int,
     steps: int,
-    momentum: Number = 0.0,
-    trust_coefficient: Number = 0.0,
+    momentum: float = 0.0,
+    trust_coefficient: float = 0.0,
     decay_vectors: bool = True,
 ) -> tuple[optax.GradientTransformation, Schedule]:
     """Builds an optimiser and the schedule it follows.

@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
-from sslx.attacks.matching import (
-    NON_NEGATIVE,
-    PAIRED,
-    cluster_labels,
-    loss_numbers,
-    make_match,
-    takes_labels,
-)
+from sslx.attacks.matching import cluster_labels, make_match
 from sslx.losses import LOSSES
+from sslx.registry import keywords, traits, traits_of
 from sslx.train.mesh import replicated, split_rows
 from sslx.types import UserError
 
@@ -36,20 +30,38 @@ def sides(b=9, v=2, d=4):
     return np.abs(draw.randn(2, b, v, d)).astype(np.float32)
 
 
+def numbers_of(loss):
+    return {k: NUMBERS[k] for k in keywords(LOSSES[loss])}
+
+
+def having(trait):
+    return [name for name, loss in LOSSES.items() if getattr(traits_of(loss), trait)]
+
+
 def bind(loss, answers):
-    return make_match(loss, {k: NUMBERS[k] for k in loss_numbers(loss)}, answers)
+    return make_match(loss, numbers_of(loss), answers)
 
 
 def test_what_a_block_of_the_config_holds():
     # Catches a keyword that the config does not know, positions taken for keywords.
-    assert loss_numbers("supcon") == {"temperature", "labels"}
-    assert loss_numbers("bce") == {"threshold"}
-    assert loss_numbers("vicreg") == {"invariance", "variance", "covariance"}
-    assert loss_numbers("mse") == set()
-    assert [name for name in LOSSES if takes_labels(name)] == ["supcon"]
-    assert set(LOSSES) >= NON_NEGATIVE | PAIRED
+    assert keywords(LOSSES["supcon"]) == {"temperature", "labels"}
+    assert keywords(LOSSES["bce"]) == {"threshold"}
+    assert keywords(LOSSES["vicreg"]) == {"invariance", "variance", "covariance"}
+    assert keywords(LOSSES["mse"]) == set()
     with pytest.raises(UserError, match="unknown loss 'mes'; known: barlow"):
-        loss_numbers("mes")
+        make_match("mes", {}, sides()[1])
+
+
+def test_traits_stand_beside_the_losses():
+    # Catches a trait that is lost on the way to the table, or given to all; and one of
+    # a number that the loss does not take.
+    assert having("labels") == ["supcon"]
+    assert having("quantiles") == ["bce"]
+    assert having("paired") == ["barlow_reference", "infonce_reference"]
+    assert having("non_negative") == ["energy", "wasserstein"]
+    with pytest.raises(ValueError, match="mse takes no weight"):
+        traits(may_be_0=("weight",))(LOSSES["mse"])
+    assert traits_of(LOSSES["mse"]) == ((), (), False, False, False, ())
 
 
 @pytest.mark.parametrize("v", [1, 3])
@@ -95,7 +107,7 @@ def test_threshold_is_a_quantile_of_each_feature():
             make_match("bce", {"threshold": share}, answers)
 
 
-@pytest.mark.parametrize("name", sorted(PAIRED))
+@pytest.mark.parametrize("name", having("paired"))
 def test_pairs_are_neighbours(name):
     # Catches views stacked one after the other, and a number of views that is no pair.
     student, answers = sides()
@@ -104,14 +116,14 @@ def test_pairs_are_neighbours(name):
         jnp.array([view for image in side for view in image])
         for side in (student, answers)
     )
-    kw = {k: NUMBERS[k] for k in loss_numbers(name)}
-    np.testing.assert_allclose(got, LOSSES[name](*flat, **kw)[0], rtol=1e-5)
+    expected = LOSSES[name](*flat, **numbers_of(name))[0]
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
     for v in (1, 3):
         with pytest.raises(UserError, match=f"and {v} were asked: ask 2"):
             bind(name, sides(v=v)[1])
 
 
-@pytest.mark.parametrize("name", sorted(NON_NEGATIVE))
+@pytest.mark.parametrize("name", having("non_negative"))
 def test_negative_answers_are_refused(name):
     # Catches a histogram of what has none.
     answers = sides()[1]

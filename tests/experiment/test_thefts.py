@@ -8,12 +8,13 @@ import pytest
 from configs import default, digits_attack
 from sslx import build
 from sslx.attacks import ATTACKS
-from sslx.attacks.matching import PAIRED, make_match
+from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_theft
 from sslx.experiment.graph import resolve
 from sslx.experiment.overrides import changed
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
+from sslx.registry import traits_of
 from sslx.types import Encoder, UserError
 from tests import tiny
 
@@ -32,7 +33,7 @@ REFUSED = {
 def config(attack, loss):
     """An attack on the digits as digits_attack.py has it, with another loss."""
     changes = digits_attack.ATTACKS[attack] | {"loss": loss}
-    if loss in PAIRED:
+    if loss != "own" and traits_of(LOSSES[loss]).paired:
         changes |= {"ask_views": 2, "ask_augment": "mild"}
     c = tiny.config(steal__batch_size=8, steal__loss_kw__supcon__labels=3)
     words = " ".join(f"{key}={value}" for key, value in changes.items())
@@ -188,3 +189,26 @@ def test_limits_are_of_each_account(tmp_path):
             ),
             tmp_path,
         )
+
+
+def test_labels_tell_cells_apart():
+    # Catches two cells of one name, and names full of what all cells have.
+    def cell(attack, loss, change):
+        return {"attack": attack, "loss": loss, "change": change}
+
+    sweep = [
+        cell("direct", "mse", ""),
+        cell("direct", "mse", "queries=90"),
+        cell("rda", "own", "attack=rda loss=own ask_views=10"),
+        cell("rda", "own", "attack=rda loss=own ask_views=10 queries=90"),
+        cell("own_head", "mse", "attack=own_head optim.learning_rate=0.5"),
+        cell("own_head", "mse", "attack=own_head"),
+    ]
+    assert labels(sweep) == [
+        "mse",
+        "mse",
+        "rda",
+        "rda",
+        "own_head mse learning_rate=0.5",
+        "own_head mse",
+    ]

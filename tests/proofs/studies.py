@@ -31,7 +31,6 @@ SETTINGS = tiny.SETTINGS | {
     "steal.ssl.steps": 40,
     "steal.ssl.augment": "mild",
     "engine.save_every": 10,
-    "engine.together": 2,
 }
 KILLS = 6
 

@@ -2,13 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-
 from sslx.stages.flops import (
     answers_flops,
     count_flops,
     forward_flops,
     unlabelled_flops,
 )
+
 from tests.report import fake_study as fake
 
 

@@ -16,10 +16,10 @@ TREE = {
 
 @pytest.fixture
 def run(tmp_path):
-    with checkpoint.open_store(tmp_path, keep=2) as store:
+    with checkpoint.open_store(tmp_path, keep=2) as save:
         for step in (1, 2, 3):
             tree = jax.tree.map(lambda x, s=step: jnp.asarray(x + s), TREE)
-            store.save(step, {"state": tree, "encoder": tree["params"]})
+            save(step, {"state": tree, "encoder": tree["params"]})
     return tmp_path
 
 
@@ -100,10 +100,10 @@ def test_no_checkpoint(tmp_path):
 
 def test_a_step_saved_twice_is_refused(tmp_path):
     # Catches a save that only returns False.
-    with checkpoint.open_store(tmp_path, keep=2) as store:
-        store.save(1, {"state": TREE})
+    with checkpoint.open_store(tmp_path, keep=2) as save:
+        save(1, {"state": TREE})
         with pytest.raises(Exception, match="1"):
-            store.save(1, {"state": TREE})
+            save(1, {"state": TREE})
 
 
 def test_digest_sees_names_types_shapes_and_bytes():

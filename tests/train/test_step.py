@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from sslx.rng import rows_at
+from sslx.rng import rows_at, stream
 from sslx.train.mesh import data_mesh, replicated
 from sslx.train.step import init_state, make_dispatch, make_step, make_update
 from tests.train import toy
@@ -135,3 +135,13 @@ def test_rows_are_a_permutation_of_each_epoch():
     left_out = {(set(range(n)) - set(np.concatenate(b))).pop() for b in epochs}
     assert left_out == set(range(n))
     np.testing.assert_array_equal(rows_at(0, n, size, 7), rows_at(0, n, size, 7))
+
+
+def test_a_seed_is_an_argument():
+    # Catches another key for the same seed, and seeds beyond int32 that wrap.
+    traced = jax.jit(lambda seed: jax.random.key_data(stream(seed, "init")))
+    keys = []
+    for seed in (0, 7, 2**31 - 1, 2**31, 3 * 10**9, 2**32 - 1):
+        keys.append(tuple(jax.random.key_data(stream(seed, "init")).tolist()))
+        assert tuple(traced(np.uint32(seed)).tolist()) == keys[-1]
+    assert len(set(keys)) == len(keys)

@@ -11,13 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslx.data.source import Missing, Options
+from sslx.data.source import Missing
 from sslx.types import UserError
 
 _NAME = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
 )
-_OTHERS = "digits, folder:PATH, npz:PATH"
+_OTHERS = "digits, folder:PATH, npz:PATH, MODULE:NAME of a module here or installed"
 
 
 class Prepared(NamedTuple):
@@ -100,7 +100,7 @@ def _unknown(name: str, where: Path) -> UserError:
     )
 
 
-def _missing(name: str, data_dir: str | None) -> UserError:
+def missing(name: str, data_dir: str | None) -> UserError:
     """What to say of a set that is not there: not prepared, or no such set."""
     import tensorflow_datasets as tfds
 
@@ -136,24 +136,6 @@ def _keys(folder: Path, builder: Any) -> tuple[str, str]:
             f"and {len(found[1])} label features"
         )
     return found[0][0], found[1][0]
-
-
-def find(name: str, options: Options) -> Path:
-    """The version folder of a set, which is prepared first where that is asked for.
-
-    Raises:
-        Missing: It is not there.
-        UserError: No such set, or it cannot be prepared.
-    """
-    folder = locate(name, options.dir)
-    if folder is not None:
-        return folder
-    error = _missing(name, options.dir)
-    if not (options.download and isinstance(error, Missing)):
-        raise error
-    from sslx.data.sources.prepare import prepare
-
-    return prepare(name, options.dir)
 
 
 def open_prepared(folder: Path) -> Prepared:

@@ -13,13 +13,37 @@ import numpy as np
 import PIL.features
 
 from sslx.data import form
-from sslx.data.source import Info, Options, Source, Split
+from sslx.data.source import Info, Missing, Options, Source, Split
 from sslx.data.sources.id_cache import remembered
-from sslx.data.sources.prepared import Prepared, find, first_line, open_prepared
+from sslx.data.sources.prepared import (
+    Prepared,
+    first_line,
+    locate,
+    missing,
+    open_prepared,
+)
 from sslx.progress import progress
 from sslx.types import UserError
 
 _CHUNK = 512  # records read at a time
+
+
+def find(name: str, options: Options) -> Path:
+    """The version folder of a set, which is prepared first where that is asked for.
+
+    Raises:
+        Missing: It is not there.
+        UserError: No such set, or it cannot be prepared.
+    """
+    folder = locate(name, options.dir)
+    if folder is not None:
+        return folder
+    error = missing(name, options.dir)
+    if not (options.download and isinstance(error, Missing)):
+        raise error
+    from sslx.data.sources.prepare import prepare  # only when it is asked for
+
+    return prepare(name, options.dir)
 
 
 def _stamp(found: Prepared, split: str) -> tuple:

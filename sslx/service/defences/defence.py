@@ -27,7 +27,7 @@ What it has to keep is in ``LAWS``. ``tests/service/test_defences.py`` holds eve
 of the table to them.
 """
 
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +106,7 @@ class Request(NamedTuple):
     raw: Float32[np.ndarray, "n d"]
     keys: UInt32[np.ndarray, "n 8"] | None
     calibration: Calibration | None
-    past: Callable[[Sequence[int]], list[np.ndarray]]
+    past: Callable[[Iterable[int | np.integer]], list[np.ndarray]]
 
 
 class Defence(NamedTuple):

@@ -1,10 +1,4 @@
-"""What a training costs in floating-point operations, estimated from its recipe.
-
-Three times the forward passes of the encoder over all images seen (a backward pass
-takes twice a forward one). Left out: losses, heads (but for one that is a run of its
-own), augmentation, the second forward pass of methods with a moving average, and
-whatever the victim computes to answer.
-"""
+"""What passes through a network cost in floating-point operations."""
 
 import json
 from collections.abc import Callable
@@ -67,40 +61,3 @@ def _forward(encoder: str, image_shape: tuple[int, ...]) -> float | None:
 
     flops = count_flops(features, params, stats, images)
     return None if flops is None else flops / BATCH
-
-
-def unlabelled_flops(recipe: dict[str, Any], views: int) -> float | None:
-    """Of a victim, or of what a stealer trains on its pool.
-
-    Args:
-        recipe: The run's.
-        views: Of an image in a step, ``Objective.views``.
-    """
-    forward = forward_flops(recipe["encoder"], recipe["image_shape"])
-    if forward is None:
-        return None
-    return 3 * forward * _seen(recipe) * views
-
-
-def answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float | None:
-    """Of a training on answers.
-
-    Args:
-        recipe: The stealer's, or that of its head, which has no encoder.
-        responses: That of the answers: each view asked is a pass of its own, unless
-            the attack says how many it makes.
-    """
-    numbers = recipe["attack_numbers"]
-    views = responses["views"]
-    if "encoder" not in recipe:
-        wide = responses["dim"]
-        hidden = numbers["hidden"] or wide
-        forward: float | None = 2.0 * hidden * (wide + numbers["projection"])
-    else:
-        forward = forward_flops(recipe["encoder"], recipe["image_shape"])
-        views = numbers.get("train_views") or views * (1 + numbers.get("augmented", 0))
-    return None if forward is None else 3 * forward * _seen(recipe) * views
-
-
-def _seen(recipe: dict[str, Any]) -> int:
-    return recipe["batch_size"] * recipe["steps"]

@@ -1,0 +1,51 @@
+"""A service that has all that a defence may want, and a stranger's defence for it."""
+
+import numpy as np
+
+from sslx.service import Defence, calibrate
+from tests.service.box import DIM, opened, pictures
+
+POOL = pictures(12)
+SECRET = bytes(range(32))
+# Small whole numbers: a product is the same in whatever batch it is made.
+WHOLE = np.random.default_rng(1).integers(-3, 4, (6, DIM)).astype(np.float32)
+
+
+def embedded(images, c=1):
+    return c * (images.reshape(len(images), -1).astype(np.float32) @ WHOLE)
+
+
+def ready(path, defence, c=1, embed=embedded, **kw):
+    """A service that has all that a defence may want."""
+    measured = calibrate(embedded(pictures(50, seed=5), c))
+    kw = {"secret": SECRET, "calibration": measured} | kw
+    return opened(path, lambda x: c * embed(x), defence=defence, **kw)
+
+
+def _apply(state, request):
+    """Noise by how many answers of its bucket the account has; a number is padded."""
+    mean, deviation = request.calibration.mean, request.calibration.deviation
+    buckets = (request.raw > mean) @ (1 << np.arange(len(mean)))
+    given, here = state["given"], {}
+    answers, rows, near = [], [], []
+    for raw, key, bucket in zip(request.raw, request.keys, buckets, strict=True):
+        if bucket not in here:
+            here[bucket] = len(request.past([bucket]))
+        draw = np.random.default_rng(key).normal(size=len(raw))
+        answers.append([*(raw + here[bucket] * deviation * draw), deviation.mean()])
+        rows.append((bucket, given + len(rows)))
+        near.append(here[bucket])
+        here[bucket] += 1
+    state = {"given": given + len(rows)}
+    return np.array(answers), state, np.array(rows), {"near": np.array(near)}
+
+
+TOY = Defence(
+    init=lambda dim, key: {"given": np.zeros((), np.int64)},
+    apply=_apply,
+    out_dim=lambda dim: dim + 1,
+    before=lambda state, images: 255 - images,
+    demand=lambda state, n: 4 + np.log2(n),
+    wants={"secret", "calibration"},
+    exempt={"order"},
+)
