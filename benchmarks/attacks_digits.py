@@ -30,22 +30,22 @@ LOSSES = (
 PAIRS = ("infonce", "infonce_reference", "barlow", "barlow_reference")
 
 
-def grid() -> tuple[tuple[str, ...]]:
+def changes() -> tuple[str, ...]:
     """All thefts; the headline is direct with mse."""
     (attacks,) = digits_attack.get_config().study.grid
-    losses = [f"loss={name}" for name in LOSSES[1:]]
-    losses += [f"loss={name} ask_views=2 ask_augment=mild" for name in PAIRS]
-    return ((*attacks, *default.thefts(*losses)),)
+    losses = (f"loss={name}" for name in LOSSES[1:])
+    pairs = (f"loss={name} ask_views=2 ask_augment=mild" for name in PAIRS)
+    return attacks + default.thefts(*losses, *pairs)
 
 
 def accuracies(found: dict) -> dict[str, float]:
     """Linear accuracy by the name of the table's line, in per cent."""
     out = {}
-    for row in found["rows"]:
-        if row["evaluator"] == "linear":
-            name = row["theft"] if row["cell"] else row["role"]
-            prefix = "direct " if row["attack"] == "direct" else ""
-            out[prefix + name] = 100 * row["accuracy"]
+    for r in found["records"]:
+        # The label of a theft names its attack, but for "direct".
+        first = {None: r["role"], "direct": "direct"}.get(r["attack"], "")
+        name = f"{first} {r['theft'] or ''}".strip()
+        out[name] = 100 * r["scores"]["linear"]["accuracy"]
     return out
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     for seed in args.seeds:
         config = digits_attack.get_config()
         config.seed = seed
-        config.study.grid = grid()
+        config.study.grid = (changes(),)
         folder = run(config, Path(args.workdir))
         assert folder is not None
         by_seed.append(accuracies(read_json(folder / "results.json")))

@@ -48,7 +48,7 @@ def devices(args: argparse.Namespace) -> Curves:
         "kind": "jax",
         "case": "conv3",
         "batch_size": 32 if args.tiny else 256,
-        "augment": "",
+        "plain": False,
         "precision": "float32",
         "width": 4 if args.tiny else 0,
         "seconds": args.seconds,
@@ -68,7 +68,6 @@ def stealers(args: argparse.Namespace) -> Curves:
         "loss": "infonce",
         "case": "default",
         "batch_size": 32 if args.tiny else 256,
-        "augment": "",
         "precision": "float32",
         "width": 4 if args.tiny else 0,
         "devices": 1 if args.accelerator else 4,  # as configs/digits_direct.py has it
@@ -135,7 +134,8 @@ def queries(args: argparse.Namespace) -> Curves:
                 c.steal.queries = n
                 experiment = resolve(c, Path(folder))
                 (theft,), context = experiment.thefts, experiment.context
-                victim.make(experiment.members[0].victim, context)  # in the first only
+                # In the first only.
+                victim.make(experiment.members[0].victim, context)
                 began = time.perf_counter()
                 answers.make(theft.responses, context)
                 asked = time.perf_counter()

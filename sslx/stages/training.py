@@ -87,6 +87,8 @@ def _answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float |
     numbers = recipe["attack_numbers"]
     views = responses["views"]
     if "encoder" not in recipe:
+        if not {"hidden", "projection"} <= numbers.keys():
+            return None  # the head of an attack of one's own
         wide = responses["dim"]
         hidden = numbers["hidden"] or wide
         forward: float | None = 2.0 * hidden * (wide + numbers["projection"])
