@@ -306,8 +306,8 @@ def start(*args):
 
 
 def test_on_the_command_line(workdir, tmp_path):
-    # Catches a program that does not start, chatter of libraries, a wrong exit status, JSON that
-    # differs from the text's facts.
+    # Catches a program that does not start, chatter of libraries, a wrong exit status,
+    # JSON that differs from the text's facts.
     path = only(workdir, "victim")
     for file in (path / "ckpt" / "12" / "head").rglob("*"):
         if file.is_file():
