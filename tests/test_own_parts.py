@@ -55,7 +55,8 @@ def small(theft, *, shade):
     init_head, head = make_mlp(**meta)
 
     def init(key, batch):
-        return {"projector": init_head(key, jnp.zeros((1, theft.answer_dim)))[0]}, {}, {}
+        params, _ = init_head(key, jnp.zeros((1, theft.answer_dim)))
+        return {"projector": params}, {}, {}
 
     def loss(params, stats, extras, batch, key):
         z, _ = head(params["projector"], {}, batch["answers"][:, 0], True)
