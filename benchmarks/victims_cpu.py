@@ -27,11 +27,11 @@ def _percent(row: dict) -> str:
     return f"{100 * row['accuracy']:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _accuracies(folder: Path, encoder: str) -> list[str]:
+def _accuracies(folder: Path, role: str) -> list[str]:
     from sslx.runs.files import read_json
 
     rows = read_json(folder / "results.json")["rows"]
-    by = {r["evaluator"]: r for r in rows if r["role"] == encoder}
+    by = {r["evaluator"]: r for r in rows if r["role"] == role}
     return [_percent(by["linear"]), _percent(by["knn"])]
 
 
