@@ -17,6 +17,12 @@ class UserError(Exception):
     """Something the user can mend; the message is one line that says how."""
 
 
+def refuse_if(wrong: object, message: str) -> None:
+    """Raises a ``UserError`` with the message where something is wrong."""
+    if wrong:
+        raise UserError(message)
+
+
 class Encoder(NamedTuple):
     """An image encoder as pure functions.
 

@@ -5,14 +5,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from sslx.experiment.changes import GRID, changed
-from sslx.experiment.study import combinations
 
 from configs import default
 from sslx import data
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_objective, make_theft
 from sslx.experiment import graph
+from sslx.experiment.overrides import changed, combinations
 from sslx.models import make_encoder, to_torch
 from sslx.objectives import OBJECTIVES
 from sslx.stages.training import make_training
@@ -79,13 +78,18 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     if config.victim.weights:
         config.victim.weights = weights(config.victim, tmp_path / "weights.npz")
     for change in sides(config.study.grid):
-        found = graph.resolve(changed(config, change, GRID), tmp_path)
+        (member,) = one(config, change, tmp_path).members
         if not config.victim.weights:
-            trace(
-                found.members[0].victim, make_objective(found.members[0].victim.recipe)
-            )
-        for cell in found.thefts:
-            trace_theft(cell)
+            trace(member.victim, make_objective(member.victim.recipe))
+        if member.theft:
+            trace_theft(member.theft)
+
+
+def one(config, change, workdir):
+    """The experiment of one combination of a grid alone."""
+    alone, _ = changed(config, change)
+    alone.study.grid = ()
+    return graph.resolve(alone, workdir)
 
 
 def sides(grid):
@@ -113,27 +117,30 @@ def zeros(init, *args):
     return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
 
 
-def trace_theft(cell):
-    """Traces the first step of all that a cell trains."""
-    if cell.ssl is not None:
-        trace(cell.ssl, make_objective(cell.ssl.recipe))
-    if cell.responses is None:
+def trace_theft(theft):
+    """Traces the first step of all that a theft trains."""
+    if theft.responses is None:
+        trace(theft.steal, make_objective(theft.steal.recipe))
         return
-    r, asked = cell.steal.recipe, cell.responses.recipe
+    before = theft.steal.parents
+    for choosing in (before, theft.responses.parents):
+        if "ssl" in choosing:
+            trace(choosing["ssl"], make_objective(choosing["ssl"].recipe))
+    r, asked = theft.steal.recipe, theft.responses.recipe
     shape, given = (asked["views"], asked["dim"]), {}
-    if cell.loss != "own":
+    if theft.loss != "own":
         given["match"] = make_match(r["loss"], r["numbers"], np.zeros((2, *shape)))
-    if cell.head is not None:
-        head = make_head(cell.head.recipe, asked["dim"])
-        trace(cell.head, head, shape)
+    if "head" in before:
+        head = make_head(before["head"].recipe, asked["dim"])
+        trace(before["head"], head, shape)
         params, stats, _ = zeros(head.init, {"answers": np.zeros((2, *shape))})
         stats = stats.get("projector", {})
         given["head"] = {"params": params["projector"], "stats": stats}
-    if "ssl" in cell.steal.parents:
+    if "ssl" in before:
         encoder = make_encoder(r["encoder"]["name"], **r["encoder"]["kw"])
         params, stats = zeros(encoder.init, np.zeros((1, *r["image_shape"])))
         given["trunk"] = {"params": params, "stats": stats}
-    trace(cell.steal, make_theft(r, asked["dim"], asked["classes"], **given), shape)
+    trace(theft.steal, make_theft(r, asked["dim"], asked["classes"], **given), shape)
 
 
 def trace(run, objective, answers=(1, 1)):
@@ -179,9 +186,9 @@ def test_the_studys_numbers():
     assert (c.steal.queries, c.steal.loss, c.steal.epochs) == (9000, "softnn", 100)
     assert c.steal.loss_kw.softnn.temperature == 100.0
     assert (c.steal.batch_size, c.steal.optim.learning_rate) == (256, 1e-3)
-    others = [changed(c, change).steal for change in c.steal.also]
+    others = [changed(c, change)[0].steal for change in combinations(c.study.grid)]
     numbers = [(o.loss, o.batch_size, o.optim.learning_rate) for o in others]
-    assert numbers == [("mse", 64, 1e-3), ("infonce", 256, 3e-4)]
+    assert numbers == [("softnn", 256, 1e-3), ("mse", 64, 1e-3), ("infonce", 256, 3e-4)]
     assert (c.data.size, c.data.channels) == (32, 3)
     assert set(c.probe.datasets) == {
         "cifar10",
@@ -210,35 +217,34 @@ FULL = {
 
 
 def asked(size, at, workdir):
-    """Combinations of study_cifar_full.py, and the cells of those that hold ``at``."""
+    """Combinations of study_cifar_full.py, and the thefts of those with ``at``."""
     config = load("study_cifar_full").get_config(size)
     config.probe.datasets = ("cifar10",)
     config.probe.independent = 0
     changes = combinations(config.study.grid)
     chosen = [c for c in changes if set(at) <= set(c.split())]
-    found = [graph.resolve(changed(config, c, GRID), workdir) for c in chosen]
-    return changes, [found.thefts[0] for found in found]
+    return changes, [one(config, c, workdir).thefts[0] for c in chosen]
 
 
 def test_the_full_study(any_set, tmp_path):
     # Catches a loss that trains for less than the others, numbers that drift from the
     # sheets or from each attack's own config, a grid that grows, victims that differ.
     at = ["victim.encoder=resnet18", "steal.seed=0", "steal.queries=9000"]
-    changes, cells = asked("full", at, tmp_path)
+    changes, thefts = asked("full", at, tmp_path)
     assert len(changes) == 462
     # At another budget, too, where steps left to epochs would be others.
-    cells += asked("full", [*at[:2], "steal.queries=50000"], tmp_path)[1]
+    thefts += asked("full", [*at[:2], "steal.queries=50000"], tmp_path)[1]
     numbers, pools = {}, {}
-    for cell in cells:
-        r, name = cell.steal.recipe, cell.attack
-        name = cell.loss if name == "direct" else name
+    for theft in thefts:
+        r, name = theft.steal.recipe, theft.attack
+        name = theft.loss if name == "direct" else name
         o = r["optim"]
         told = (o["name"], o["learning_rate"], o["weight_decay"])
         numbers.setdefault(name, set()).add((*told, r["batch_size"], r["steps"]))
-        pools.setdefault(name, set()).add(cell.steal.name)
+        pools.setdefault(name, set()).add(theft.steal.name)
         assert r["encoder"]["kw"]["dtype"] == "bfloat16"
         if name == "warm_start":  # in CIFAR-100 as in the held-out images
-            assert cell.ssl.recipe["steps"] == 7_800
+            assert theft.steal.parents["ssl"].recipe["steps"] == 7_800
     assert numbers == {name: {row} for name, row in FULL.items()}
     # Held out and CIFAR-100 at 9,000, CIFAR-100 at 50,000.
     assert {name: len(names) for name, names in pools.items()} == {
@@ -252,11 +258,11 @@ def test_the_full_study(any_set, tmp_path):
     at = [*at[:2], "steal.attack=ssl_only"]
     _, alone = asked("full", at, tmp_path)
     assert len(alone) == 7
-    assert {cell.steal.name for cell in alone} == pools["ssl_only"]
+    assert {theft.steal.name for theft in alone} == pools["ssl_only"]
     # The core is a part of it, victim and all.
     changes, core = asked("core", ["steal.seed=0"], tmp_path)
     assert (len(changes), len(core)) == (15, 5)
-    assert {c.steal.name for c in core} <= {c.steal.name for c in cells}
+    assert {c.steal.name for c in core} <= {c.steal.name for c in thefts}
 
 
 # solo-learn's README and recipes: optimiser, rate, decay, projector, Acc@1.

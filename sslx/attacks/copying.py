@@ -11,7 +11,7 @@ from sslx.attacks.attack import Match, Theft
 from sslx.models.heads import make_mlp
 from sslx.objectives.siamese import Views, each_view, unchanged
 from sslx.registry import pick
-from sslx.types import Encoder, Metrics, Objective, Out, Params, UserError
+from sslx.types import Encoder, Metrics, Objective, Out, Params, refuse_if
 
 # What an attack's ``train_on`` may be -> the entry of a batch that it names.
 TRAIN_ON = {"asked": "asked", "image": "images"}
@@ -184,8 +184,8 @@ def mean_of(each: Iterable[tuple[Array, Metrics]]) -> tuple[Array, Metrics]:
 
 def several(b: int, what: str) -> None:
     """Raises a UserError unless there are images to compare with."""
-    if b < 2:
-        raise UserError(
-            f"{what} compares images with each other: batches (steal.batch_size) and "
-            "queries must be 2 images at least"
-        )
+    refuse_if(
+        b < 2,
+        f"{what} compares images with each other: batches (steal.batch_size) and "
+        "queries must be 2 images at least",
+    )

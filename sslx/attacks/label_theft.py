@@ -6,7 +6,7 @@ import optax
 from sslx.attacks.attack import Theft
 from sslx.attacks.copying import copying, make_student, over_views, through
 from sslx.objectives.siamese import Views
-from sslx.types import Encoder, Objective, UserError
+from sslx.types import Encoder, Objective, refuse_if
 
 
 def label_theft(encoder: Encoder, views: Views, theft: Theft) -> Objective:
@@ -26,8 +26,10 @@ def label_theft(encoder: Encoder, views: Views, theft: Theft) -> Objective:
     Raises:
         UserError: The service knows no classes.
     """
-    if not theft.classes:
-        raise UserError("attack 'label_theft' needs a service that answers classes")
+    refuse_if(
+        not theft.classes,
+        "attack 'label_theft' needs a service that answers classes",
+    )
 
     def loss(logits, answer):
         labels = answer[:, 0].astype(jnp.int32)

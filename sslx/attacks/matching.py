@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from sslx.attacks.attack import Match
 from sslx.losses import loss_of
 from sslx.registry import traits_of
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 def make_match(
@@ -36,11 +36,11 @@ def make_match(
     """
     function = loss_of(loss)
     traits = traits_of(function)
-    if traits.non_negative and answers.min() < 0:
-        raise UserError(
-            f"loss {loss!r} needs answers that are not negative, and some are: ask for "
-            "the representation without noise, or take another loss"
-        )
+    refuse_if(
+        traits.non_negative and answers.min() < 0,
+        f"loss {loss!r} needs answers that are not negative, and some are: ask for "
+        "the representation without noise, or take another loss",
+    )
     if traits.paired and answers.shape[1] != 2:
         raise UserError(
             f"loss {loss!r} compares two views of each image, and {answers.shape[1]} "
@@ -64,11 +64,11 @@ def make_match(
 def _quantiles(
     answers: Float[np.ndarray, "n v d"], share: float, what: str
 ) -> Float[np.ndarray, " d"]:
-    if not 0 <= share < 1:
-        raise UserError(
-            f"the {what} is the share of answers below it, in [0, 1), not {share}: "
-            "write 0.5 for the median of each feature"
-        )
+    refuse_if(
+        not 0 <= share < 1,
+        f"the {what} is the share of answers below it, in [0, 1), not {share}: "
+        "write 0.5 for the median of each feature",
+    )
     rows = answers.reshape(-1, answers.shape[-1])
     return np.quantile(rows, share, axis=0).astype(answers.dtype)
 
@@ -94,11 +94,11 @@ def cluster_labels(
     from sklearn.cluster import MiniBatchKMeans  # a second, so only when wanted
     from sklearn.preprocessing import normalize
 
-    if not 2 <= clusters <= len(answers):
-        raise UserError(
-            f"{clusters} clusters of {len(answers)} images cannot be made: the labels "
-            "of a loss are 0 (the true ones) or a number from 2 to the images"
-        )
+    refuse_if(
+        not 2 <= clusters <= len(answers),
+        f"{clusters} clusters of {len(answers)} images cannot be made: the labels "
+        "of a loss are 0 (the true ones) or a number from 2 to the images",
+    )
     # One thread: with more, sums are taken in an order that changes from run to run.
     with threadpool_limits(1):
         model = MiniBatchKMeans(clusters, batch_size=4096, n_init=3, random_state=seed)

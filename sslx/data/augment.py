@@ -195,7 +195,7 @@ def augment(key: Key[Array, ""], image: Image, recipe: Recipe) -> Image:
 
 
 def augment_batch(
-    keys: Key[Array, ""] | Key[Array, "b"],
+    keys: Key[Array, ""] | Key[Array, " b"],
     images: UInt8[Array, "b h w c"] | Float[Array, "b h w c"],
     recipe: Recipe,
 ) -> Float[Array, "b h w c"]:

@@ -17,7 +17,7 @@ from sslx.evals.similarity import (
     neighbour_overlap,
     varying,
 )
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 Map = Callable[[Float[np.ndarray, "n e"]], Float[np.ndarray, "n d"]]
 STRENGTHS = tuple(10.0 ** np.arange(-6, 7))  # of the ridge, for standardised features
@@ -118,8 +118,10 @@ def orthogonal_map(x: Float[np.ndarray, "n e"], y: Float[np.ndarray, "n d"]) -> 
 
 def agreement(p: Integer[np.ndarray, " m"], q: Integer[np.ndarray, " m"]) -> float:
     """Share of images that two probes predict the same class for, in [0, 1]."""
-    if len(p) != len(q) or not len(p):
-        raise UserError(f"agreement: {len(p)} and {len(q)} predictions, not of one set")
+    refuse_if(
+        len(p) != len(q) or not len(p),
+        f"agreement: {len(p)} and {len(q)} predictions, not of one set",
+    )
     return float((p == q).mean())
 
 
@@ -209,11 +211,11 @@ def _part(
     order = np.random.default_rng(seed).permutation(len(units))
     chosen[order[: round(max(0, fraction) * len(units))]] = True
     fitted = chosen[unit_of_row]
-    if min(fitted.sum(), (~fitted).sum()) < 2:
-        raise UserError(
-            f"fidelity: fit_fraction={fraction} of {len(groups)} images leaves fewer "
-            "than 2 to fit the maps or to judge them"
-        )
+    refuse_if(
+        min(fitted.sum(), (~fitted).sum()) < 2,
+        f"fidelity: fit_fraction={fraction} of {len(groups)} images leaves fewer "
+        "than 2 to fit the maps or to judge them",
+    )
     return fitted
 
 

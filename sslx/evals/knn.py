@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 # Similarities held at once: 64 MB of float32, whatever the sizes of the sets.
 CHUNK_ELEMENTS = 2**24
@@ -83,12 +83,16 @@ def neighbours(
     Raises:
         UserError: A row has fewer than k others, or features are not finite.
     """
-    if not np.isfinite(features).all():
-        raise UserError("neighbours: the features hold NaN or infinity")
+    refuse_if(
+        not np.isfinite(features).all(),
+        "neighbours: the features hold NaN or infinity",
+    )
     same = groups[:, None] == groups[None, :]
     others = len(features) - int(same.sum(1).max(initial=0))
-    if not 1 <= k <= others:
-        raise UserError(f"neighbours: k={k} must be between 1 and the {others} others")
+    refuse_if(
+        not 1 <= k <= others,
+        f"neighbours: k={k} must be between 1 and the {others} others",
+    )
     rows = _directions(features)
     return _nearest(np.where(same, -np.inf, rows @ rows.T), k)
 
@@ -177,17 +181,21 @@ def _directions(features: Float[np.ndarray, "b d"]) -> Float[np.ndarray, "b d"]:
 
 
 def _check(train, labels, test, classes: int, k: int, temperature: float) -> None:
-    if not 1 <= k <= len(train):
-        raise UserError(
-            f"kNN: k={k} must be between 1 and the {len(train)} training rows"
-        )
-    if not temperature > 0:
-        raise UserError(f"kNN: temperature={temperature} must be above 0")
+    refuse_if(
+        not 1 <= k <= len(train),
+        f"kNN: k={k} must be between 1 and the {len(train)} training rows",
+    )
+    refuse_if(
+        not temperature > 0,
+        f"kNN: temperature={temperature} must be above 0",
+    )
     if labels.min() < 0 or labels.max() >= classes:
         raise UserError(
             f"kNN: labels run from {labels.min()} to {labels.max()}, "
             f"but must lie between 0 and {classes - 1}"
         )
     for name, features in (("training", train), ("test", test)):
-        if not np.isfinite(features).all():
-            raise UserError(f"kNN: the {name} features hold NaN or infinity")
+        refuse_if(
+            not np.isfinite(features).all(),
+            f"kNN: the {name} features hold NaN or infinity",
+        )

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from sslx.evals.solver import Solution, check_finite, check_problem, fit
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 class ProbeResult(NamedTuple):
@@ -192,8 +192,10 @@ def few(
     Source: Chen et al. 2020 (SimCLR), section 6, takes 1 % and 10 % of the labels,
     balanced by class (and fine-tunes; here the encoder stays frozen).
     """
-    if not 0 < share <= 1:
-        raise UserError(f"few labels: a share of {share} must be above 0 and at most 1")
+    refuse_if(
+        not 0 < share <= 1,
+        f"few labels: a share of {share} must be above 0 and at most 1",
+    )
     units, of_unit, unit_of_row = _units(labels, groups)
     order = np.random.default_rng(seed).permutation(units)
     taken = np.zeros(units, bool)
@@ -289,10 +291,10 @@ def _parts(
 ) -> list[Bool[np.ndarray, " n"]]:
     """Parts that hold each row once, alike in size and in classes."""
     units, of_unit, unit_of_row = _units(labels, groups)
-    if not 0 < fraction <= 0.5:
-        raise UserError(
-            f"few labels: validation_fraction={fraction} must be above 0, at most 0.5"
-        )
+    refuse_if(
+        not 0 < fraction <= 0.5,
+        f"few labels: validation_fraction={fraction} must be above 0, at most 0.5",
+    )
     order = np.random.default_rng(seed).permutation(units)
     order = order[np.argsort(of_unit[order], kind="stable")]
     count = min(round(1 / fraction), units)

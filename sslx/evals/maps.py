@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 COMPONENTS = 50  # of the PCA before t-SNE, as its authors do
 PERPLEXITY = 30.0  # neighbours a point cares for; fewer where there are few points
@@ -37,8 +37,10 @@ def plane(features: Float[np.ndarray, "n d"], *, seed: int) -> Float[np.ndarray,
     from sklearn.decomposition import PCA  # a second, so only when wanted
     from sklearn.manifold import TSNE
 
-    if len(features) < 4 or not np.isfinite(features).all():
-        raise UserError("a map needs 4 rows or more, all of them finite")
+    refuse_if(
+        len(features) < 4 or not np.isfinite(features).all(),
+        "a map needs 4 rows or more, all of them finite",
+    )
     rows = features.astype(np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / np.where(length > 0, length, 1)

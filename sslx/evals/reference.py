@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer
 
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 EPOCHS = 100
 BATCH = 256  # in the same order every epoch; the last one of an epoch is smaller
@@ -57,17 +57,19 @@ def reference_probe(
         UserError: Labels, features or rate are out of their range.
     """
     for name, features in (("training", train_features), ("test", test_features)):
-        if not np.isfinite(features).all():
-            raise UserError(f"reference probe: the {name} features are not finite")
+        refuse_if(
+            not np.isfinite(features).all(),
+            f"reference probe: the {name} features are not finite",
+        )
     if train_labels.min() < 0 or train_labels.max() >= classes:
         raise UserError(
             f"reference probe: labels run from {train_labels.min()} to "
             f"{train_labels.max()}, not 0 to {classes - 1}"
         )
-    if not learning_rate > 0:
-        raise UserError(
-            f"reference probe: learning_rate={learning_rate} must be above 0"
-        )
+    refuse_if(
+        not learning_rate > 0,
+        f"reference probe: learning_rate={learning_rate} must be above 0",
+    )
     layer = initial(jax.random.key(seed), train_features.shape[1], classes)
     layer = train(
         layer, jnp.asarray(train_features), jnp.asarray(train_labels), learning_rate

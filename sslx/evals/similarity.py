@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from sslx.evals.knn import neighbours
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 TINY = 1e-10  # the follow-up study adds it to every distance: log of 0 for duplicates
 
@@ -22,8 +22,10 @@ def check(*features: Float[np.ndarray, "_ _"]) -> None:
     if len({len(x) for x in features}) > 1:
         counts = ", ".join(str(len(x)) for x in features)
         raise UserError(f"fidelity: features of the same images needed, not {counts}")
-    if not all(np.isfinite(x).all() for x in features):
-        raise UserError("fidelity: the features hold NaN or infinity")
+    refuse_if(
+        not all(np.isfinite(x).all() for x in features),
+        "fidelity: the features hold NaN or infinity",
+    )
 
 
 def varying(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " d"]:

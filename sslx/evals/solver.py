@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from sslx.evals.softmax import on_device, on_host, shifted_logits
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 SMALL = 10**9  # multiplications in one product of features and weights
 FOR_DEVICES = 10**8  # from so many an accelerator is worth its compile time
@@ -151,8 +151,10 @@ def check_finite(name: str, features: Float[np.ndarray, "_ _"]) -> None:
     Raises:
         UserError: As said.
     """
-    if not np.isfinite(features).all():
-        raise UserError(f"linear probe: the {name} features hold NaN or infinity")
+    refuse_if(
+        not np.isfinite(features).all(),
+        f"linear probe: the {name} features hold NaN or infinity",
+    )
 
 
 def check_problem(
@@ -166,13 +168,17 @@ def check_problem(
     Raises:
         UserError: l2, labels or features are out of their range.
     """
-    if not l2 > 0:
-        raise UserError(f"linear probe: every l2 must be above 0, not {l2}")
+    refuse_if(
+        not l2 > 0,
+        f"linear probe: every l2 must be above 0, not {l2}",
+    )
     low, high = labels.min(), labels.max()
-    if low < 0 or high >= classes:
-        raise UserError(
-            f"linear probe: labels run from {low} to {high}, not 0 to {classes - 1}"
-        )
-    if low == high:
-        raise UserError(f"linear probe: the training images are all of class {low}")
+    refuse_if(
+        low < 0 or high >= classes,
+        f"linear probe: labels run from {low} to {high}, not 0 to {classes - 1}",
+    )
+    refuse_if(
+        low == high,
+        f"linear probe: the training images are all of class {low}",
+    )
     check_finite("training", features)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.embed.recording import recorded_in
 from sslx.experiment.recipes import positive, reading, whole_seed
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 # A config's stages, in their order -> the stages of the runs that they make.
 STAGES = {
@@ -32,22 +32,24 @@ def check(config: ConfigDict) -> None:
     """Raises a UserError for what is wrong in the sections that all stages share."""
     _check_tuples(config)
     for stage in config.stages:
-        if stage not in STAGES:
-            raise UserError(f"unknown stage {stage!r}; known: {', '.join(STAGES)}")
-    if config.precision not in ("float32", "bfloat16"):
-        raise UserError(
-            f"precision must be float32 or bfloat16, not {config.precision!r}"
+        refuse_if(
+            stage not in STAGES,
+            f"unknown stage {stage!r}; known: {', '.join(STAGES)}",
         )
+    refuse_if(
+        config.precision not in ("float32", "bfloat16"),
+        f"precision must be float32 or bfloat16, not {config.precision!r}",
+    )
     whole_seed("seed", config.seed)
     if config.data.split_seed is not None:
         whole_seed("split_seed", config.data.split_seed)
     for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
         positive("engine", {key: config.engine[key]})
-    if config.study.name and not re.fullmatch(r"[\w.-]+", config.study.name):
-        raise UserError(
-            "study.name must be of letters, digits, '.', '-' and '_', not "
-            f"{config.study.name!r}"
-        )
+    refuse_if(
+        config.study.name and not re.fullmatch(r"[\w.-]+", config.study.name),
+        "study.name must be of letters, digits, '.', '-' and '_', not "
+        f"{config.study.name!r}",
+    )
 
 
 def _check_tuples(config: ConfigDict) -> None:

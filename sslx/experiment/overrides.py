@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 # Sections and keys that a change may touch; the others are the same for all.
 SECTIONS = ("seed", "precision", "data", "victim", "service", "steal", "probe")
@@ -25,14 +25,16 @@ def combinations(grid: tuple[Any, ...]) -> list[str]:
         UserError: Not of that form, or two axes set the same key.
     """
     for axis in grid:
-        if not isinstance(axis, tuple) or not all(isinstance(c, str) for c in axis):
-            raise UserError(
-                "study.grid must hold a tuple of changes for each axis, as in "
-                "(('steal.loss=mse', 'steal.loss=infonce'), ('seed=0', 'seed=1')), not "
-                f"{axis!r}"
-            )
-        if not axis:
-            raise UserError("study.grid has an axis without a change; leave it out")
+        refuse_if(
+            not isinstance(axis, tuple) or not all(isinstance(c, str) for c in axis),
+            "study.grid must hold a tuple of changes for each axis, as in "
+            "(('steal.loss=mse', 'steal.loss=infonce'), ('seed=0', 'seed=1')), not "
+            f"{axis!r}",
+        )
+        refuse_if(
+            not axis,
+            "study.grid has an axis without a change; leave it out",
+        )
     found = [" ".join(filter(None, parts)) for parts in product(*grid)]
     for change in found:
         _pairs(change)  # a key twice
@@ -48,10 +50,14 @@ def _pairs(change: str) -> dict[str, str]:
     out: dict[str, str] = {}
     for pair in change.split():
         key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise UserError(f"study.grid: {pair!r} is not KEY=VALUE {ALLOWED}")
-        if key in out:
-            raise UserError(f"study.grid: {change!r} sets {key} twice")
+        refuse_if(
+            not equals or not key,
+            f"study.grid: {pair!r} is not KEY=VALUE {ALLOWED}",
+        )
+        refuse_if(
+            key in out,
+            f"study.grid: {change!r} sets {key} twice",
+        )
         out[key] = text
     return out
 
@@ -76,8 +82,10 @@ def changed(config: ConfigDict, change: str) -> tuple[ConfigDict, dict[str, Any]
             section = section.get(name) if isinstance(section, ConfigDict) else None
         there = isinstance(section, ConfigDict) and last in section
         whole = there and isinstance(section[last], ConfigDict)
-        if not there or whole or [*path, last][0] not in SECTIONS:
-            raise UserError(f"{pair} is not KEY=VALUE {ALLOWED}")
+        refuse_if(
+            not there or whole or [*path, last][0] not in SECTIONS,
+            f"{pair} is not KEY=VALUE {ALLOWED}",
+        )
         values[key] = section[last] = _value(text, section[last], pair)
     return config, values
 

@@ -10,7 +10,7 @@ from sslx.data.splits import divide
 from sslx.embed import recording
 from sslx.experiment.recipes import reading, share
 from sslx.runs.names import Run, make_run
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 
 class Pool(NamedTuple):
@@ -48,11 +48,11 @@ def _source(config: ConfigDict) -> tuple[str, str, int]:
         return victims, "test", len(rows)
     info = data.describe(pool, options)
     trained = not (config.victim.weights or config.victim.source)
-    if trained and info.identity == data.describe(victims, options).identity:
-        raise UserError(
-            f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
-            "test for the images it did not see"
-        )
+    refuse_if(
+        trained and info.identity == data.describe(victims, options).identity,
+        f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
+        "test for the images it did not see",
+    )
     return pool, "train", info.sizes["train"]
 
 
@@ -80,14 +80,16 @@ def _answered(file: str, config: ConfigDict) -> Pool:
 def open_pool(config: ConfigDict) -> Pool:
     """The attacker's images, as ``steal.pool`` names them."""
     recorded, pool = recording.recorded_in(config.victim.source), config.steal.pool
-    if recorded and pool != "answered":
-        raise UserError(
-            f"victim.source={config.victim.source!r} answers only the images in that "
-            f"file; write steal.pool='answered', not {pool!r}"
-        )
+    refuse_if(
+        recorded and pool != "answered",
+        f"victim.source={config.victim.source!r} answers only the images in that "
+        f"file; write steal.pool='answered', not {pool!r}",
+    )
     if pool == "answered":
-        if not recorded:
-            raise UserError("steal.pool='answered' needs victim.source='npz:FILE'")
+        refuse_if(
+            not recorded,
+            "steal.pool='answered' needs victim.source='npz:FILE'",
+        )
         return _answered(recorded, config)
     name, split, size = _source(config)
     info = data.describe(name, reading(config))
@@ -119,9 +121,9 @@ def not_beside_older(run: Run, split_seed: int | None) -> Run:
     if r["held_out"] is None and r["test_kept"] is None and split_seed is not None:
         slug, older = run.name.rpartition("-")[0], r | {"split_seed": split_seed}
         path = make_run(run.workdir, run.stage, slug, older, run.parents).path
-        if path.exists() and not run.path.exists():
-            raise UserError(
-                f"{path} is of sslx 0.1, whose names of such runs differ; take another "
-                "--workdir, or delete it to make it anew"
-            )
+        refuse_if(
+            path.exists() and not run.path.exists(),
+            f"{path} is of sslx 0.1, whose names of such runs differ; take another "
+            "--workdir, or delete it to make it anew",
+        )
     return run

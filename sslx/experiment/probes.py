@@ -16,7 +16,7 @@ from sslx.experiment.recipes import (
 )
 from sslx.experiment.thefts import OWN, Theft
 from sslx.runs.names import Run, make_run
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 FEWEST = 20  # test images to compare two encoders on
 # Of the section, what determines a probe's figures; other keys name no probe.
@@ -59,11 +59,11 @@ def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
             found[name] = data.describe(name, reading(config))
         except data.Missing:  # with probe.skip_missing: see _check_sets
             skipped.append(name)
-    if skipped and not found:
-        raise UserError(
-            f"no set of probe.datasets is at hand ({', '.join(skipped)}); prepare one "
-            "with `sslx prepare NAME`, or name another"
-        )
+    refuse_if(
+        skipped and not found,
+        f"no set of probe.datasets is at hand ({', '.join(skipped)}); prepare one "
+        "with `sslx prepare NAME`, or name another",
+    )
     return found, skipped
 
 
@@ -74,41 +74,45 @@ def _check(config: ConfigDict) -> None:
     share("probe.confidence", p.confidence)
     for value in p.few_labels:
         share("probe.few_labels", value)
-    if len({f"{value:g}" for value in p.few_labels}) < len(p.few_labels):
-        raise UserError("probe.few_labels names a share twice")
-    if p.few_labels and p.validation > 0.5:
-        raise UserError(
-            "probe.validation must be 0.5 at most with probe.few_labels, which are "
-            f"cross-validated, not {p.validation}"
-        )
+    refuse_if(
+        len({f"{value:g}" for value in p.few_labels}) < len(p.few_labels),
+        "probe.few_labels names a share twice",
+    )
+    refuse_if(
+        p.few_labels and p.validation > 0.5,
+        "probe.validation must be 0.5 at most with probe.few_labels, which are "
+        f"cross-validated, not {p.validation}",
+    )
     share("probe.fidelity.fit", p.fidelity.fit)
-    if p.fidelity.rows < 10:
-        raise UserError(
-            f"probe.fidelity.rows must be 10 or more, not {p.fidelity.rows}"
-        )
+    refuse_if(
+        p.fidelity.rows < 10,
+        f"probe.fidelity.rows must be 10 or more, not {p.fidelity.rows}",
+    )
     positive("probe.fidelity", {"neighbours": p.fidelity.neighbours})
     positive("probe", {key: p[key] for key in ("knn_k", "knn_temperature")})
-    if len(set(p.datasets)) < len(p.datasets):
-        raise UserError("probe.datasets names a set twice")
+    refuse_if(
+        len(set(p.datasets)) < len(p.datasets),
+        "probe.datasets names a set twice",
+    )
     positive("probe", {"number of datasets": len(p.datasets)})
     evaluators = ["linear", "knn", *(f"linear_{share:g}" for share in p.few_labels)]
     evaluators += ["reference_probe"] if p.reference else []
-    if p.primary not in evaluators:
-        raise UserError(
-            f"probe.primary must be one of {', '.join(evaluators)}, which this config "
-            f"asks for, not {p.primary!r}"
-        )
+    refuse_if(
+        p.primary not in evaluators,
+        f"probe.primary must be one of {', '.join(evaluators)}, which this config "
+        f"asks for, not {p.primary!r}",
+    )
 
 
 def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> None:
     """Raises a UserError where a data set does not go with victim and protocol."""
     shape = victim.recipe["image_shape"]
-    if list(info.image_shape) != shape:
-        raise UserError(
-            f"probe.datasets: {name!r} has images of shape {info.image_shape}, the "
-            f"victim takes {tuple(shape)}; data.size and data.channels bring sets "
-            "together"
-        )
+    refuse_if(
+        list(info.image_shape) != shape,
+        f"probe.datasets: {name!r} has images of shape {info.image_shape}, the "
+        f"victim takes {tuple(shape)}; data.size and data.channels bring sets "
+        "together",
+    )
     if config.probe.knn_k > info.sizes["train"]:
         raise UserError(
             f"probe.knn_k is {config.probe.knn_k}, but {name!r} has only "

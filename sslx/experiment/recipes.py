@@ -17,7 +17,7 @@ from sslx.models import ENCODERS, make_encoder
 from sslx.objectives import OBJECTIVES
 from sslx.registry import keywords, pick, traits_of
 from sslx.train.optim import OPTIMISERS
-from sslx.types import Encoder, UserError
+from sslx.types import Encoder, UserError, refuse_if
 
 
 def reading(config: ConfigDict) -> data.Options:
@@ -62,22 +62,30 @@ def _sizes(section: str, block: dict[str, Any], entry: Callable) -> None:
 def positive(section: str, values: dict[str, Any]) -> None:
     """Raises a UserError unless all values are above 0 and finite."""
     for key, value in values.items():
-        if not 0 < value < math.inf:
-            raise UserError(f"{section}.{key} must be above 0, not {value}")
+        refuse_if(
+            not 0 < value < math.inf,
+            f"{section}.{key} must be above 0, not {value}",
+        )
 
 
 def share(name: str, value: float) -> None:
     """Raises a UserError unless 0 < value < 1."""
-    if not 0 < value < 1:
-        raise UserError(f"{name} must lie between 0 and 1, not {value}")
+    refuse_if(
+        not 0 < value < 1,
+        f"{name} must lie between 0 and 1, not {value}",
+    )
 
 
-def whole_seed(name: str, value: object) -> None:
+def whole_seed(name: str, value: Any) -> None:
     """Raises a UserError unless a seed is a whole number of 32 bits."""
-    if type(value) is not int:
-        raise UserError(f"{name} must be a whole number, not {value!r}")
-    if not 0 <= value < 2**32:
-        raise UserError(f"{name} must be 0 or more and below 2**32, not {value}")
+    refuse_if(
+        type(value) is not int,
+        f"{name} must be a whole number, not {value!r}",
+    )
+    refuse_if(
+        not 0 <= value < 2**32,
+        f"{name} must be 0 or more and below 2**32, not {value}",
+    )
 
 
 def check_solver(name: str, section: ConfigDict) -> None:
@@ -93,10 +101,10 @@ def normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
     out = {}
     for key in ("mean", "std"):
         values = config.data[key]
-        if len(values) not in (1, channels):
-            raise UserError(
-                f"data.{key} must hold 1 or {channels} numbers, not {len(values)}"
-            )
+        refuse_if(
+            len(values) not in (1, channels),
+            f"data.{key} must hold 1 or {channels} numbers, not {len(values)}",
+        )
         out[key] = list(values)
     positive("data", {f"std[{i}]": v for i, v in enumerate(out["std"])})
     return out
@@ -128,8 +136,10 @@ def training(section: ConfigDict, name: str, n: int) -> dict:
     positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
     batch_size = min(section.batch_size, n)
-    if batch_size < 2:
-        raise UserError(f"{name}: a batch must be 2 images at least, not {batch_size}")
+    refuse_if(
+        batch_size < 2,
+        f"{name}: a batch must be 2 images at least, not {batch_size}",
+    )
     steps = section.steps or section.epochs * (n // batch_size)
     positive(name, {"epochs (or steps)": steps})
     return {
@@ -184,10 +194,10 @@ def unlabelled(
         **training(section, name, n),
     }
     wanted, given = make_objective(recipe).views, len(recipe["augment"])
-    if given != wanted:
-        raise UserError(
-            f"objective {section.objective!r} takes {wanted} view(s) of an image, but "
-            f"augmentation preset {section.augment!r} makes {given}; choose another "
-            f"preset in {name}.augment"
-        )
+    refuse_if(
+        given != wanted,
+        f"objective {section.objective!r} takes {wanted} view(s) of an image, but "
+        f"augmentation preset {section.augment!r} makes {given}; choose another "
+        f"preset in {name}.augment",
+    )
     return recipe

@@ -17,7 +17,7 @@ from sslx.registry import code_of, pick
 from sslx.runs.names import Run, make_run
 from sslx.service import DEFENCES, REPEATS, check_defence
 from sslx.service.terms import LIMITS
-from sslx.types import Encoder, UserError
+from sslx.types import Encoder, UserError, refuse_if
 
 
 def _answer_dim(output: str, victim: Run, classes: int) -> int:
@@ -35,11 +35,11 @@ def _answer_dim(output: str, victim: Run, classes: int) -> int:
         if "dim" in r:  # an API's
             return r["dim"]
         return make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]).dim
-    if "objective" not in r:
-        raise UserError(
-            "service.output='projection' needs a victim that was trained here; write "
-            "representation"
-        )
+    refuse_if(
+        "objective" not in r,
+        "service.output='projection' needs a victim that was trained here; write "
+        "representation",
+    )
     head = make_objective(r).head
     if head is None:
         raise UserError(
@@ -56,20 +56,22 @@ def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
         {key: steal[key] for key in ("queries", "ask_views", "rounds", "accounts")},
     )
     images, rest = divmod(steal.queries, steal.ask_views)
-    if rest:
-        raise UserError(
-            f"steal.queries is {steal.queries}, which {steal.ask_views} views of each "
-            f"image do not fill; write {images * steal.ask_views} or "
-            f"{(images + 1) * steal.ask_views}"
-        )
-    if images > pool.size:
-        raise UserError(
-            f"steal.queries is {steal.queries}"
-            + (f", {images} images" if steal.ask_views > 1 else "")
-            + f", but the pool {steal.pool!r} has only {pool.size} images"
-        )
-    if steal.rounds > images:
-        raise UserError(f"steal.rounds is {steal.rounds}, but only {images} are asked")
+    refuse_if(
+        rest,
+        f"steal.queries is {steal.queries}, which {steal.ask_views} views of each "
+        f"image do not fill; write {images * steal.ask_views} or "
+        f"{(images + 1) * steal.ask_views}",
+    )
+    refuse_if(
+        images > pool.size,
+        f"steal.queries is {steal.queries}"
+        + (f", {images} images" if steal.ask_views > 1 else "")
+        + f", but the pool {steal.pool!r} has only {pool.size} images",
+    )
+    refuse_if(
+        steal.rounds > images,
+        f"steal.rounds is {steal.rounds}, but only {images} are asked",
+    )
     chosen = numbers(
         {name: chooser.choose for name, chooser in PLANS.items()},
         *(steal.plan, steal.plan_kw, "plan"),
@@ -97,27 +99,31 @@ def _terms(config: ConfigDict, plan: dict[str, Any]) -> dict[str, Any]:
     positive("service", {"call_size": service.call_size})
     how = {"call_size": service.call_size, "accounts": n}
     calls = make_plan(plan | how).calls
-    if n > len(calls):
-        raise UserError(
-            f"steal.accounts is {n}, but the plan makes only {len(calls)} calls"
-        )
+    refuse_if(
+        n > len(calls),
+        f"steal.accounts is {n}, but the plan makes only {len(calls)} calls",
+    )
     sizes = [len(call.queries) for call in calls]
     sent = [sum(sizes[i::n]) for i in range(n)]
     needs = (max(sent), len(sizes[::n]), sum(sent), len(sizes))
     limits = {key: service[key] for key in LIMITS}
     for (key, limit), needed in zip(limits.items(), needs, strict=True):
-        if limit is not None and limit < 0:
-            raise UserError(f"service.{key} must be 0 or more, not {limit}")
-        if limit is not None and limit < needed:
-            raise UserError(
-                f"service.{key} is {limit}, but the plan of {config.steal.queries} "
-                f"queries needs {needed} {'images' if 'image' in key else 'calls'}"
-                + ("" if "total" in key else " of an account")
-            )
+        refuse_if(
+            limit is not None and limit < 0,
+            f"service.{key} must be 0 or more, not {limit}",
+        )
+        refuse_if(
+            limit is not None and limit < needed,
+            f"service.{key} is {limit}, but the plan of {config.steal.queries} "
+            f"queries needs {needed} {'images' if 'image' in key else 'calls'}"
+            + ("" if "total" in key else " of an account"),
+        )
     if limits["image_limit"] is None:
         limits["image_limit"] = max(sent)
-    if not 0 <= service.price < math.inf:
-        raise UserError(f"service.price must be 0 or more, not {service.price}")
+    refuse_if(
+        not 0 <= service.price < math.inf,
+        f"service.price must be 0 or more, not {service.price}",
+    )
     pick(dict.fromkeys(REPEATS), service.repeats, "service.repeats")
     more = {"price": float(service.price), "repeats": service.repeats}
     return limits | how | more
@@ -145,16 +151,16 @@ def responses_run(
     defence = pick(DEFENCES, service.defence, "defence", own=True)
     check_defence(defence, given={"secret"})
     plan = _plan_part(s, pool)
-    if s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised":
-        raise UserError(
-            f"steal.ask_views={s.ask_views} with steal.ask_augment='none' asks the "
-            "same image again for the answer that is stored; name a preset"
-        )
-    if s.pool == "answered" and plan["ask_augment"] != views_of("none"):
-        raise UserError(
-            f"steal.ask_augment={s.ask_augment!r} makes images that the recorded API "
-            "was not asked; write steal.ask_augment='none'"
-        )
+    refuse_if(
+        s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised",
+        f"steal.ask_views={s.ask_views} with steal.ask_augment='none' asks the "
+        "same image again for the answer that is stored; name a preset",
+    )
+    refuse_if(
+        s.pool == "answered" and plan["ask_augment"] != views_of("none"),
+        f"steal.ask_augment={s.ask_augment!r} makes images that the recorded API "
+        "was not asked; write steal.ask_augment='none'",
+    )
     parents = {"victim": victim} | ({"ssl": ssl} if ssl else {})
     classes = 0
     if service.output in CLASSIFIED:

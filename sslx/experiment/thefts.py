@@ -23,7 +23,7 @@ from sslx.objectives import OBJECTIVES
 from sslx.queries.choosers import PLANS
 from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
-from sslx.types import Encoder, UserError
+from sslx.types import Encoder, UserError, refuse_if
 
 OWN = "own"  # the loss of an attack that has one
 
@@ -68,16 +68,16 @@ def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
         return Theft(s.attack, loss, None, ssl)
     service = config.service
     pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
-    if service.output not in attack.outputs:
-        raise UserError(
-            f"attack {s.attack!r} works on service.output="
-            f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}"
-        )
-    if s.ask_views < attack.least_views:
-        raise UserError(
-            f"attack {s.attack!r} compares {attack.least_views} views of an image; "
-            f"steal.ask_views is {s.ask_views}"
-        )
+    refuse_if(
+        service.output not in attack.outputs,
+        f"attack {s.attack!r} works on service.output="
+        f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}",
+    )
+    refuse_if(
+        s.ask_views < attack.least_views,
+        f"attack {s.attack!r} compares {attack.least_views} views of an image; "
+        f"steal.ask_views is {s.ask_views}",
+    )
     selector = ssl if by_ssl else None
     responses = responses_run(config, pool, victim, encoder, selector)
     numbers = {}
@@ -98,11 +98,11 @@ def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
 def _loss(steal: ConfigDict, attack: Attack) -> str:
     """The name of the loss, which an attack may have of its own."""
     if attack.takes_loss:
-        if steal.loss == OWN:
-            raise UserError(
-                f"attack {steal.attack!r} has no loss of its own; name one in "
-                f"steal.loss: {', '.join(sorted(LOSSES))}"
-            )
+        refuse_if(
+            steal.loss == OWN,
+            f"attack {steal.attack!r} has no loss of its own; name one in "
+            f"steal.loss: {', '.join(sorted(LOSSES))}",
+        )
         loss_of(steal.loss)
     elif steal.loss != OWN:
         raise UserError(
@@ -115,15 +115,15 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
 def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> Run:
     """The run of the stealer's network, trained without labels on the whole pool."""
     s, shape = config.steal, victim.recipe["image_shape"]
-    if traits_of(pick(OBJECTIVES, s.ssl.objective, "objective")).labels:
-        raise UserError(
-            f"steal.ssl.objective must do without labels, not {s.ssl.objective!r}"
-        )
-    if list(pool.image_shape) != shape:
-        raise UserError(
-            f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
-            f"takes {tuple(shape)}"
-        )
+    refuse_if(
+        traits_of(pick(OBJECTIVES, s.ssl.objective, "objective")).labels,
+        f"steal.ssl.objective must do without labels, not {s.ssl.objective!r}",
+    )
+    refuse_if(
+        list(pool.image_shape) != shape,
+        f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
+        f"takes {tuple(shape)}",
+    )
     recipe = {
         "seed": config.seed,
         "role": "stealer",  # see train.seed_of
@@ -185,16 +185,16 @@ def _steal_run(
 def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     """Raises unless there are such labels: the true ones (0), or so many clusters."""
     images = steal.queries // steal.ask_views
-    if labels == 0 and not pool.labelled:
-        raise UserError(
-            f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
-            f"{key}=10 takes clusters of the answers"
-        )
-    if labels and not 2 <= labels <= images:
-        raise UserError(
-            f"{key} must be 0 or a number of clusters from 2 to {images}, the images "
-            f"asked, not {labels}"
-        )
+    refuse_if(
+        labels == 0 and not pool.labelled,
+        f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
+        f"{key}=10 takes clusters of the answers",
+    )
+    refuse_if(
+        labels and not 2 <= labels <= images,
+        f"{key} must be 0 or a number of clusters from 2 to {images}, the images "
+        f"asked, not {labels}",
+    )
 
 
 def _check_fit(
@@ -204,10 +204,10 @@ def _check_fit(
     responses, loss = run.parents["responses"].recipe, run.recipe["loss"]
     attack = attack_of(steal.attack)
     traits = Traits() if loss == OWN else traits_of(loss_of(loss))
-    if traits.paired and steal.ask_views != 2:
-        raise UserError(
-            f"loss {loss!r} is that of two views of an image; write steal.ask_views=2"
-        )
+    refuse_if(
+        traits.paired and steal.ask_views != 2,
+        f"loss {loss!r} is that of two views of an image; write steal.ask_views=2",
+    )
     numbers, block = run.recipe["numbers"], f"steal.loss_kw.{loss.rpartition(':')[2]}"
     if traits.labels:
         _check_labels(f"{block}.labels", numbers["labels"], steal, pool)
@@ -217,12 +217,12 @@ def _check_fit(
                 f"{block}.{name} is the share of the answers below it and must be less "
                 f"than 1, not {numbers[name]}"
             )
-        if attack.head:
-            raise UserError(
-                f"loss {loss!r} takes its {name}s from the answers, and attack "
-                f"{steal.attack!r} compares what its head makes of them; choose "
-                "another steal.loss"
-            )
+        refuse_if(
+            attack.head,
+            f"loss {loss!r} takes its {name}s from the answers, and attack "
+            f"{steal.attack!r} compares what its head makes of them; choose "
+            "another steal.loss",
+        )
     dim = responses["dim"]
     if traits.non_negative:
         why = None
@@ -232,11 +232,11 @@ def _check_fit(
             why = f"attack {steal.attack!r} compares what comes out of a head"
         elif dim != encoder.dim:
             why = f"the linear map to the {dim} numbers of an answer may be negative"
-        if why:
-            raise UserError(
-                f"loss {loss!r} compares histograms, which cannot be negative: {why}; "
-                "choose another steal.loss"
-            )
+        refuse_if(
+            why,
+            f"loss {loss!r} compares histograms, which cannot be negative: {why}; "
+            "choose another steal.loss",
+        )
     # Built as for training, but of nothing: a wrong form or name is said here.
     make_theft(run.recipe, dim, responses["classes"])
     if attack.head:

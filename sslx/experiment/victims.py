@@ -25,7 +25,7 @@ from sslx.models.torch_names import NAMED
 from sslx.registry import pick
 from sslx.runs.names import Run, make_run
 from sslx.train import checkpoint
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 INDEPENDENT = 1_000_000  # the first seed of encoders that nobody steals
 
@@ -43,13 +43,15 @@ def victim_run(config: ConfigDict, workdir: Path) -> Run:
 def independent_runs(config: ConfigDict, workdir: Path) -> list[Run]:
     """Victims of seeds that are used for nothing else."""
     n = config.probe.independent
-    if n < 0:
-        raise UserError(f"probe.independent must be 0 or more, not {n}")
-    if n and is_foreign(config):
-        raise UserError(
-            "probe.independent trains encoders as the victim was trained, and this one "
-            "comes from elsewhere; write 0"
-        )
+    refuse_if(
+        n < 0,
+        f"probe.independent must be 0 or more, not {n}",
+    )
+    refuse_if(
+        n and is_foreign(config),
+        "probe.independent trains encoders as the victim was trained, and this one "
+        "comes from elsewhere; write 0",
+    )
     out = []
     for i in range(n):
         other = config.copy_and_resolve_references().unlock()
@@ -69,8 +71,10 @@ def _trained(config: ConfigDict, workdir: Path) -> Run:
         config.data.held_out,
         config.data.split_seed,
     )
-    if v.watch_every < 0:
-        raise UserError(f"victim.watch_every must be 0 or more, not {v.watch_every}")
+    refuse_if(
+        v.watch_every < 0,
+        f"victim.watch_every must be 0 or more, not {v.watch_every}",
+    )
     recipe = {
         "seed": config.seed,
         "data": info.identity,
@@ -98,10 +102,10 @@ def _foreign(config: ConfigDict, workdir: Path) -> Run:
         UserError: Bad weights, a bad file of answers, a function that does not answer.
     """
     v = config.victim
-    if v.weights and v.source:
-        raise UserError(
-            "victim.weights and victim.source are two victims; leave one of them empty"
-        )
+    refuse_if(
+        v.weights and v.source,
+        "victim.weights and victim.source are two victims; leave one of them empty",
+    )
     if v.weights:
         return _of_weights(config, workdir)
     kind, _, rest = v.source.partition(":")
@@ -171,12 +175,12 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
         UserError: The victim is an API's, or its data set has a single class.
     """
     r, slug = victim.recipe, victim.name.rpartition("-")[0]
-    if r.get("origin") in KINDS:
-        raise UserError(
-            f"service.output={config.service.output!r} needs a victim that was trained "
-            "here or brought as weights (victim.weights): an API's answers with "
-            "nothing but its representation; write service.output='representation'"
-        )
+    refuse_if(
+        r.get("origin") in KINDS,
+        f"service.output={config.service.output!r} needs a victim that was trained "
+        "here or brought as weights (victim.weights): an API's answers with "
+        "nothing but its representation; write service.output='representation'",
+    )
     if r.get("objective") == "supervised":
         recipe = {"kind": "head", "classes": r["classes"]}
         return make_run(
@@ -185,11 +189,11 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
     check_solver("service.classifier", config.service.classifier)
     name = config.victim.dataset
     info = data.describe(name, reading(config))
-    if info.classes < 2:
-        raise UserError(
-            f"service.output={config.service.output!r} needs classes, and "
-            f"victim.dataset={name!r} has {info.classes}; write 'representation'"
-        )
+    refuse_if(
+        info.classes < 2,
+        f"service.output={config.service.output!r} needs classes, and "
+        f"victim.dataset={name!r} has {info.classes}; write 'representation'",
+    )
     recipe = {
         "kind": "probe",
         "data": info.identity,

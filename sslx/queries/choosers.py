@@ -19,7 +19,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 BATCH = 4096  # images of one step of k-means
 
@@ -75,8 +75,10 @@ def _kmeans(
     _check(free, count)
     if features is None:
         raise ValueError("k-means needs features")
-    if clusters < 1:
-        raise UserError(f"k-means with {clusters} clusters: write 1 or more")
+    refuse_if(
+        clusters < 1,
+        f"k-means with {clusters} clusters: write 1 or more",
+    )
     x = _standardised(features[free])
     method = MiniBatchKMeans(
         n_clusters=min(clusters, count),
@@ -127,10 +129,10 @@ def refined(
     Raises:
         UserError: ``ridge`` is not above 0.
     """
-    if not ridge > 0:
-        raise UserError(
-            f"the ridge of a plan's prediction must be above 0, not {ridge}"
-        )
+    refuse_if(
+        not ridge > 0,
+        f"the ridge of a plan's prediction must be above 0, not {ridge}",
+    )
     x = _standardised(features)
     with threadpool_limits(1):
         model = Ridge(ridge * len(asked), solver="cholesky")
@@ -143,8 +145,10 @@ def _standardised(
     features: Float32[np.ndarray, "n d"],
 ) -> Float32[np.ndarray, "n d"]:
     """Mean 0 and deviation 1 in each column; 0 throughout where it hardly varies."""
-    if not np.isfinite(features).all():
-        raise UserError("features to plan by hold NaN or infinity")
+    refuse_if(
+        not np.isfinite(features).all(),
+        "features to plan by hold NaN or infinity",
+    )
     mean = features.mean(0, dtype=np.float64)
     deviation = features.std(0, dtype=np.float64)
     # Below float32's resolution a column's variation is rounding, and no feature.
@@ -154,8 +158,10 @@ def _standardised(
 
 
 def _check(free: np.ndarray, count: int) -> None:
-    if not 0 < count <= len(free):
-        raise UserError(f"{count} images to ask of {len(free)} that are left")
+    refuse_if(
+        not 0 < count <= len(free),
+        f"{count} images to ask of {len(free)} that are left",
+    )
 
 
 PLANS: dict[str, Chooser] = {

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 
 class Call(NamedTuple):
@@ -62,11 +62,11 @@ def shares(images: int, rounds: int) -> list[int]:
     Raises:
         UserError: There are no rounds, or more than images.
     """
-    if not 1 <= rounds <= images:
-        raise UserError(
-            f"{images} images cannot be asked in {rounds} rounds; write 1 to "
-            f"{images} rounds"
-        )
+    refuse_if(
+        not 1 <= rounds <= images,
+        f"{images} images cannot be asked in {rounds} rounds; write 1 to "
+        f"{images} rounds",
+    )
     each, more = divmod(images, rounds)
     return [each + (i < more) for i in range(rounds)]
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sslx.evals.intervals import holm, paired, t_interval
+from sslx.evals.intervals import Paired, holm, paired, t_interval
 from sslx.report.collect import common
 from sslx.report.records import MEASURES, ROLES, SEEDS, THEFTS, Record
 
@@ -182,8 +182,9 @@ def _figure(group: list[Record], unit: str, values: list[float]) -> Figure:
         units.setdefault(getattr(r, unit), []).append(value)
     means = [float(np.mean(own)) for own in units.values()]
     interval = t_interval(means, confidence=group[0].confidence)
-    ends = (*interval, "t") if interval else (None, None, None)
-    return Figure(float(np.mean(means)), *ends, n=len(means))
+    low, high = interval or (None, None)
+    by = "t" if interval else None
+    return Figure(float(np.mean(means)), low, high, by, len(means))
 
 
 def varies(group: list[Record]) -> str:
@@ -218,20 +219,21 @@ def differences(records: list[Record], primary: str = "linear") -> list[Differen
     seeds. ``p`` and ``holm`` are None with fewer than two pairs; the family that is
     corrected is that of the data set, whatever the budget.
     """
-    cells: dict[tuple, Pairs] = {}
+    cells: dict[tuple[str, str, int, str], Pairs] = {}
     for r in records:
         if r.role in THEFTS and primary in r.scores:
-            cell = cells.setdefault((r.dataset, r.kind, r.queries, r.theft), {})
-            cell[r.victim, r.seed] = r
+            key = (r.dataset, r.kind, r.queries or 0, r.theft or "")
+            cells.setdefault(key, {})[r.victim, r.seed] = r
     out = []
     for a, b in combinations(cells, 2):
         if a[:2] != b[:2] or (a[2] != b[2] and a[2] and b[2]):
             continue
         if not a[2]:  # what asks nothing stands second
             a, b = b, a
-        found = _compared(cells[a], cells[b], primary)
-        if found:
-            out.append(Difference(*a, b[3], *found, holm=None))
+        if both := [pair for pair in cells[a] if pair in cells[b]]:
+            n, gap = _compared(cells[a], cells[b], both, primary)
+            found = gap.difference, gap.low, gap.high, gap.p
+            out.append(Difference(*a, b[3], n, *found, None))
     corrected = dict(_corrected(out))
     return sorted(
         (row._replace(holm=corrected.get(i)) for i, row in enumerate(out)),
@@ -246,11 +248,8 @@ def _corrected(rows: list[Difference]) -> Iterator[tuple[int, float | None]]:
         yield from zip(own, holm([rows[i].p for i in own]), strict=True)
 
 
-def _compared(a: Pairs, b: Pairs, primary: str) -> tuple | None:
-    """Number of pairs, difference, interval and p over what two thefts share."""
-    both = [key for key in a if key in b]
-    if not both:
-        return None
+def _compared(a: Pairs, b: Pairs, both: list, primary: str) -> tuple[int, Paired]:
+    """How two thefts differ over the pairs that they share, and over how many units."""
     by_victim = len({victim for victim, _ in both}) > 1
 
     def means(cell: Pairs) -> list[float]:
@@ -261,4 +260,4 @@ def _compared(a: Pairs, b: Pairs, primary: str) -> tuple | None:
         return [float(np.mean(values)) for values in units.values()]
 
     x, y = means(a), means(b)
-    return len(x), *paired(x, y, confidence=a[both[0]].confidence)
+    return len(x), paired(x, y, confidence=a[both[0]].confidence)

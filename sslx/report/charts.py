@@ -66,7 +66,7 @@ def _bars(part: Part) -> Picture | None:
     """A bar for each encoder, of each theft that with the most queries."""
     last = {row.theft: row for row in part.rows if row.role in THEFTS}
     rows = [row for row in part.rows if last.get(row.theft, row) is row]
-    bars = [(row, figure) for row in rows if (figure := part.accuracy(row))]
+    bars = [(row, f) for row in rows if (f := part.accuracy(row))]
     names = [
         textwrap.fill(row.name, 26)
         + (f"\n{row.queries:,} queries" if row.queries else "")
@@ -115,15 +115,20 @@ def _queries(part: Part) -> Picture | None:
         caption="What more queries buy: where a line is flat, asking more is wasted, "
         "and where it is steep a lower limit on queries would protect. Bands are "
         "intervals.",
-        limits=(0.0, 100.0),
+        within=True,
     )
 
 
 def _ratio(part: Part) -> Picture | None:
-    """The share of the victim's accuracy."""
+    """The share of the victim's accuracy; over a single seed it says nothing new."""
+    shares = [row.of_victim for row in part.thefts()]
+    if all(share is None or share.low is None for share in shares):
+        return None
 
     def get(row: Row) -> Figure | None:
-        return Figure(1, None, None, None, 1) if row.role == "victim" else row.of_victim
+        return (
+            Figure(1.0, None, None, None, 1) if row.role == "victim" else row.of_victim
+        )
 
     return _against_queries(
         *(part, "ratio.png", get, "accuracy, % of the victim's"),
@@ -140,7 +145,7 @@ def _against_queries(
     label: str,
     title: str,
     caption: str,
-    limits: tuple[float, float] | None = None,
+    within: bool = False,
 ) -> Picture | None:
     """Lines over budgets, levels for what has none; None for a single budget."""
     if len(part.budgets) < 2 or not any(map(get, part.thefts())):
@@ -168,9 +173,9 @@ def _against_queries(
     axes.set(xscale="log", xlabel="queries", ylabel=label)
     axes.set_xticks(at, [f"{n:,}" for n in at])
     axes.set_xticks([], minor=True)
-    low, high = axes.get_ylim()
-    if limits:
-        axes.set_ylim(max(low, limits[0]), min(high, limits[1]))
+    if within:  # 0 to 100 %
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, 0), min(top, 100))
     figure.suptitle(part.title)
     figure.set_figheight(3.1 + 0.2 * legend(figure, axes))
     alt = f"{label}: {_told(part.rows, get)}"
@@ -181,9 +186,9 @@ def _cost(part: Part) -> Picture | None:
     """Accuracy against the bill and against the training."""
     asking = part.thefts()
     shares = all(row.flops_of_victim is not None for row in asking)
-    flops, unit = ("flops_of_victim", 100) if shares else ("flops", 1)
+    flops, unit = ("flops_of_victim", 100.0) if shares else ("flops", 1.0)
     panels = [
-        ("usd", 1, "USD paid for queries"),
+        ("usd", 1.0, "USD paid for queries"),
         (flops, unit, "training FLOPs" + (", % of the victim's" if shares else "")),
     ]
     # Where all cost the same there is nothing to see.

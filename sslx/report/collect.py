@@ -25,6 +25,7 @@ class Theft(NamedTuple):
     label: str
     cell: str
     changes: dict[str, Any]
+    settings: labels.Settings
 
 
 class Place(NamedTuple):
@@ -160,9 +161,9 @@ def _thefts(
     out: dict[str | None, list[Theft]] = {victim: [] for victim in kinds}
     for (victim, theft), changes in pairs.items():
         if theft:
-            label, (_, _, queries, kind, _) = next(called)
+            (label, settings), (_, _, queries, kind, _) = next(called)
             cell = labels.cell(label, queries, kind if several else "")
-            out[victim].append(Theft(nodes[theft], label, cell, changes))
+            out[victim].append(Theft(nodes[theft], label, cell, changes, settings))
     return out
 
 
@@ -236,6 +237,7 @@ def _record(
         theft=label,
         cell=theft.cell if theft else None,
         changes=theft.changes if theft else place.changes,
+        settings=theft.settings if theft else {},
         victim=place.victim.key if place.victim else None,
         run=probe.encoder or probe.node.key,
         probe=probe.node.key,

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, marks, levels, legends, and how they are written."""
+"""What all pictures share: colours, marks, levels, legends, how they are written."""
 
 import base64
 import io
@@ -127,9 +127,9 @@ def styles(rows: list[Row]) -> Styles:
     }
 
 
-def colour(row: Row, own: Styles) -> str:
+def colour(of: Row | Record, own: Styles) -> str:
     """That of an encoder."""
-    return own[row.name][0] if row.name in own else COLOURS[row.role]
+    return own[of.theft or ""][0] if of.role in THEFTS else COLOURS[of.role]
 
 
 def level(axes: Axes, row: Row, figure: Figure, own: Styles, *, across: bool) -> None:

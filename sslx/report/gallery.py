@@ -15,7 +15,7 @@ from sslx.report.drawing import COLOURS, STYLE, WIDTH, Picture, Styles
 from sslx.report.labels import evaluator
 from sslx.report.records import THEFTS, Member, Record
 from sslx.runs.lineage import Node
-from sslx.train.logbook import WATCHED, read_rows
+from sslx.train.logbook import ROWS, WATCHED, read_rows
 
 THUMBNAIL = 64  # pixels of an image's longer side; larger ones are made smaller
 FILE = "gallery.npz"
@@ -119,8 +119,10 @@ def _map(shown: Gallery, encoder: str) -> Picture:
     points = shown.maps[encoder]
     for i, k in enumerate(classes):
         own = points[shown.labels == k]
-        look = {"color": colormaps["tab10"](i), "alpha": 0.8, "lw": 0}
-        axes.scatter(own[:, 0], own[:, 1], s=9, label=f"class {k}", **look)
+        colour = colormaps["tab10"](i)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=9, color=colour, alpha=0.8, lw=0, label=f"class {k}"
+        )
     # One scale for both maps, each in the middle of its frame.
     ends = {e: (p.min(0), p.max(0)) for e, p in shown.maps.items()}
     half = 0.53 * max((high - low).max() for low, high in ends.values()) or 1.0
@@ -138,7 +140,7 @@ def _map(shown: Gallery, encoder: str) -> Picture:
     )
     return Picture(
         *(f"map-{encoder}.png", "map", f"Map of {shown.dataset}: {title}"),
-        alt=f"{len(points)} test images as the {title} lays them out, coloured by class",
+        alt=f"{len(points)} test images as the {title} lays them out, by class",
         caption="Victim: a point is a test image, its colour the class; encoders never "
         "saw the class."
         if encoder == "victim"
@@ -149,13 +151,16 @@ def _map(shown: Gallery, encoder: str) -> Picture:
     )
 
 
+Points = list[tuple[int, float]]
+
+
 class Panel(NamedTuple):
     """Curves that are drawn together: a title, the axis's name, lines of points."""
 
     title: str
     axis: str
     colour: str
-    lines: list[tuple[list[tuple[float, float]], float]]  # with how dark each is
+    lines: list[tuple[Points, float]]  # with how dark each is
 
 
 def curves(
@@ -209,22 +214,26 @@ def _panels(nodes: dict[str, Node], records: list[Record], own: Styles) -> list[
     victims = {r.victim: nodes[r.victim] for r in records if r.victim}.values()
     shade = COLOURS["victim"]
 
-    def logged(found: list[Node], key: str, watched: bool, times: float) -> list:
-        rows = (read_rows(n.path, *[WATCHED] * watched) for n in found)
-        lines = ([(r["step"], times * r[key]) for r in own if key in r] for own in rows)
-        return [(line, 1.0) for line in lines if line]
+    def logged(found: list[Node], key: str, file: str = ROWS) -> list[Points]:
+        rows = (read_rows(node.path, file) for node in found)
+        lines = ([(r["step"], r[key]) for r in own if key in r] for own in rows)
+        return [line for line in lines if line]
 
-    panels = [Panel("victim", "loss", shade, logged([*victims], "loss", False, 1))]
+    losses = [(line, 1.0) for line in logged([*victims], "loss")]
+    panels = [Panel("victim", "loss", shade, losses)]
     for name in ("linear", "knn"):
-        lines = logged([*victims], name, True, 100)
-        panels.append(Panel("victim, watched", f"{evaluator(name)}, %", shade, lines))
+        looks = [
+            ([(step, 100 * share) for step, share in line], 1.0)
+            for line in logged([*victims], name, WATCHED)
+        ]
+        panels.append(Panel("victim, watched", f"{evaluator(name)}, %", shade, looks))
     most = max((r.queries or 0 for r in records), default=0) or 1
     for name, (colour, _) in own.items():
         runs = {r.run: r for r in records if r.theft == name and r.role in THEFTS}
         lines = [
             (line, 0.4 + 0.6 * (r.queries / most) ** 0.5 if r.queries else 1.0)
             for r in runs.values()
-            for line, _ in logged([nodes[r.run]], "loss", False, 1)
+            for line in logged([nodes[r.run]], "loss")
         ]
         panels.append(Panel(f"stealer, {name}", "loss", colour, lines))
     return panels

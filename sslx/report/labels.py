@@ -1,4 +1,4 @@
-"""What runs, data sets and figures are called; of a run what tells it apart, no seed."""
+"""What runs and figures are called: runs by what tells them apart, and no seed."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -103,8 +103,12 @@ def _last(key: str) -> str:
     return path[-1] if last == "name" and path else last
 
 
-def thefts(told: list[tuple[str, str, int, str, Settings]]) -> list[str]:
-    """The label of each theft: attack and loss, and what tells it from its like.
+def thefts(
+    told: list[tuple[str, str, int, str, Settings]],
+) -> list[tuple[str, Settings]]:
+    """The label of each theft, and all settings in which it differs from its like.
+
+    The label is attack and loss, and what tells the theft from its like.
 
     Args:
         told: (attack, loss, queries, kind of victim, settings) of each. Its like are
@@ -118,11 +122,18 @@ def thefts(told: list[tuple[str, str, int, str, Settings]]) -> list[str]:
     for (attack, loss, *_), alike in groups.items():
         keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
-    for attack, loss, _, _, settings in told:
+    for attack, loss, queries, kind, settings in told:
         # "direct" goes without saying, and so does a loss that the attack brings.
         named = [attack] * (attack != "direct" or loss == "own")
         named += [loss] * (loss != "own")
-        out.append(" ".join(named + words(settings, list(keys[attack, loss]))))
+        label = " ".join(named + words(settings, list(keys[attack, loss])))
+        alike = groups[attack, loss, queries, kind]
+        own = {
+            key: value
+            for key, value in settings.items()
+            if any(other.get(key) != value for other in alike)
+        }
+        out.append((label, own))
     return out
 
 

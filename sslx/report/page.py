@@ -1,108 +1,104 @@
-"""report.html: the report as one page that asks nothing of any other host."""
+"""report.html, one page that asks nothing of any other host, and report.md."""
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from sslx.report import gallery, tables, words
 from sslx.report.drawing import COLOURS, Picture, colour, styles, svg
 from sslx.report.gallery import Gallery
-from sslx.report.labels import settings_of, short
+from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.words import Report
 from sslx.runs.lineage import Node
+from sslx.version import __version__
 
 SHORT = 12  # lines of a table that is not folded
 
 
-def html(
+def render(
     report: Report,
     title: str,
     notes: list[str],
     name: str,
     drawn: list[Picture],
     shown: Gallery | None,
-) -> str:
-    """The page.
+) -> dict[str, str]:
+    """The page and its like in Markdown, by the names of their files.
 
     Args:
-        report: What it is on.
-        title: Its heading.
+        report: What they are on.
+        title: Their heading.
         notes: What must be known of the figures, a sentence each.
         name: Of the report's run, "" for none.
         drawn: Of ``charts``, and of ``gallery`` curves and maps.
         shown: The gallery, None where there is none.
     """
-    from sslx.version import __version__
-
     environment = Environment(
-        autoescape=True,
+        autoescape=select_autoescape(["html.j2"]),
         loader=PackageLoader("sslx.report", "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rest: dict[str, list] = {"training": [], "map": []}
-    for p in drawn:
-        if not p.place[0]:
-            rest[p.section].append((p, svg(p)))
-    rows, records = report.rows, report.records
-    theft = report.headline
-    thefts = styles(rows)
-    tested = any(row.n > 1 for row in report.compared)
-    return environment.get_template("page.html.j2").render(
-        bills=tables.bill_table(records),
-        colours=COLOURS | {"stolen": thefts[theft.theft][0]} if theft else COLOURS,
-        compared=report.compared if tested else [],
-        costs=tables.cost_table(rows),
-        differences=tables.difference_table(report.compared) if tested else [],
-        encoders=tables.encoder_table(records, report.primary),
-        lead=words.lead(report),
-        levels=words.levels(report),
-        most=tables.MOST,
-        name=name,
-        neighbours=gallery.neighbours(shown) if shown else [],
-        notes=notes,
-        reading=words.reading(rows),
-        rest=rest,
-        runs=_runs(report),
-        seeds=words.seeds(rows),
-        sets=_sets(report, drawn),
-        settings=tables.settings_table(_determined(report)),
-        short=SHORT,
-        shown=shown,
-        steals=report.steals,
-        title=title,
-        version=__version__,
-        words=words,
-    )
+    environment.filters |= {
+        "line": lambda text: type(text)(" ").join(text.split()),
+        "pipes": tables.pipes,
+        "svg": svg,
+    }
+    first, rows, records = report.headline, report.rows, report.records
+    # Of one seed there is nothing to test.
+    compared = report.compared if any(row.n > 1 for row in report.compared) else []
+    known = {
+        "accuracy": tables.accuracy_table(rows),
+        "asked": report.nodes[first.asked] if first and first.asked else None,
+        "bills": tables.bill_table(records),
+        "colours": COLOURS | {"stolen": colour(first, styles(rows)) if first else ""},
+        "compared": compared,
+        "costs": tables.cost_table(rows),
+        "differences": tables.difference_table(compared) if compared else [],
+        "drawn": drawn,
+        "encoders": tables.encoder_table(records, report.primary),
+        "fidelity": tables.fidelity_table(rows),
+        "first": first,
+        "kind": first.kind if first else rows[0].kind,
+        "most": tables.MOST,
+        "name": name,
+        "neighbours": gallery.neighbours(shown) if shown else [],
+        "notes": notes,
+        "probe": evaluator(report.primary),
+        "reading": words.reading(rows),
+        "report": report,
+        "roles": {row.role for row in rows},
+        "runs": _runs(report),
+        "seeds": words.seeds(rows),
+        "sets": _sets(report),
+        "settings": tables.settings_table(_determined(report)),
+        "short": SHORT,
+        "shown": shown,
+        "title": title,
+        "version": __version__,
+    }
+    files = ("report.html", "report.md")
+    return {f: environment.get_template(f"{f}.j2").render(known) for f in files}
 
 
-def _sets(report: Report, drawn: list[Picture]) -> list[dict[str, Any]]:
-    """Of each data set and kind of victim: name, tables, pictures."""
+def _sets(report: Report) -> list[dict[str, Any]]:
+    """Of each data set and kind of victim: name, rows and tables."""
     rows, out = report.rows, []
-    several = len({row.kind for row in rows}) > 1
-    thefts = styles(rows)
+    several, thefts = len({row.kind for row in rows}) > 1, styles(report.rows)
     for place in dict.fromkeys(row[:2] for row in rows):
         own = [row for row in rows if row[:2] == place]
-        name, kind = place
-        head, *lines = tables.accuracy_table(own, where=False)
-        pictures: dict[str, list] = {"accuracy": [], "fidelity": [], "cost": []}
-        for p in drawn:
-            if p.place == place:
-                pictures[p.section].append((p, svg(p)))
-        headline = report.headline and report.headline.cell
+        found = [(row, row.figures.get(report.primary)) for row in own]
+        name = short(place[0])
         out.append(
             {
-                "name": f"{short(name)}, {kind}" if several else short(name),
-                "full": name,
-                "head": head,
-                "lines": [
-                    (colour(row, thefts), line, row.cell == headline and row.cell)
-                    for row, line in zip(own, lines, strict=True)
-                ],
+                "place": place,
+                "name": f"{name}, {place[1]}" if several else name,
+                "found": [pair for pair in found if pair[1]],
+                "rows": [(row, colour(row, thefts)) for row in own],
+                "accuracy": tables.accuracy_table(own, where=False),
                 "fidelity": tables.fidelity_table(own, where=False),
                 "whole": tables.fidelity_table(own, where=False, whole=True),
-                "pictures": pictures,
             }
         )
     return out
@@ -125,6 +121,8 @@ def _runs(report: Report) -> list[list[str]]:
     waiting = [m[i] for m in report.members for i in (0, 1)]
     waiting += [key for r in report.records for key in (r.run, r.probe, r.compared)]
     found: set[str] = set()
+    if shown := gallery.find(report.nodes, report.members):
+        waiting.append(shown.key)
     while waiting:
         key = waiting.pop()
         if key in report.nodes and key not in found:

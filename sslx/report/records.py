@@ -69,6 +69,7 @@ class Record(NamedTuple):
             "batch" or "initial".
         cell: Theft, budget and kind of victim: all but seeds.
         changes: What all combinations with this theft, or this victim, have in common.
+        settings: In which a theft differs from its like, by the recipes.
         victim: Key of the run.
         run: Key of the encoder's run; of what has none, that of its probe.
         probe: Key of the run.
@@ -95,6 +96,7 @@ class Record(NamedTuple):
     theft: str | None
     cell: str | None
     changes: dict[str, Any]
+    settings: dict[str, str]
     victim: str | None
     run: str
     probe: str

@@ -81,11 +81,11 @@ def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
     """
     names = evaluators(rows)
     several = any(row.runs > 1 for row in rows)
-    head = ["runs", *map(evaluator, names), "of victim"]
+    head = ["runs", *map(evaluator, names), "% of victim"]
     cells = [
         [str(row.runs) if several and row.role != "pixels" else ""]
         + [percent(row.figures.get(name)) for name in names]
-        + [percent(row.of_victim) + " %" * (row.of_victim is not None)]
+        + [percent(row.of_victim)]
         for row in rows
     ]
     return _built(rows, where, head, cells)

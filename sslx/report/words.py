@@ -1,40 +1,10 @@
-"""What a report says in sentences: its title, its headline, how to read the figures."""
+"""What a report is on, and what must be known of it; its prose is in templates/."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sslx.report.aggregate import Difference, Figure, Row
-from sslx.report.labels import short
+from sslx.report.aggregate import Difference, Row
 from sslx.report.records import THEFTS, Member, Record
-from sslx.report.tables import percent
 from sslx.runs.lineage import Node
-
-FIDELITY = (
-    "On test images, without labels. 1 is the victim itself, but for L2, where that is "
-    "0 and 1 is no better than its mean answer; a map is fitted on one part of the "
-    "images and judged on the rest. What a theft has won is what stands above the "
-    "encoders that nobody stole."
-)
-FLOPS = (
-    "FLOPs are estimated: three times the forward passes of the encoder over all "
-    "images seen, as XLA counts one pass; heads, losses and augmentation are left out, "
-    "and so is what the victim computes to answer."
-)
-BILLS = (
-    "What the service counted; thefts that ask the same share one bill. One query is "
-    "one image sent; values are the numbers in the answers."
-)
-DIFFERENCES = (
-    "Differences of accuracy in points, between thefts of one budget (and those that "
-    "ask nothing) on the same victims and stealer seeds, with t intervals; p of the "
-    "paired t test, two-sided, and corrected by Holm over all comparisons on the data "
-    "set."
-)
-UNKNOWN = {
-    True: "What the victim was trained on is not known here: it may have seen the "
-    "attacker's images, and those of the probes.",
-    False: "What the victim was trained on is not known here: it may have seen images "
-    "of the probes.",
-}
 
 
 class Report(NamedTuple):
@@ -90,150 +60,6 @@ def title(nodes: dict[str, Node], members: list[Member]) -> str:
     return f"{done or 'Evaluation'} of {article} {whom}"
 
 
-def _victim(r: dict[str, Any]) -> str:
-    """How a victim came to be."""
-    if "objective" in r:
-        return (
-            f"a {r['encoder']['name']} encoder, trained with {r['objective']} for "
-            f"{r['steps']:,} steps of {r['batch_size']} images"
-        )
-    if r.get("origin") == "weights":
-        return f"a {r['encoder']['name']} encoder, made of PyTorch weights"
-    answers = f"{r.get('dim', 0)} numbers an image"
-    if r.get("origin") == "npz":
-        return (
-            f"an API whose answers to {r['images']:,} images were recorded ({answers})"
-        )
-    return f"the function {r.get('function')} ({answers})"
-
-
-def lead(report: Report) -> list[str]:
-    """The headline: who was asked, who asked, and what came of it, a sentence each."""
-    rows, headline, victims = report.rows, report.headline, report.victims
-    out = []
-    if victims:
-        kinds = list(dict.fromkeys(row.kind for row in rows))
-        who = _victim(victims[0].recipe) if len(kinds) < 2 else "; ".join(kinds)
-        n = len(victims)
-        whose = f"Victim: {who}" if n == 1 else f"{n} victims, {who}"
-        end = "served as a black box" if report.steals else "evaluated alone"
-        out.append(f"{whose}, {end}.")
-    if headline:
-        out.append(_theft(headline, report.nodes))
-    kind = headline.kind if headline else rows[0].kind
-    for name in dict.fromkeys(row.dataset for row in rows if row.kind == kind):
-        own = [row for row in rows if (row.dataset, row.kind) == (name, kind)]
-        out += _found(own, headline and headline.cell, report.primary)
-    return out
-
-
-def _theft(headline: Record, nodes: dict[str, Node]) -> str:
-    """How the headline stealer was made."""
-    r = nodes[headline.run].recipe
-    whose = f"{r['steps']:,} steps ({headline.theft})"
-    if not headline.asked:
-        return (
-            f"The headline asks it nothing: it is a {r['encoder']['name']} that trained "
-            f"by itself on the attacker's images for {whose}, what every theft has to "
-            "beat."
-        )
-    asked = nodes[headline.asked]
-    total = asked.meta.get("queries") or {}
-    sent = f"{headline.queries or 0:,} images"
-    if {"unique_images", "limit"} <= set(total):
-        n = len(headline.accounts)
-        sent += (
-            f" ({total['unique_images']:,} different ones, from {_pool(asked.recipe)}) "
-            f"of the {total['limit']:,} that "
-            f"{'the account' if n == 1 else f'{n} accounts'} allowed"
-        )
-    return (
-        f"An attacker who saw nothing but its answers sent it {sent}, for "
-        f"{headline.usd or 0:.6g} USD, and trained a {r['encoder']['name']} on the "
-        f"answers for {whose}."
-    )
-
-
-def _pool(r: dict[str, Any]) -> str:
-    """Where the attacker's images are from, in words, by the recipe of the answers."""
-    name = next(iter(r.get("pool") or {"a pool": {}}))
-    if name == "answered":
-        return "the recording"
-    if r.get("held_out"):
-        return f"the held-out part of {name}"
-    return f"the {r.get('split')} split of {name}"
-
-
-def _found(rows: list[Row], headline: str | None, primary: str) -> list[str]:
-    """What the probes say on a data set."""
-    figures = [(row, row.figures[primary]) for row in rows if primary in row.figures]
-    by = {row.role: figure for row, figure in reversed(figures)}
-    stolen = next((pair for pair in figures if pair[0].cell == headline), None)
-    row, figure = stolen if headline and stolen else (None, by.get("victim"))
-    if figure is None:
-        return []
-    who = "the stolen encoder" if headline else "the victim"
-    if row and row.role == "alone":
-        who = "it"
-    mean = f" (mean of {row.runs} runs)" if row and row.runs > 1 else ""
-    text = (
-        f"On {short(rows[0].dataset)}, a linear probe on {who} is right for "
-        f"{_share(figure)} of {figure.n_test:,} test images{mean}"
-    )
-    if row and "victim" in by:
-        text += f", on the victim for {_share(by['victim'])}"
-    if row and row.of_victim:
-        text += f": the copy reaches {100 * row.of_victim.mean:.1f} % of its victim"
-    out = [f"{text}."]
-    others = [
-        f"{word} {100 * by[role].mean:.1f} %"
-        for role, word in (
-            ("alone", "a stealer that asked nobody"),
-            ("independent", "an independent encoder"),
-            ("untrained", "an untrained network"),
-            ("pixels", "the pixels alone"),
-        )
-        if role in by and not (row and row.role == role)
-    ]
-    if others:
-        listed = ", ".join(others)
-        out.append(f"{listed[0].upper()}{listed[1:]}.")
-    thefts = sorted(
-        ((f.mean, r) for r, f in figures if r.role == "stolen"), key=lambda p: p[0]
-    )
-    if len(thefts) > 1:
-        (low, worst), *_, (high, best) = thefts
-        out.append(
-            f"Over all {len(thefts)} thefts it lies between {100 * low:.1f} % "
-            f"({worst.cell}) and {100 * high:.1f} % ({best.cell})."
-        )
-    return out
-
-
-def _share(figure: Figure) -> str:
-    mean, _, interval = percent(figure).partition(" ")
-    return f"{mean} % {interval}".strip()
-
-
-def levels(report: Report) -> str:
-    """What the encoders are that nobody stole, of those that are here."""
-    there = {row.role for row in report.rows}
-    whose = (
-        "the victim's architecture"
-        if any("encoder" in node.recipe for node in report.victims)
-        else "the headline stealer's architecture (the victim's is not known)"
-    )
-    told = {
-        "alone": "alone is a stealer that asked nobody",
-        "independent": "independent is another encoder made as the victim was",
-        "untrained": f"untrained is {whose} before any training",
-        "pixels": "pixels is no encoder at all",
-    }
-    words = [text for role, text in told.items() if role in there]
-    listed = "; ".join(words)
-    return f"{listed[:1].upper()}{listed[1:]}." if words else ""
-
-
 def seeds(rows: list[Row]) -> list[str]:
     """What varies within rows of more than one run, a sentence for each way."""
     ways: dict[str, list[str]] = {}
@@ -273,7 +99,11 @@ def notes(report: Report) -> list[str]:
     records, rows = report.records, report.rows
     out = []
     if any("objective" not in node.recipe for node in report.victims):
-        out.append(UNKNOWN[report.steals])
+        whose = "the attacker's images, and those" if report.steals else "images"
+        out.append(
+            f"What the victim was trained on is not known here: it may have seen {whose} "
+            "of the probes."
+        )
     solved = {
         (r.probe, name): score.solved
         for r in records

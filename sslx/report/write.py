@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sslx.report import tables, words
-from sslx.report.aggregate import Figure, Row, aggregate, differences
+from sslx.report.aggregate import Row, aggregate, differences
 from sslx.report.collect import collect
 from sslx.report.labels import short
 from sslx.report.records import Member
@@ -98,24 +98,22 @@ def write(
     curves = gallery.curves(nodes, records, own)
     found = gallery.find(nodes, members)
     shown = gallery.read(found) if found else None
-    drawn += [curves] * bool(curves) + (gallery.maps(shown) if shown else [])
+    drawn += [curves] if curves else []
+    drawn += gallery.maps(shown) if shown else []
     notes = [*(notes or []), *words.notes(report)]
     folder.mkdir(parents=True, exist_ok=True)
     for picture in drawn:
         drawing.save(picture, folder)
-    files = {
-        "report.md": markdown(report, title, notes, {p.title: p.file for p in drawn}),
-        "report.html": page.html(report, title, notes, name, drawn, shown),
-        "table.csv": tables.table_csv(rows),
-    }
+    files = page.render(report, title, notes, name, drawn, shown)
+    files["table.csv"] = tables.table_csv(rows)
     if compared:
         files["differences.csv"] = tables.differences_csv(compared)
-    for name, text in files.items():
-        with replacing(folder / name) as file:
+    for file_name, text in files.items():
+        with replacing(folder / file_name) as file:
             file.write(text.encode())
     told = {"title": title, "notes": notes, "skipped": skipped or []}
     write_json(folder / "results.json", results(report) | told)
-    return tables.plain(tables.accuracy_table(rows))
+    return table_text(folder)
 
 
 def results(report: Report) -> dict[str, Any]:
@@ -134,6 +132,7 @@ def results(report: Report) -> dict[str, Any]:
         "primary": report.primary,
         "rows": [flat for row in report.rows for flat in _flat(row)],
         "counters": counters,
+        "table": tables.accuracy_table(report.rows),
         "differences": [row._asdict() for row in report.compared],
         "records": records,
     }
@@ -151,57 +150,6 @@ def _flat(row: Row) -> Iterator[dict[str, Any]]:
         yield figure | rest
 
 
-def rows_of(found: dict[str, Any]) -> list[Row]:
-    """The rows of results.json, as ``aggregate`` made them."""
-    out: dict[tuple, Row] = {}
-    for flat in found["rows"]:
-        key = tuple(flat[k] for k in ("dataset", "kind", "role", "theft", "queries"))
-        if key not in out:
-            rest = {k: flat[k] for k in Row._fields if k != "figures"}
-            share = rest["of_victim"] and Figure(**rest["of_victim"])
-            out[key] = Row(**rest | {"figures": {}, "of_victim": share})
-        low, high = flat["interval"] or (None, None)
-        ends = low, high, flat["interval_kind"], flat["n"], flat["n_test"]
-        out[key].figures[flat["evaluator"]] = Figure(flat["accuracy"], *ends)
-    return list(out.values())
-
-
 def table_text(folder: Path) -> str:
     """The table of accuracies of a finished report, for a terminal."""
-    rows = rows_of(read_json(folder / "results.json"))
-    return tables.plain(tables.accuracy_table(rows))
-
-
-def markdown(
-    report: Report, title: str, notes: list[str], pictures: dict[str, str]
-) -> str:
-    """report.md; ``pictures`` maps a title to the file beside the report."""
-    rows, compared = report.rows, report.compared
-    parts = [
-        f"# {title}",
-        " ".join(words.lead(report)),
-        f"{words.reading(rows)} {words.levels(report)}",
-        *(f"- {line}" for line in words.seeds(rows)),
-        tables.pipes(tables.accuracy_table(rows)),
-        *(f"Note: {note}" for note in notes),
-    ]
-    fidelity, cost = tables.fidelity_table(rows), tables.cost_table(rows)
-    bills = tables.bill_table(report.records)
-    if len(fidelity) > 1:
-        parts += ["## Fidelity", words.FIDELITY, tables.pipes(fidelity)]
-    if len(cost) > 1:
-        parts += ["## Cost", words.FLOPS, tables.pipes(cost)]
-    if len(bills) > 1:
-        parts += ["## Bill", words.BILLS, tables.pipes(bills)]
-    parts += [f"## {name}\n\n![{name}]({file})" for name, file in pictures.items()]
-    if any(row.n > 1 for row in compared):
-        parts += ["## Differences between thefts", words.DIFFERENCES]
-        if len(compared) > tables.MOST:
-            parts.append(
-                f"The {tables.MOST} of least p; all {len(compared)} are in "
-                "differences.csv."
-            )
-        parts.append(tables.pipes(tables.difference_table(compared)))
-    keys = dict.fromkeys(r.run for r in report.records)
-    parts.append("## Runs\n\n" + "\n".join(f"- `{key}`" for key in keys))
-    return "\n\n".join(parts) + "\n"
+    return tables.plain(read_json(folder / "results.json")["table"])

@@ -26,7 +26,7 @@ from sslx.runs.names import Run
 from sslx.service import DEFENCES, read_answers, serve
 from sslx.service.bills import LEDGER, bills, total
 from sslx.service.terms import LIMITS
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 class Answered(NamedTuple):
@@ -173,11 +173,11 @@ def check_bill(run: Run) -> None:
     counted = bills(run.path / LEDGER, make_plan(run.recipe).accounts)
     meta = read_json(run.path / "meta.json")
     ended = meta.get("queries"), meta.get("accounts")
-    if (_sum(counted, run.recipe), counted) != ended:
-        raise UserError(
-            f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
-            "ask again"
-        )
+    refuse_if(
+        (_sum(counted, run.recipe), counted) != ended,
+        f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
+        "ask again",
+    )
 
 
 def answered(run: Run, context: Context) -> Answered:

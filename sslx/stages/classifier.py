@@ -26,7 +26,7 @@ from sslx.runs.files import read_json, replacing, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.train import checkpoint
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 
 def make(run: Run, context: Context) -> None:
@@ -74,11 +74,11 @@ def _of_head(run: Run, context: Context) -> tuple[dict, dict]:
     """The classifier that the victim was trained with, from the victim's checkpoint."""
     path = run.parents["victim"].path
     meta = read_json(path / "meta.json")
-    if "classifier" not in meta["weights"]["digests"]:
-        raise UserError(
-            f"{path} was trained when classifiers were not kept yet; delete it to "
-            "train it again"
-        )
+    refuse_if(
+        "classifier" not in meta["weights"]["digests"],
+        f"{path} was trained when classifiers were not kept yet; delete it to "
+        "train it again",
+    )
     kw = meta["encoder"]["kw"]
     dim = make_encoder(meta["encoder"]["name"], **kw).dim
     init, _ = make_mlp((run.recipe["classes"],), dtype=kw["dtype"])

@@ -1,6 +1,5 @@
 """Stage victim: trains an encoder, or takes one over from elsewhere."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from sslx.runs.names import Run
 from sslx.stages.training import train
 from sslx.stages.watch import make_watch
 from sslx.train import checkpoint
-from sslx.types import Params, UserError
+from sslx.types import Params, refuse_if
 
 
 def make(run: Run, context: Context) -> None:
@@ -42,7 +41,7 @@ def make(run: Run, context: Context) -> None:
         train(run, objective, arrays, context, watch)
 
 
-def _contents(run: Run, file: str) -> Mapping[str, Params]:
+def _contents(run: Run, file: str) -> dict[str, Params]:
     """The items of its checkpoint, by the file that it is made of."""
     r = run.recipe
     if r["origin"] == "weights":
@@ -63,8 +62,10 @@ def _take_over(run: Run, context: Context) -> None:
         items = _contents(run, file)
         for name, tree in items.items():
             known = {"encoder": "weights", ITEM: "answers"}[name]
-            if checkpoint.digest(tree) != r[known]:
-                raise UserError(f"{file} has changed meanwhile; start again")
+            refuse_if(
+                checkpoint.digest(tree) != r[known],
+                f"{file} has changed meanwhile; start again",
+            )
         meta: dict[str, Any] = {k: value for k, value in r.items() if k != "weights"}
         if items:
             # Whoever was killed after the save has made it already.

@@ -1,18 +1,18 @@
 import json
 import shutil
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sslx.experiment.study import combinations, resolve_study
 
 from sslx.build import make_objective, make_theft
 from sslx.cli.inspect import look
-from sslx.experiment import study
+from sslx.experiment.graph import resolve
 from sslx.program import run as launch
 from sslx.rng import stream
-from sslx.runs.names import make_run
+from sslx.runs.names import make_run, with_ancestors
 from sslx.stages import features
 from sslx.stages.training import make_training
 from sslx.types import UserError
@@ -31,27 +31,13 @@ def config(grid=GRID, **changes):
     )
 
 
-def test_combinations():
-    # Catches an axis left out, one that another overwrites, a combination made twice.
-    assert combinations((("a=1", "a=2"), ("b=1",))) == ["a=1 b=1", "a=2 b=1"]
-    assert combinations((("", "a=2"), ("b=1",))) == ["b=1", "a=2 b=1"]
-    with pytest.raises(UserError, match="sets a twice"):
-        combinations((("a=1",), ("b=1 a=2",)))
-    with pytest.raises(UserError, match="must hold a tuple of changes for each axis"):
-        combinations(("a=1",))
-    with pytest.raises(UserError, match="an axis without a change"):
-        combinations(((),))
-
-
 def test_what_is_shared(tmp_path):
     # Catches victims, answers or features made anew for each combination, a seed that
     # reaches the victim or does not reach the queries, thefts without queries that
     # differ by budget.
-    found = resolve_study(config(), tmp_path)
-    count = {}
-    for work in study.works(found):
-        for run in work.runs:
-            count[run.stage] = count.get(run.stage, 0) + 1
+    found = resolve(config(), tmp_path)
+    runs = with_ancestors(found.goals)
+    count = Counter(run.stage for run in runs)
     # 2 budgets and 2 seeds by mse, and 2 seeds of what asks nothing.
     assert count == {
         "victim": 1,
@@ -60,11 +46,13 @@ def test_what_is_shared(tmp_path):
         "features": 9,  # and of the victim, its network untrained, pixels
         "probe": 9,
         "fidelity": 7,
+        "gallery": 1,  # of the headline
     }
+    reported = {run.key for run in with_ancestors([found.report])}
+    assert reported == {run.key for run in [*runs, found.report]}
     seeds = {
         (run.recipe["seed"], run.parents["responses"].recipe["seed"])
-        for work in study.works(found)
-        for run in work.runs
+        for run in runs
         if "responses" in run.parents
     }
     assert seeds == {(0, 0), (1, 1)}
@@ -74,16 +62,13 @@ def test_what_the_attacker_trains_is_its_own(tmp_path):
     # Catches a stealer who starts from the victim's own weights, because both have one
     # seed: with few queries that is worth ten points.
     grid = (("steal.attack=ssl_only steal.loss=own", "steal.loss=mse"),)
-    alone, asking = (
-        m.experiment for m in resolve_study(config(grid), tmp_path).members
-    )
-    mse = make_theft(
-        asking.thefts[0].steal.recipe, 32, 0, match=lambda *_: (jnp.zeros(()), {})
-    )
+    alone, asking = resolve(config(grid), tmp_path).members
+    ssl, steal = alone.theft.steal, asking.theft.steal
+    mse = make_theft(steal.recipe, 32, 0, match=lambda *_: (jnp.zeros(()), {}))
     runs = (
         (alone.victim, make_objective(alone.victim.recipe)),
-        (alone.thefts[0].steal, make_objective(alone.thefts[0].steal.recipe)),
-        (asking.thefts[0].steal, mse),
+        (ssl, make_objective(ssl.recipe)),
+        (steal, mse),
     )
     images = jnp.zeros((2, 12, 12, 1), jnp.uint8)
     batch = {
@@ -109,13 +94,13 @@ def test_what_is_wrong_names_its_combination(tmp_path):
         ((("engine.keep=1",),), "is not KEY=VALUE with a whole key"),
     ):
         with pytest.raises(UserError, match=message):
-            resolve_study(config(grid), tmp_path)
+            resolve(config(grid), tmp_path)
     with pytest.raises(UserError, match="write steal.also=()"):
-        resolve_study(config(also=("queries=90",)), tmp_path)
+        resolve(config(also=("queries=90",)), tmp_path)
     with pytest.raises(UserError, match="study.name must be of letters"):
-        resolve_study(config(study__name="a/b"), tmp_path)
+        resolve(config(study__name="a/b"), tmp_path)
     with pytest.raises(UserError, match="must have 'steal'"):
-        resolve_study(config(stages=("victim", "probe", "report")), tmp_path)
+        resolve(config(stages=("victim", "probe", "report")), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -133,17 +118,20 @@ def test_report_of_a_study(finished):
     # wrong victim.
     folder, workdir, _ = finished
     found = json.loads((folder / "results.json").read_text())
-    rows = {(r["role"], r["theft"]): r for r in found["table"]}
+    rows = {}
+    for row in found["rows"]:
+        rows.setdefault((row["role"], row["theft"]), {})[row["evaluator"]] = row
     assert set(rows) == {
-        ("victim", ""),
+        ("victim", None),
         ("stolen", "mse"),
-        ("stolen", "ssl_only"),
-        ("untrained", ""),
-        ("pixels", ""),
+        ("alone", "ssl_only"),
+        ("untrained", "batch"),
+        ("pixels", None),
     }
     stolen = rows["stolen", "mse"]
-    assert (stolen["queries"], stolen["runs"]) == (300, 2)
-    assert stolen["varies"] == "2 stealer seeds, one victim"
+    linear = stolen["linear"]
+    assert (linear["queries"], linear["runs"], linear["seeds"]) == (300, 2, [0, 1])
+    assert linear["varies"] == "2 stealer seeds, one victim"
     accuracies = []
     for run in sorted((workdir / "steal").glob("direct-mse-*-300q-*")):
         (features,) = [
@@ -159,37 +147,38 @@ def test_report_of_a_study(finished):
                 if "reference_probe" in by:
                     accuracies.append(by["linear"])
     assert len(accuracies) == 2
-    assert stolen["accuracy"]["linear"]["mean"] == pytest.approx(sum(accuracies) / 2)
-    assert set(stolen["accuracy"]) == {"linear", "linear_0.1", "knn", "reference_probe"}
+    assert linear["accuracy"] == pytest.approx(sum(accuracies) / 2)
+    assert set(stolen) == {"linear", "linear_0.1", "knn", "reference_probe"}
 
 
 def test_features_that_are_lost_or_damaged(finished, tmp_path, capsys):
     # Catches figures of a damaged file, a run that ends on one, and files that are
     # wanted although they were not to be kept.
     _, workdir, c = finished
-    run = resolve_study(c, workdir).members[0].experiment.probes[0].features
-    want = features.load(run, "digits", "test", c)
+    found = resolve(c, workdir)
+    run, context = found.probes[0].parents["features"], found.context
+    want = features.load(run, "test", context)
     again = make_run(tmp_path, "features", "again", run.recipe, run.parents)
     c = c.copy_and_resolve_references().unlock()
     c.engine.keep_features = False
-    features.make(again, "digits", c)
+    features.make(again, resolve(c, workdir).context)
     assert not list(again.path.glob("*.npy"))
-    np.testing.assert_array_equal(features.load(again, "digits", "test", c), want)
+    np.testing.assert_array_equal(features.load(again, "test", context), want)
     copy = shutil.copytree(run.path, tmp_path / "features" / run.name)
     content = bytearray((copy / "test.npy").read_bytes())
     content[-1] ^= 1
     (copy / "test.npy").write_bytes(content)
     damaged = run._replace(workdir=tmp_path)
-    np.testing.assert_array_equal(features.load(damaged, "digits", "test", c), want)
+    np.testing.assert_array_equal(features.load(damaged, "test", context), want)
     assert "test.npy is damaged; its features are" in capsys.readouterr().err
     facts = look(copy)
     assert facts["features"]["problem"] == "damaged: test"
     assert facts["features"]["train"] == "4050x32"
     # By each batch's own statistics: other features, and those of the rows alone.
     rows = np.arange(5, 75)
-    some = features.by_batch_statistics(run, "digits", "test", 64, c, rows)
+    some = features.by_batch_statistics(run, "test", 64, context, rows)
     assert some.shape == (70, 32) and not np.allclose(some, want[rows], atol=1e-3)
-    first = features.by_batch_statistics(run, "digits", "test", 64, c, rows[:64])
+    first = features.by_batch_statistics(run, "test", 64, context, rows[:64])
     np.testing.assert_allclose(some[:64], first, atol=1e-5)
 
 

@@ -4,15 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sslx.experiment.changes import changed
-from sslx.report.report_text import labels
 
 from configs import default, digits_attack
-from sslx import build as train
+from sslx import build
 from sslx.attacks import ATTACKS
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_theft
 from sslx.experiment.graph import resolve
+from sslx.experiment.overrides import changed
 from sslx.losses import LOSSES
 from sslx.models import make_encoder
 from sslx.registry import traits_of
@@ -37,7 +36,8 @@ def config(attack, loss):
     if loss != "own" and traits_of(LOSSES[loss]).paired:
         changes |= {"ask_views": 2, "ask_augment": "mild"}
     c = tiny.config(steal__batch_size=8, steal__loss_kw__supcon__labels=3)
-    return changed(c, digits_attack.also(changes))
+    words = " ".join(f"{key}={value}" for key, value in changes.items())
+    return changed(c, *default.thefts(words))[0]
 
 
 def linear(name, **kw):
@@ -53,9 +53,9 @@ def linear(name, **kw):
     return Encoder(init, apply, dim, {"name": name, "kw": kw})
 
 
-def one_step(cell):
+def one_step(theft):
     """Loss and gradient of the first step, on eight images and noise for answers."""
-    r, responses = cell.steal.recipe, cell.responses.recipe
+    r, responses = theft.steal.recipe, theft.responses.recipe
     random, b, v = np.random.default_rng(0), 8, responses["views"]
     images = random.integers(0, 256, (b, *r["image_shape"]), np.uint8)
     answers = random.uniform(size=(b, v, responses["dim"])).astype(np.float32)
@@ -72,23 +72,23 @@ def one_step(cell):
         given["match"] = make_match(r["loss"], r["numbers"], answers)
     encoder = linear(r["encoder"]["name"], **r["encoder"]["kw"])
     key = jax.random.key(0)
-    if cell.ssl is not None:
+    if "ssl" in theft.steal.parents:
         params, stats = encoder.init(key, jnp.asarray(images, jnp.float32))
         given["trunk"] = {"params": params, "stats": stats}
-    if cell.head is not None:
-        objective = make_head(cell.head.recipe, responses["dim"])
+    if "head" in theft.steal.parents:
+        objective = make_head(theft.steal.parents["head"].recipe, responses["dim"])
         params, stats, _ = objective.init(key, {"answers": jnp.asarray(answers)})
         given["head"] = {
             "params": params["projector"],
             "stats": stats.get("projector", {}),
         }
-    theft = make_theft(r, responses["dim"], responses["classes"], **given)
-    assert ("labels" in theft.uses) == (r["loss"] == "supcon")
-    batch = {name: jnp.asarray(batch[name]) for name in theft.uses}
-    params, stats, extras = theft.init(key, batch)
+    objective = make_theft(r, responses["dim"], responses["classes"], **given)
+    assert ("labels" in objective.uses) == (r["loss"] == "supcon")
+    batch = {name: jnp.asarray(batch[name]) for name in objective.uses}
+    params, stats, extras = objective.init(key, batch)
 
     def loss(params):
-        return theft.loss(params, stats, extras, batch, key)
+        return objective.loss(params, stats, extras, batch, key)
 
     (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(params)
     return value, gradient["encoder"]
@@ -108,12 +108,12 @@ def test_every_attack_with_every_loss(attack, loss, tmp_path, monkeypatch):
             resolve(c, tmp_path)
         assert "\n" not in str(refused.value) and not any(tmp_path.iterdir())
         return
-    cell = resolve(c, tmp_path).thefts[0]
-    if cell.responses is None:  # trains as the victim does, which has tests
-        assert attack == "ssl_only" and cell.steal == cell.ssl
+    (theft,) = resolve(c, tmp_path).thefts
+    if theft.responses is None:  # trains as the victim does, which has tests
+        assert attack == "ssl_only" and theft.steal.recipe["objective"] == "simclr"
         return
-    monkeypatch.setattr(train, "make_encoder", linear)
-    value, gradient = one_step(cell)
+    monkeypatch.setattr(build, "make_encoder", linear)
+    value, gradient = one_step(theft)
     assert np.isfinite(value)
     moved = [bool(np.any(np.asarray(leaf) != 0)) for leaf in jax.tree.leaves(gradient)]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
@@ -162,8 +162,8 @@ def test_every_attack_is_in_the_digits_config():
         ({"steal__accounts": 50}, "accounts is 50, but the plan makes only 5 calls"),
         ({"steal__ask_views": 2}, "asks the same image again"),
         ({"service__call_limit": -1}, "call_limit must be 0 or more"),
-        ({"steal__also": ("also=x",)}, "also.*is not KEY=VALUE"),
-        ({"steal__also": ("service.image_limit=x",)}, "is not of type int"),
+        ({"also": ("also=x",)}, "also.*is not KEY=VALUE"),
+        ({"also": ("service.image_limit=x",)}, "is not of type int"),
         (
             {"steal__ssl__objective": "supervised", "steal__attack": "warm_start"},
             "without labels",

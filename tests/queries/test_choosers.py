@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslx.queries.choosers import PLANS, refined, shares
+from sslx.queries.choosers import PLANS, refined
 from sslx.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -129,22 +129,6 @@ def test_features_that_never_vary_do_not_count():
     with_dead = np.concatenate([features, dead.astype(np.float32)], 1)
     rows = choose("kmeans", 43, features=with_dead, clusters=5)
     assert np.array_equal(rows, choose("kmeans", 43, clusters=5))
-
-
-@pytest.mark.parametrize(
-    ("images", "rounds", "expected"),
-    [(10, 3, [4, 3, 3]), (9, 3, [3, 3, 3]), (7, 1, [7]), (3, 3, [1, 1, 1])],
-)
-def test_shares(images, rounds, expected):
-    # Catches images lost to rounding.
-    assert shares(images, rounds) == expected
-
-
-@pytest.mark.parametrize("rounds", [0, -1, 4])
-def test_no_empty_round(rounds):
-    # Catches a round that asks nothing.
-    with pytest.raises(UserError, match="write 1 to 3 rounds"):
-        shares(3, rounds)
 
 
 def linear_victim(features, k, seed=5):

@@ -6,14 +6,15 @@ from safetensors.numpy import save_file
 from scipy.special import log_softmax
 
 from sslx import data
+from sslx.data.splits import divide
+from sslx.embed.classifier import FILE, answering
 from sslx.embed.finished import open_run
 from sslx.experiment.graph import resolve
-from sslx.experiment.pools import pool_of
+from sslx.experiment.victims import classifier_run
 from sslx.models import make_encoder, to_torch
 from sslx.models.heads import make_mlp
 from sslx.runs.files import read_json
 from sslx.stages import classifier, victim
-from sslx.stages.classifier import answering, classifier_run, classify, make
 from sslx.train import checkpoint
 from sslx.types import UserError
 from tests import tiny
@@ -27,16 +28,23 @@ WITH_LABELS = {
 
 
 def made(workdir, **changes):
-    """A config, its finished victim and its finished classifier."""
+    """A config, its finished victim and classifier, and how they were made."""
     small = {"victim__steps": 8, "victim__watch_every": 0, "engine__save_every": 500}
     solver = {"service__classifier__l2_grid": (1e-2, 1e-1)}
     config = tiny.config(**small | solver | changes)
     config.stages = ("victim",)
     experiment = resolve(config, workdir)
-    victim.works(experiment, config)[0].do()
-    run = classifier_run(config, experiment.members[0].victim)
-    make(run, config)
-    return config, experiment.members[0].victim, run
+    own, context = experiment.members[0].victim, experiment.context
+    victim.make(own, context)
+    run = classifier_run(config, own)
+    classifier.make(run, context)
+    return config, own, run, context
+
+
+def held_out(config):
+    """The attacker's rows of the training split."""
+    d = config.data
+    return divide(data.ids("digits", "train"), d.held_out, d.split_seed)[1]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +70,7 @@ def shown():
 def test_probabilities_of_the_probe(probed, shown):
     # Catches the standardiser left out or taken twice, weights transposed, logits sold
     # as probabilities, labels that are not the most probable class.
-    _, own, run = probed
+    own, run = (r.path for r in probed[1:3])
     p = answering(own, run, "probabilities")(shown.images)
     assert p.shape == (len(shown.images), 10) and p.dtype == np.float32
     assert p.min() >= 0
@@ -75,10 +83,9 @@ def test_probabilities_of_the_probe(probed, shown):
 
 def test_the_classifier_is_the_linear_probe(probed, shown):
     # Catches another protocol than the probe's, and other rows than the victim's own.
-    config, own, run = probed
+    config, own, run, _ = probed
     split, ids = data.load("digits", "train"), data.ids("digits", "train")
-    _, _, pool = pool_of(config, "held_out", None)
-    rows = np.setdiff1d(np.arange(len(ids)), pool)
+    rows = np.setdiff1d(np.arange(len(ids)), held_out(config))
     embed = open_run(own.path).embed
     expected = classifier.linear_probe(
         embed(split.images[rows]),
@@ -92,7 +99,7 @@ def test_the_classifier_is_the_linear_probe(probed, shown):
         seed=0,
         groups=ids[rows],
     )
-    found = classify(run)(shown.images)
+    found = answering(own.path, run.path, "probabilities")(shown.images)
     assert np.array_equal(found.argmax(1), expected.predictions)
     meta = read_json(run.path / "meta.json")
     assert (meta["images"], meta["l2"]) == (len(rows), expected.l2)
@@ -100,7 +107,7 @@ def test_the_classifier_is_the_linear_probe(probed, shown):
 
 def test_nothing_of_the_attacker_or_the_test_is_fitted(probed, workdir, monkeypatch):
     # Catches a victim that answers by the labels of the images it is asked about.
-    config, own, run = probed
+    config, own, _, context = probed
     seen = []
 
     def spied(path):
@@ -115,11 +122,10 @@ def test_nothing_of_the_attacker_or_the_test_is_fitted(probed, workdir, monkeypa
     monkeypatch.setattr(classifier, "open_run", spied)
     config = config.copy_and_resolve_references()
     config.service.classifier.l2_grid = (1e-2,)  # another run, made anew
-    make(classifier_run(config, own), config)
-    name, part, rows = pool_of(config, "held_out", None)
-    train = data.load(name, part).images
+    classifier.make(classifier_run(config, own), context)
+    rows, train = held_out(config), data.load("digits", "train").images
     pool = {image.tobytes() for image in train[rows]}
-    test = {image.tobytes() for image in data.load(name, "test").images}
+    test = {image.tobytes() for image in data.load("digits", "test").images}
     assert len(seen) == len(train) - len(rows) > 0
     assert pool.isdisjoint(seen) and test.isdisjoint(seen)
 
@@ -127,7 +133,7 @@ def test_nothing_of_the_attacker_or_the_test_is_fitted(probed, workdir, monkeypa
 def test_what_determines_a_classifier(probed, supervised):
     # Catches a setting that meets an old result, and one that makes a new run for
     # nothing.
-    config, own, run = probed
+    config, own, run, _ = probed
     for key, value in (
         ("service.classifier.l2_grid", (1e-3,)),
         ("service.classifier.validation", 0.3),
@@ -148,14 +154,14 @@ def test_what_determines_a_classifier(probed, supervised):
 def test_a_supervised_victim_answers_as_it_was_trained(supervised, shown):
     # Catches a probe in its place, a classifier of another step, a bias left out: the
     # state that the training ended with gives the same.
-    _, own, run = supervised
-    sealed = read_json(own.path / "meta.json")["weights"]
-    like = checkpoint.stored(own.path, "state", sealed)
-    state = checkpoint.load(own.path, "state", like, sealed=sealed)
+    own, run = (r.path for r in supervised[1:3])
+    sealed = read_json(own / "meta.json")["weights"]
+    like = checkpoint.stored(own, "state", sealed)
+    state = checkpoint.load(own, "state", like, sealed=sealed)
     _, apply = make_mlp((10,), dtype="float32")
-    features = open_run(own.path).embed(shown.images)
+    features = open_run(own).embed(shown.images)
     logits, _ = apply(state["params"]["classifier"], {}, features, False)
-    found = classify(run)(shown.images)
+    found = answering(own, run, "probabilities")(shown.images)
     np.testing.assert_allclose(np.log(found), log_softmax(logits, axis=1), atol=1e-4)
     right = np.mean(np.asarray(logits).argmax(1) == shown.labels)
     label = answering(own, run, "label")(shown.images)[:, 0]
@@ -165,7 +171,9 @@ def test_a_supervised_victim_answers_as_it_was_trained(supervised, shown):
 def test_a_supervised_victim_has_no_projection(supervised):
     # Catches logits that are sold as a projection.
     with pytest.raises(UserError, match="no projection head"):
-        answering(supervised[1], None, "projection")(np.zeros((1, 12, 12, 1), "u1"))
+        answering(supervised[1].path, None, "projection")(
+            np.zeros((1, 12, 12, 1), "u1")
+        )
 
 
 def test_other_outputs_are_the_encoders(probed, shown):
@@ -173,16 +181,16 @@ def test_other_outputs_are_the_encoders(probed, shown):
     images = shown.images[:5]
     opened = open_run(probed[1].path)
     for output in ("representation", "projection"):
-        answers = answering(probed[1], None, output)(images)
+        answers = answering(probed[1].path, None, output)(images)
         assert np.array_equal(answers, opened.embed(images, output))
     with pytest.raises(ValueError, match="'label' without a classifier"):
-        answering(probed[1], None, "label")
+        answering(probed[1].path, None, "label")
 
 
 def test_finished_is_not_made_again(probed, monkeypatch):
     # Catches a victim that is embedded at every start.
     monkeypatch.setattr(classifier, "open_run", None)
-    make(probed[2], probed[0])
+    classifier.make(probed[2], probed[3])
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other", "missing"])
@@ -192,16 +200,16 @@ def test_damage_is_one_line(probed, tmp_path, damage):
     run.path.mkdir(parents=True)
     source = probed[2].path
     (run.path / "meta.json").write_bytes((source / "meta.json").read_bytes())
-    content = bytearray((source / classifier.FILE).read_bytes())
-    file = run.path / classifier.FILE
+    content = bytearray((source / FILE).read_bytes())
+    file = run.path / FILE
     if damage == "other":
-        arrays = dict(np.load(source / classifier.FILE))
+        arrays = dict(np.load(source / FILE))
         np.savez(file, **arrays | {"bias": arrays["bias"] + 1e-6})
     elif damage != "missing":
         content[len(content) // 2] ^= 1
         file.write_bytes(content if damage == "flipped" else content[:-40])
     with pytest.raises(UserError, match="is damaged; delete .* to make it") as error:
-        classify(run)
+        answering(probed[1].path, run.path, "label")
     assert "\n" not in str(error.value)
 
 
@@ -220,16 +228,17 @@ def test_imported_weights_are_probed_on_the_named_set(tmp_path):
         "probe__l2_grid": (1e-1,),
         "probe__tolerance": 1e-3,
     }
-    config, own, run = made(tmp_path, **weights)
+    config, own, run, _ = made(tmp_path, **weights)
     meta = read_json(run.path / "meta.json")
     total = len(data.ids("digits", "train"))
-    assert meta["images"] == total - len(pool_of(config, "held_out", None)[2])
-    assert answering(own, run, "label")(np.zeros((2, 12, 12, 1), "u1")).shape == (2, 1)
+    assert meta["images"] == total - len(held_out(config))
+    label = answering(own.path, run.path, "label")
+    assert label(np.zeros((2, 12, 12, 1), "u1")).shape == (2, 1)
 
 
 def test_an_api_is_refused(probed):
     # Catches a probe on images that an API would have to be paid for.
-    config, own, _ = probed
+    config, own, *_ = probed
     api = own._replace(recipe={"origin": "npz", "image_shape": [12, 12, 1]})
     config = config.copy_and_resolve_references()
     config.service.output = "label"
@@ -239,10 +248,10 @@ def test_an_api_is_refused(probed):
 
 def test_a_victim_of_before_is_told_what_to_do(supervised, tmp_path, monkeypatch):
     # Catches a KeyError for a victim whose checkpoint has no classifier.
-    config, own, run = supervised
+    _, own, run, context = supervised
     meta = read_json(own.path / "meta.json")
     del meta["weights"]["digests"]["classifier"]
     monkeypatch.setattr(classifier, "read_json", lambda path: meta)
     other = run._replace(name="head-x-0")
     with pytest.raises(UserError, match="delete it to train it again"):
-        make(other, config)
+        classifier.make(other, context)

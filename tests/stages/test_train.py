@@ -88,9 +88,9 @@ def test_views_must_be_those_the_method_takes(tmp_path):
 
 def test_a_stealer_sees_one_view(tmp_path):
     # Catches the second recipe of a pair in what determines the stealer.
-    cell = resolve(tiny.config(steal__augment="barlow_cifar"), tmp_path).thefts[0]
+    (theft,) = resolve(tiny.config(steal__augment="barlow_cifar"), tmp_path).thefts
     first = json.dumps([PRESETS["barlow_cifar"][0]._asdict()])
-    assert cell.steal.recipe["augment"] == json.loads(first)
+    assert theft.steal.recipe["augment"] == json.loads(first)
 
 
 def test_learning_rate_per_256_images(tmp_path):
@@ -120,8 +120,8 @@ def test_a_projector_with_statistics_is_served(tmp_path, monkeypatch):
     config.victim.objective_kw.simsiam.hidden = 12
     config.victim.objective_kw.simsiam.projection = 8
     experiment = resolve(config, tmp_path)
-    victim.works(experiment, config)[0].do()
     run = experiment.members[0].victim
+    victim.make(run, experiment.context)
     images = data.load("digits", "test").images[:20]
     opened = sslx.open_run(run.path)
     x, got = opened.embed(images), opened.embed(images, "projection")

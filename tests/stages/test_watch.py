@@ -8,7 +8,6 @@ from sslx.cli.inspect import look as inspect_run
 from sslx.data import Split
 from sslx.embed.finished import open_run
 from sslx.experiment.graph import resolve
-from sslx.experiment.pools import pool_of
 from sslx.stages import victim, watch
 from sslx.types import UserError
 from tests import tiny
@@ -103,7 +102,7 @@ def rows_of(path):
 def trained(tmp_path, **changes):
     config = tiny.config(stages=("victim",), victim__steps=45, **changes)
     found = resolve(config, tmp_path)
-    victim.works(found, config)[0].do()
+    victim.make(found.members[0].victim, found.context)
     return found.members[0].victim
 
 
@@ -119,8 +118,7 @@ def test_rows_of_a_run(run):
     assert [row["step"] for row in rows] == [21, 42, 45]  # 2,700 images in 128s
     split, ids = data.load("digits", "train"), data.ids("digits", "train")
     shown = watch.choose(split, ids, run.recipe)
-    config = tiny.config()
-    _, _, pool = pool_of(config, "held_out", None)
+    _, pool = watch.divide(ids, 1 / 3, 0)  # as the digits' config has it
     assert {i.tobytes() for i in shown.queries.images} <= {
         i.tobytes() for i in split.images[pool]
     }
