@@ -10,8 +10,8 @@ import os
 
 # Two workers share the cores: a BLAS that starts a thread for each core waits for
 # itself. The workers and the programs that tests start inherit all of this.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.pop("JAX_NUM_CPU_DEVICES", None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests compile far more than they compute: at LLVM's first level, random numbers
