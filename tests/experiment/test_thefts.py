@@ -197,26 +197,3 @@ def test_limits_are_of_each_account(tmp_path):
             ),
             tmp_path,
         )
-
-
-def test_labels_tell_cells_apart():
-    # Catches two cells of one name, and names full of what all cells have.
-    def cell(attack, loss, change):
-        return {"attack": attack, "loss": loss, "change": change}
-
-    sweep = [
-        cell("direct", "mse", ""),
-        cell("direct", "mse", "queries=90"),
-        cell("rda", "own", "attack=rda loss=own ask_views=10"),
-        cell("rda", "own", "attack=rda loss=own ask_views=10 queries=90"),
-        cell("own_head", "mse", "attack=own_head optim.learning_rate=0.5"),
-        cell("own_head", "mse", "attack=own_head"),
-    ]
-    assert labels(sweep) == [
-        "mse",
-        "mse",
-        "rda",
-        "rda",
-        "own_head mse learning_rate=0.5",
-        "own_head mse",
-    ]
