@@ -15,6 +15,8 @@ from sslx.service import read_all_counters
 from sslx.train import checkpoint
 from tests import tiny
 
+pytestmark = pytest.mark.slow  # kills, and two processes
+
 SETTINGS = tiny.SETTINGS | {"victim.steps": 24, "steal.steps": 24}
 # Three rounds that follow from each other's answers, of two accounts; what chooses
 # among the images, and a head, are trained before the stealer.
