@@ -8,6 +8,7 @@ import numpy as np
 
 from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Source, Split
+from sslx.runs.files import read_arrays
 from sslx.types import UserError
 
 _NEEDS = "an npz data set holds train_images, train_labels, test_images and test_labels"
@@ -43,22 +44,6 @@ def _apart(path: Path, splits: dict[str, Split]) -> None:
                 f"{path}: test_images[{i}] is train_images[{row}] again: a test image "
                 "must not be trained on; remove one of them"
             )
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an npz file by their names; nothing in it is executed.
-
-    Raises:
-        ValueError: It is damaged, no npz file, or holds anything but arrays.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception:  # damage and pickled objects raise nearly anything
-        raise ValueError from None
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise ValueError  # some other zip file
-    return arrays
 
 
 @lru_cache(maxsize=2)
