@@ -3,7 +3,7 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -91,6 +91,22 @@ def pixel_id(image: np.ndarray) -> int:
     sha = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     sha.update(np.ascontiguousarray(image).tobytes())
     return int.from_bytes(sha.digest(), "big") >> 1
+
+
+def apart(ids: dict[str, list[int]], words: Callable[[int, int], str]) -> None:
+    """Raises a UserError if an image stands in both splits.
+
+    Args:
+        ids: Split -> ``pixel_id`` of each row.
+        words: Says that a row of the test split is a row of the other one.
+    """
+    rows = {mark: row for row, mark in enumerate(ids["train"])}
+    for row, mark in enumerate(ids["test"]):
+        if mark in rows:
+            raise UserError(
+                f"{words(row, rows[mark])}: a test image must not be trained on; "
+                "remove one of them"
+            )
 
 
 def common(shapes: Iterable[Shape]) -> Shape:

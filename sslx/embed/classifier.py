@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy.special import softmax
 
-from sslx.data.sources.npz import read_arrays
 from sslx.embed.finished import open_run
-from sslx.runs.files import read_json
+from sslx.runs.files import read_arrays, read_json
 from sslx.train import checkpoint
 from sslx.types import UserError
 

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from sslx.models.torch_names import unwrap
 from sslx.registry import pick
+from sslx.runs.files import read_arrays
 from sslx.types import UserError
 
 
@@ -49,13 +50,9 @@ def _damaged(path: Path, kind: str) -> UserError:
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception:  # damage and pickled objects raise nearly anything
+        return read_arrays(path)
+    except ValueError:
         raise _damaged(path, "npz") from None
-    if not all(isinstance(x, np.ndarray) for x in arrays.values()):
-        raise _damaged(path, "npz")  # some other zip file, such as a renamed .pth
-    return arrays
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tensorboardX import SummaryWriter
 
 from sslx import hosts
+from sslx.runs.files import replacing
 
 ROWS = "metrics.jsonl"
 WATCHED = "watch.jsonl"
@@ -39,9 +40,8 @@ def read_rows(folder: Path, name: str = ROWS) -> list[dict]:
 
 def _drop_after(folder: Path, name: str, step: int) -> None:
     kept = [row for row in read_rows(folder, name) if row["step"] <= step]
-    fresh = folder / (name + ".tmp")
-    fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    fresh.replace(folder / name)
+    with replacing(folder / name) as file:
+        file.write("".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
 @contextmanager

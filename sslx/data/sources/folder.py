@@ -3,12 +3,11 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from sslx.data import form
-from sslx.data.source import Info, Missing, Options, Source, Split
+from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.progress import progress
 from sslx.types import UserError
 
@@ -17,22 +16,6 @@ SUFFIXES = {  # in any case
     *(".png", ".ppm", ".tif", ".tiff", ".webp"),
 }
 _LAYOUT = "a folder set is PATH/train/CLASS/*.png and PATH/test/CLASS/*.png (or .jpg)"
-
-
-class _Read(NamedTuple):
-    """A folder in memory.
-
-    Attributes:
-        splits: Split -> images in the form asked for, and labels.
-        ids: Split -> int64 (n,), of the pixels before that.
-        shape: (h, w, c) before that; None where files differ.
-        digest: sha256 over names and bytes of all files.
-    """
-
-    splits: dict[str, Split]
-    ids: dict[str, np.ndarray]
-    shape: form.Shape
-    digest: str
 
 
 def _folders(path: Path) -> list[str]:
@@ -100,20 +83,12 @@ def _unreadable(file: Path, error: OSError) -> UserError:
     )
 
 
-def _apart(files: dict[str, list[tuple[Path, int]]], ids: dict[str, list[int]]) -> None:
-    """Raises a UserError if an image stands in both splits."""
-    train = dict(zip(ids["train"], files["train"], strict=True))
-    for mark, (file, _) in zip(ids["test"], files["test"], strict=True):
-        if mark in train:
-            raise UserError(
-                f"{file} shows the same image as {train[mark][0]}: a test image must "
-                "not be trained on; remove one of them"
-            )
-
-
 @lru_cache(maxsize=2)
-def _read(path: Path, stamp: tuple, options: Options) -> _Read:
-    """All of a folder; ``stamp`` tells versions of the files apart."""
+def _read(path: Path, stamp: tuple, options: Options) -> Whole:
+    """All of a folder; ``stamp`` tells versions of the files apart.
+
+    The images come in the form asked for; ids and shape are of the files' own.
+    """
     files, sha = _files(path), hashlib.sha256()
     splits, shapes = {}, set()
     ids: dict[str, list[int]] = {}
@@ -138,9 +113,20 @@ def _read(path: Path, stamp: tuple, options: Options) -> _Read:
                 bar.update()
             labels = np.array([label for _, label in entries], np.int32)
             splits[split] = Split(np.stack(images), labels)
-    _apart(files, ids)
+    again = "{} shows the same image as {}"
+    form.apart(
+        ids, lambda t, o: again.format(files["test"][t][0], files["train"][o][0])
+    )
     numbers = {split: np.array(marks, np.int64) for split, marks in ids.items()}
-    return _Read(splits, numbers, form.common(shapes), sha.hexdigest())
+    info = Info(
+        # The bytes, and what this machine's decoders made of them.
+        identity={"folder": sha.hexdigest(), "ids": form.digest(*numbers.values())},
+        slug=path.resolve().name,
+        image_shape=form.common(shapes),
+        classes=files["train"][-1][1] + 1,
+        sizes={split: len(entries) for split, entries in files.items()},
+    )
+    return Whole(info, splits, numbers)
 
 
 def _stamp(file: Path) -> tuple:
@@ -160,30 +146,10 @@ def _find(rest: str, options: Options) -> Path:
     return path
 
 
-def _open(rest: str, options: Options) -> _Read:
+def _open(rest: str, options: Options) -> Whole:
     path = _find(rest, options)
     stamp = tuple(_stamp(p) for entries in _files(path).values() for p, _ in entries)
     return _read(path, stamp, Options(size=options.size, channels=options.channels))
 
 
-def _describe(rest: str, options: Options) -> Info:
-    found = _open(rest, options)
-    return Info(
-        # The bytes, and what this machine's decoders made of them.
-        identity={"folder": found.digest, "ids": form.digest(*found.ids.values())},
-        slug=Path(rest).resolve().name,
-        image_shape=found.shape,
-        classes=int(found.splits["train"].labels.max()) + 1,
-        sizes={name: len(split.labels) for name, split in found.splits.items()},
-    )
-
-
-def _load(rest: str, split: str, options: Options) -> Split:
-    return _open(rest, options).splits[split]
-
-
-def _ids(rest: str, split: str, options: Options) -> np.ndarray:
-    return _open(rest, options).ids[split]
-
-
-FOLDER = Source(_find, _describe, _load, _ids)
+FOLDER = read_whole(_find, _open)
