@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from sslx.experiment.experiment import resolve
+
 from sslx.service import DEFENCES, Defence
 from sslx.types import UserError
 from tests import tiny
