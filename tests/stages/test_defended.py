@@ -2,13 +2,8 @@
 
 import numpy as np
 import pytest
-<<<<<<< HEAD
-from sslx.experiment.experiment import resolve
-
-=======
 
 from sslx.experiment.graph import resolve
->>>>>>> port
 from sslx.service import DEFENCES, Defence
 from sslx.types import UserError
 from tests import tiny
