@@ -16,7 +16,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from sslx.cli.inspect_text import as_text
-from sslx.embed.foreign import KINDS
+from sslx.embed.finished import KINDS
 from sslx.queries.plan import make_plan
 from sslx.runs.files import CHECKPOINTS
 from sslx.runs.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
