@@ -36,14 +36,15 @@ setup(
         "tqdm",
     ],
     extras_require={
+        # Pinned: another version of a tool may judge the same line otherwise.
         "dev": [
-            "beartype",
-            "hypothesis",
-            "mypy",
-            "pytest",
-            "pytest-xdist",
-            "ruff",
-            "types-tqdm",
+            "beartype==0.23.1",
+            "hypothesis==6.170.17",
+            "mypy==2.4.1",
+            "pytest==9.2.0",
+            "pytest-xdist==3.8.0",
+            "ruff==0.17.6",
+            "types-tqdm==4.70.0.20261106",
         ],
         "torch": ["torch>=2.6"],  # reads .pth files
         "bench": ["torch>=2.6"],  # what benchmarks compare with

@@ -80,10 +80,9 @@ def carry_out(
         failed = _work_off(todo, make, _Teller(todo, bar))
     if failed:
         more = f" (and {len(failed) - 1} more, see above)" if failed[1:] else ""
-        raise UserError(
-            f"{failed[0]}{more}; the report of what is finished: sslx report "
-            f"{todo[0].workdir}"
-        )
+        if any(run.stage == "probe" and is_finished(run) for run in goals):
+            more += f"; a report of what is finished: sslx report {todo[0].workdir}"
+        raise UserError(f"{failed[0]}{more}")
 
 
 def _work_off(

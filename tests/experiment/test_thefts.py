@@ -94,8 +94,16 @@ def one_step(theft):
     return value, gradient["encoder"]
 
 
-@pytest.mark.parametrize("loss", [*sorted(LOSSES), "own"])
-@pytest.mark.parametrize("attack", sorted(ATTACKS))
+def pairs():
+    """All of them. Quick: each loss once, each attack once, and what is refused."""
+    for attack in sorted(ATTACKS):
+        for loss in [*sorted(LOSSES), "own"]:
+            quick = attack == "direct" or loss in ("mse", "own")
+            quick |= (attack, loss) in REFUSED or not ATTACKS[attack].takes_loss
+            yield pytest.param(attack, loss, marks=[] if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("attack,loss", pairs())
 def test_every_attack_with_every_loss(attack, loss, tmp_path, monkeypatch):
     # Catches a pair that fails within training, one that trains nothing, and one that
     # is refused without a reason.
@@ -189,26 +197,3 @@ def test_limits_are_of_each_account(tmp_path):
             ),
             tmp_path,
         )
-
-
-def test_labels_tell_cells_apart():
-    # Catches two cells of one name, and names full of what all cells have.
-    def cell(attack, loss, change):
-        return {"attack": attack, "loss": loss, "change": change}
-
-    sweep = [
-        cell("direct", "mse", ""),
-        cell("direct", "mse", "queries=90"),
-        cell("rda", "own", "attack=rda loss=own ask_views=10"),
-        cell("rda", "own", "attack=rda loss=own ask_views=10 queries=90"),
-        cell("own_head", "mse", "attack=own_head optim.learning_rate=0.5"),
-        cell("own_head", "mse", "attack=own_head"),
-    ]
-    assert labels(sweep) == [
-        "mse",
-        "mse",
-        "rda",
-        "rda",
-        "own_head mse learning_rate=0.5",
-        "own_head mse",
-    ]

@@ -368,7 +368,14 @@ def views_of(name):
     return lambda key, images: small.noisy(key, images)[:, :v]
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+# BYOL and MoCo carry all that the others do, and more.
+QUICK = {"byol", "moco"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(m, marks=[] if m in QUICK else pytest.mark.slow) for m in OBJECTIVES],
+)
 def test_killed_and_resumed(tmp_path, name):
     # Catches a target, a queue or its position, a predictor or running statistics that
     # are not saved, and a decay or a learning rate that starts again.

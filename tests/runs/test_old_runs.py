@@ -14,6 +14,7 @@ from sslx.cli.inspect import look
 from sslx.experiment.graph import resolve
 from sslx.program import run
 from sslx.runs.files import is_finished
+from sslx.runs.names import make_run
 from sslx.types import UserError
 from tests import tiny
 
@@ -86,8 +87,6 @@ def test_answers_under_an_old_name_are_not_paid_for_twice(tmp_path, monkeypatch)
     theft = resolve(c, tmp_path).thefts[0]
     r = theft.responses.recipe
     assert r["split_seed"] is None
-    from sslx.runs.names import make_run
-
     slug, parents = theft.responses.name.rpartition("-")[0], theft.responses.parents
     old = make_run(tmp_path, "responses", slug, r | {"split_seed": 0}, parents)
     old.path.mkdir(parents=True)

@@ -1,9 +1,11 @@
-"""One of two processes that train the toy in float64; test_hosts.py starts them.
+"""One of two processes that train the toy in float64; test_processes.py starts them.
 
 Command: python -m tests.train.host FOLDER PORT INDEX PATH, where PATH is host or
 device: where the batches come from.
 """
 
+import re
+import socket
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,13 @@ from sslx.train.interrupt import Stopped
 from tests.train import toy
 
 STEPS = 24
+LAUNCHERS = re.compile("SLURM|OMPI|TPU|JAX_COORD|JAX_PROC")  # their variables
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def training(images=None):

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,23 +15,16 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
-from sslx import data, hosts
+from sslx import data
 from sslx.program import run
-from sslx.progress import progress, say
 from sslx.service import read_counters
-from sslx.train import checkpoint, mesh
+from sslx.train import checkpoint
 from sslx.train.fit import fit
-from sslx.types import UserError
 from tests import tiny
 from tests.train import host, toy
+from tests.train.host import LAUNCHERS, free_port
 
-LAUNCHERS = re.compile("SLURM|OMPI|TPU|JAX_COORD|JAX_PROC")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+pytestmark = pytest.mark.slow
 
 
 @contextmanager
@@ -263,94 +255,3 @@ def test_processes_that_do_not_match(tmp_path, flag, expected):
         line = one_line(pair)
     assert "process 1 " + expected in line
     assert not list((tmp_path / "w").rglob("*"))
-
-
-@pytest.mark.parametrize(
-    "coordinator,processes,process,expected",
-    [
-        ("", 2, 0, "need engine.coordinator"),
-        ("", 0, 1, "need engine.coordinator"),
-        ("127.0.0.1", 2, 0, "must be HOST:PORT"),
-        ("127.0.0.1:70000", 2, 0, "must be HOST:PORT"),
-        ("127.0.0.1:7000", 0, -1, "needs engine.processes and engine.process"),
-        ("127.0.0.1:7000", 2, -1, "needs engine.processes and engine.process"),
-        ("127.0.0.1:7000", 2, 2, "must be below engine.processes, 2; it is 2"),
-        (None, 2, 1, "no process 0 at engine.coordinator 127.0.0.1:.* within 1 s"),
-    ],
-)
-def test_settings_that_do_not_match(bare, coordinator, processes, process, expected):
-    # Catches JAX's own way to say so, which is a stack trace after five minutes.
-    if coordinator is None:
-        coordinator = f"127.0.0.1:{free_port()}"
-    with pytest.raises(UserError, match=expected) as error:
-        hosts.join(
-            coordinator=coordinator, processes=processes, process=process, patience=1
-        )
-    assert "\n" not in str(error.value) and bare == []
-
-
-@pytest.fixture
-def bare(monkeypatch):
-    """No launcher; the calls that would have started JAX's service."""
-    for name in os.environ:
-        if LAUNCHERS.match(name):
-            monkeypatch.delenv(name)
-    calls = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: calls.append(a))
-    return calls
-
-
-SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node[1-2]"}
-
-
-@pytest.mark.parametrize(
-    "variables,expected",
-    [
-        ({}, []),
-        (SLURM | {"SLURM_NTASKS": "1"}, []),
-        ({"SLURM_NTASKS": "2"}, []),  # in a batch script, outside srun
-        (SLURM, [(None, None, None)]),
-        ({"OMPI_COMM_WORLD_SIZE": "2"}, [(None, None, None)]),
-        ({"TPU_ML_PLATFORM": "JAX"}, [(None, None, None)]),
-        ({"TPU_ML_PLATFORM": "JAX", "JAX_PLATFORMS": "cpu"}, []),
-        ({"TPU_ML_PLATFORM": "JAX", "JAX_PLATFORMS": ""}, [(None, None, None)]),
-        (SLURM | {"JAX_COORDINATOR_ADDRESS": "h:1"}, [("h:1", None, None)]),
-    ],
-)
-def test_launchers(bare, monkeypatch, variables, expected):
-    # Catches a lone machine that waits for a network, and a launcher that is not seen.
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    before = jax.config.jax_enable_preemption_service
-    try:
-        hosts.join(coordinator="", processes=1, process=-1, patience=1)
-        assert bare == []  # told to stay alone
-        hosts.join(coordinator="", processes=0, process=-1, patience=1)
-    finally:
-        jax.config.update("jax_enable_preemption_service", before)
-    assert bare == expected
-
-
-def test_the_others_are_silent(monkeypatch, capsys):
-    # Catches a line, or a bar, that a hundred hosts print a hundred times.
-    say("once")
-    assert not progress(10, 0, "queries", "image").disable
-    monkeypatch.setattr(hosts._job, "process_id", 1)
-    say("twice")
-    assert progress(10, 0, "queries", "image").disable
-    assert capsys.readouterr().err == "once\n"
-
-
-def test_a_batch_divides_over_the_processes(monkeypatch):
-    # Catches a batch that some processes have no part of.
-    monkeypatch.setattr(jax, "process_count", lambda: 3)
-    with pytest.raises(UserError, match="16 does not divide over 3.*; 15 or 18 would"):
-        mesh.data_mesh(16)
-    with pytest.raises(UserError, match="2 does not divide over 3 processes; 3 would"):
-        mesh.data_mesh(2)
-    parts = np.array(jax.devices()[:6]).reshape(2, 3).T.tolist()  # 2 for each process
-    monkeypatch.setattr(
-        jax, "local_devices", lambda process_index: parts[process_index]
-    )
-    assert list(mesh.data_mesh(12).devices) == sum(parts, [])
-    assert list(mesh.data_mesh(9).devices) == [part[0] for part in parts]  # 3 rows each
