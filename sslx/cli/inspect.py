@@ -16,7 +16,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from sslx.cli.inspect_text import as_text
-from sslx.embed.foreign import KINDS
+from sslx.embed.finished import KINDS
 from sslx.queries.plan import make_plan
 from sslx.runs.files import CHECKPOINTS
 from sslx.runs.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
@@ -93,16 +93,9 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
             facts["metrics"] = _piece(node.path, _last_row, node, ROWS)
         if (node.path / WATCHED).exists():
             facts["watch"] = _piece(node.path, _last_row, node, WATCHED)
-    if node.stage == "responses":
-        facts["ledger"] = _piece(node.path, _ledger, node)
-    if node.stage == "probe":
-        facts["results"] = _piece(node.path, _results, node)
-    if node.stage == "features":
-        facts["features"] = _piece(node.path, _features, node)
-    if node.stage == "fidelity":
-        facts["fidelity"] = node.meta.get("fidelity", {})
-    if node.stage == "report":
-        facts["report"] = _piece(node.path, _report, node)
+    if node.stage in RESULTS:
+        title, read = RESULTS[node.stage]
+        facts[title] = _piece(node.path, read, node)
     return facts
 
 
@@ -264,6 +257,16 @@ def _ledger(node: Node) -> dict[str, Any]:
     if node.finished and (counters, counted) != ended:
         facts["problem"] = f"{LEDGER} is not what the run ended with"
     return facts
+
+
+# Stage -> what its runs have to show, and how it is read.
+RESULTS: dict[str, tuple[str, Callable[[Node], Any]]] = {
+    "responses": ("ledger", _ledger),
+    "probe": ("results", _results),
+    "features": ("features", _features),
+    "fidelity": ("fidelity", lambda node: node.meta.get("fidelity", {})),
+    "report": ("report", _report),
+}
 
 
 def workdir_facts(path: Path) -> dict:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx import data
-from sslx.embed.answers import Embed, check_answers
+from sslx.embed.function import Embed, check_answers
 from sslx.runs.files import read_arrays
 from sslx.types import UserError
 
@@ -115,7 +115,8 @@ def _once(found: Recording, path: Path) -> Recording:
     return Recording(*(array[rows] for array in found))
 
 
-def _recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
+def recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
+    """``embed`` that looks answers up; the two as of ``Recording``."""
     row = {key.tobytes(): i for i, key in enumerate(keys)}
 
     def embed(images: np.ndarray) -> np.ndarray:
@@ -131,13 +132,10 @@ def _recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
     return embed
 
 
-def _keys(images: np.ndarray) -> set[bytes]:
-    return {key.tobytes() for key in content(images)}
-
-
 @lru_cache(maxsize=8)
 def _keys_of(name: str, split: str, options: data.Options) -> set[bytes]:
-    return _keys(data.load(name, split, options).images)
+    images = data.load(name, split, options).images
+    return {key.tobytes() for key in content(images)}
 
 
 def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:
@@ -151,8 +149,7 @@ def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:
         uint8 (m, h, w, c), in the file's order.
     """
     found = record(file)
-    known: set[bytes] = set()
-    known = known.union(*(_keys_of(name, "test", how) for name, how in tests))
+    known = set().union(*(_keys_of(name, "test", how) for name, how in tests))
     return found.images[[key.tobytes() not in known for key in found.keys]]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from sslx.models.resnet import STEMS
 from sslx.models.torch_names import (
@@ -55,19 +56,16 @@ def from_torch(
     found = find_trunk(state)
     shapes = {place: np.shape(state[theirs]) for place, theirs in found.trunk.items()}
     leaves = _match(name, stem, width, shapes, found.trunk)
-    out: dict[str, Any] = {"params": {}, "stats": {}}
+    arrays = {}
     for torch_place, theirs in found.trunk.items():
         value = _floats(theirs, state[theirs])
         if value.ndim == 4:
             value = value.transpose(2, 3, 1, 0)  # out in h w -> h w in out
-        *modules, leaf = leaves[torch_place].place
-        node = out
-        for module in modules:
-            node = node.setdefault(module, {})
-        node[leaf] = jnp.asarray(value)
+        arrays[leaves[torch_place].place] = jnp.asarray(value)
     if told and found.dropped:
         listed = ", ".join(f"{what} ({n})" for what, n in found.dropped.items())
         told(f"left out, being no part of {name}'s trunk: {listed}")
+    out = unflatten_dict(arrays)
     return out["params"], out["stats"]
 
 

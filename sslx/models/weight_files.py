@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sslx.models.torch_names import unwrap
+from sslx.models.torch_weights import from_torch
 from sslx.registry import pick
 from sslx.runs.files import read_arrays
-from sslx.types import UserError
+from sslx.types import Params, UserError
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
@@ -118,3 +121,26 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".pt": _torch,
     ".ckpt": _torch,
 }
+
+
+def read_trunk(
+    file: str, encoder: dict[str, Any], told: Callable[[str], None] | None = None
+) -> dict[str, Params]:
+    """The item ``encoder`` of a checkpoint, from a file of weights.
+
+    Args:
+        file: As ``read_weights`` takes it.
+        encoder: ``Encoder.meta`` of the network that they are of.
+        told: Is told what of the file was left aside; None for nobody.
+
+    Raises:
+        UserError: No such file, or not the weights of that network.
+    """
+    kw, state = encoder["kw"], read_weights(file)
+    try:
+        params, stats = from_torch(
+            encoder["name"], state, stem=kw["stem"], width=kw["width"], told=told
+        )
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    return {"params": jax.device_get(params), "stats": jax.device_get(stats)}

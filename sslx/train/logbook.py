@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,21 +59,13 @@ def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
     _drop_after(folder, ROWS, step)
     if (folder / WATCHED).exists():
         _drop_after(folder, WATCHED, step)
-    # Line-buffered, or a kill loses all rows since the last flush.
-    with (
-        open(folder / ROWS, "a", buffering=1) as file,
-        SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board,
-    ):
+    with SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board:
 
-        def write(step: int, metrics: dict[str, float]) -> None:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
-            for name, value in metrics.items():
-                board.add_scalar(name, value, step)
+        def add(name: str, prefix: str, step: int, metrics: dict[str, float]) -> None:
+            # Closed at once, or a kill loses all rows since the last flush.
+            with open(folder / name, "a") as file:
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+            for key, value in metrics.items():
+                board.add_scalar(f"{prefix}{key}", value, step)
 
-        def watched(step: int, metrics: dict[str, float]) -> None:
-            with open(folder / WATCHED, "a") as rows:
-                rows.write(json.dumps({"step": step, **metrics}) + "\n")
-            for name, value in metrics.items():
-                board.add_scalar(f"watch/{name}", value, step)
-
-        yield Logbook(write, watched)
+        yield Logbook(partial(add, ROWS, ""), partial(add, WATCHED, "watch/"))

@@ -57,13 +57,6 @@ def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
     return out
 
 
-def _image(file: Path, content: bytes) -> np.ndarray:
-    try:
-        return form.decode(content)
-    except ValueError as error:
-        raise UserError(f"{file} is not a readable image: {error}") from None
-
-
 def _same(file: Path, shape, first: tuple[Path, form.Shape]) -> None:
     """Raises a UserError unless an image comes in the shape of the first one."""
     if shape == first[1]:
@@ -100,11 +93,15 @@ def _read(path: Path, stamp: tuple, options: Options) -> Whole:
             for file, _ in entries:
                 try:
                     content = file.read_bytes()
+                    raw = form.decode(content)
                 except OSError as error:
                     raise _unreadable(file, error) from None
+                except ValueError as error:
+                    raise UserError(
+                        f"{file} is not a readable image: {error}"
+                    ) from None
                 sha.update(f"{file.relative_to(path).as_posix()}\0".encode())
                 sha.update(f"{len(content)}\0".encode() + content)
-                raw = _image(file, content)
                 shapes.add(raw.shape)
                 ids[split].append(form.pixel_id(raw))
                 images.append(form.fit(raw, options))
