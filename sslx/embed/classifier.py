@@ -29,7 +29,14 @@ def _classify(run: Path) -> Classify:
     Raises:
         UserError: The file is damaged, or not what the run ended with.
     """
-    arrays = _read(run)
+    file, sealed = run / FILE, read_json(run / "meta.json").get("digest")
+    try:
+        arrays = read_arrays(file)
+        intact = checkpoint.digest(arrays) == sealed
+    except ValueError:
+        intact = False
+    if not intact:
+        raise UserError(f"{file} is damaged; delete {run} to make it again")
     weights, bias = arrays["weights"], arrays["bias"]
     mean, scale = arrays["mean"], arrays["scale"]
     embed = open_run(open_run(run).parents["victim"]).embed
@@ -41,18 +48,6 @@ def _classify(run: Path) -> Classify:
         return softmax(logits, axis=1).astype(np.float32)
 
     return probabilities
-
-
-def _read(run: Path) -> dict[str, np.ndarray]:
-    file, sealed = run / FILE, read_json(run / "meta.json").get("digest")
-    try:
-        arrays = read_arrays(file)
-        intact = checkpoint.digest(arrays) == sealed
-    except ValueError:
-        intact = False
-    if not intact:
-        raise UserError(f"{file} is damaged; delete {run} to make it again")
-    return arrays
 
 
 def answering(victim: Path, classifier: Path | None, output: str) -> Classify:
