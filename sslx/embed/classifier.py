@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sslx.embed.finished import open_run
 from sslx.runs.files import read_arrays, read_json
 from sslx.train import checkpoint
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 FILE = "classifier.npz"
 CLASSIFIED = ("probabilities", "label")  # outputs of a service that need a classifier
@@ -35,8 +35,7 @@ def _classify(run: Path) -> Classify:
         intact = checkpoint.digest(arrays) == sealed
     except ValueError:
         intact = False
-    if not intact:
-        raise UserError(f"{file} is damaged; delete {run} to make it again")
+    refuse_if(not intact, f"{file} is damaged; delete {run} to make it again")
     weights, bias = arrays["weights"], arrays["bias"]
     mean, scale = arrays["mean"], arrays["scale"]
     embed = open_run(open_run(run).parents["victim"]).embed

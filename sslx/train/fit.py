@@ -17,7 +17,7 @@ from sslx.train.interrupt import Stopped, asked_to_stop
 from sslx.train.logbook import Logbook, open_logbook
 from sslx.train.mesh import data_mesh, my_rows, on_cpu, place, replicated, split_rows
 from sslx.train.step import State, init_state, make_dispatch, make_step, make_update
-from sslx.types import Objective, UserError
+from sslx.types import Objective, refuse_if
 
 
 class Loop(NamedTuple):
@@ -151,12 +151,12 @@ def _note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> 
     for i, step in enumerate(steps):
         row = {name: float(values[i]) for name, values in metrics.items()}
         done = step + 1
-        if not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])):
-            raise UserError(
-                f"step {done}: the loss is {row['loss']:.6g}, the gradient's norm "
-                f"{row['grad_norm']:.6g}; try a lower learning rate (what was saved "
-                "before is kept)"
-            )
+        refuse_if(
+            not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])),
+            f"step {done}: the loss is {row['loss']:.6g}, the gradient's norm "
+            f"{row['grad_norm']:.6g}; try a lower learning rate (what was saved "
+            "before is kept)",
+        )
         if done % loop.log_every == 0 or done in (1, total):
             book.write(done, row)
 

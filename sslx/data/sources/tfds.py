@@ -23,7 +23,7 @@ from sslx.data.sources.prepared import (
     open_prepared,
 )
 from sslx.progress import progress
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 _CHUNK = 512  # records read at a time
 
@@ -113,18 +113,17 @@ def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Row
             images = np.zeros((total, *image.shape), np.uint8)
         _same(found, images.shape[1:], image.shape)
         images[i] = image
-    if labels.min() < 0:
-        raise UserError(f"{found.name!r} has images without a label in {split}")
+    refuse_if(labels.min() < 0, f"{found.name!r} has images without a label in {split}")
     assert images is not None
     return _Rows(Split(images, labels), ids, form.common(shapes))
 
 
 def _same(found: Prepared, first: tuple, second: tuple) -> None:
-    if first != second:
-        raise UserError(
-            f"{found.name!r} has images of mixed size ({first}, {second}, ...); bring "
-            "them together with data.size=PIXELS"
-        )
+    refuse_if(
+        first != second,
+        f"{found.name!r} has images of mixed size ({first}, {second}, ...); bring "
+        "them together with data.size=PIXELS",
+    )
 
 
 def _read(found: Prepared, split: str, options: Options) -> _Rows:
