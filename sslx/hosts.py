@@ -258,8 +258,10 @@ def meet(plan: str, folder: Path) -> None:
     if plan != firsts_plan:
         problem = "was given other settings or other data than process 0"
     elif not _appears(token):
-        problem = f"does not see what process 0 writes to {folder}; put --workdir on a "
-        problem += "file system that all machines share"
+        problem = (
+            f"does not see what process 0 writes to {folder}; put --workdir on a file "
+            "system that all machines share"
+        )
     met = f"sslx/met/{next(_told)}"
     _job.client.key_value_set(f"{met}/{index()}", json.dumps(problem))  # type: ignore[union-attr]
     try:

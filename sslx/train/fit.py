@@ -14,7 +14,7 @@ from sslx.progress import progress, say
 from sslx.rng import rows_at
 from sslx.train import checkpoint
 from sslx.train.interrupt import Stopped, asked_to_stop
-from sslx.train.logbook import Logbook, open_logbook
+from sslx.train.logbook import WATCHED, Logbook, open_logbook
 from sslx.train.mesh import data_mesh, my_rows, on_cpu, place, replicated, split_rows
 from sslx.train.step import State, init_state, make_dispatch, make_step, make_update
 from sslx.types import Objective, refuse_if
@@ -158,7 +158,7 @@ def _note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> 
             "before is kept)",
         )
         if done % loop.log_every == 0 or done in (1, total):
-            book.write(done, row)
+            book(done, row)
 
 
 def _boundary(step: int, t: Training, loop: Loop, watch: Watch | None) -> int:
@@ -172,7 +172,7 @@ def _watch(book: Logbook, step: int, t: Training, state: State, watch: Watch | N
     if watch and (step == t.steps or step % watch.every == 0):
         row = hosts.share(lambda: watch.look(state))
         if row:
-            book.watched(step, row)
+            book(step, row, WATCHED)
 
 
 def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State:
