@@ -23,7 +23,7 @@ from sslx.embed.finished import open_run
 from sslx.models import make_encoder
 from sslx.runs.files import replacing
 from sslx.train import checkpoint
-from sslx.types import Encoder, Params, UserError
+from sslx.types import Encoder, Params, UserError, refuse_if
 
 _AS_JSON = ("encoder", "head", "image_shape", "mean", "std", "finished", "step")
 
@@ -47,16 +47,15 @@ def export(
             there already.
     """
     file = Path(file)
-    if file.exists() and not force:
-        raise UserError(f"{file} exists; --force replaces it")
-    if not file.parent.is_dir():
-        raise UserError(f"there is no directory {file.parent} to write into")
+    refuse_if(file.exists() and not force, f"{file} exists; --force replaces it")
+    refuse_if(
+        not file.parent.is_dir(), f"there is no directory {file.parent} to write into"
+    )
     opened = open_run(run)
     variables = opened.variables()
     trees = dict(variables["encoder"])
     if head:
-        if "head" not in variables:
-            raise UserError(f"{run} has no head; leave --head out")
+        refuse_if("head" not in variables, f"{run} has no head; leave --head out")
         trees["head"] = variables["head"]
     # Copies in C order: safetensors writes an array's memory as it lies.
     arrays = {

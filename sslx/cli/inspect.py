@@ -24,7 +24,7 @@ from sslx.service.bills import LEDGER, bills, total
 from sslx.stages.features import SPLITS, is_intact
 from sslx.train import checkpoint
 from sslx.train.logbook import ROWS, WATCHED, read_rows
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 PARTS = ("encoder", "head", "classifier")
 TRAINING = ("victim", "steal")
@@ -151,8 +151,7 @@ def _part(
 ) -> dict[str, Any] | None:
     like = checkpoint.stored(run, part, sealed)
     if like is None:
-        if part == "encoder":
-            raise UserError("no encoder in the checkpoint")
+        refuse_if(part == "encoder", "no encoder in the checkpoint")
         return None
     shapes = flatten_dict(like, sep="/")
     squares: dict[str, float] | None = None
@@ -200,8 +199,7 @@ def _last_row(node: Node, name: str) -> dict | None:
     if not (node.path / name).exists():
         return None
     rows = read_rows(node.path, name)
-    if not rows:
-        raise UserError(f"no row of {name} can be read")
+    refuse_if(not rows, f"no row of {name} can be read")
     return dict(rows[-1])
 
 
@@ -217,8 +215,7 @@ def _results(node: Node) -> list[dict]:
 
 def _report(node: Node) -> list[str]:
     found = [str(path) for path in sorted(node.path.glob("report.*"))]
-    if node.finished and not found:
-        raise UserError("the report's file is missing")
+    refuse_if(node.finished and not found, "the report's file is missing")
     return found
 
 
@@ -316,7 +313,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     args = parser.parse_args(argv)
-    if args.depth is not None and args.depth < 0:
-        raise UserError(f"--depth must be 0 or more, not {args.depth}")
+    refuse_if(
+        args.depth is not None and args.depth < 0,
+        f"--depth must be 0 or more, not {args.depth}",
+    )
     facts = look(args.path, depth=args.depth, norms=not args.no_norms)
     print(json.dumps(facts, indent=1) if args.json else as_text(facts))

@@ -16,7 +16,7 @@ def as_text(facts: dict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (_accuracies, _columns, _pairs, _state, _wrapped)
+    filters = (_columns, _pairs, _wrapped)
     environment.filters |= {f.__name__.removeprefix("_"): f for f in filters}
     sections = _sections(facts.get("runs", {}))
     lengths = (
@@ -27,29 +27,6 @@ def as_text(facts: dict) -> str:
     template = environment.get_template(f"{kind}.txt.j2")
     text = template.render(facts=facts, sections=sections, width=width)
     return text.removesuffix("\n")
-
-
-def _accuracies(rows: list[dict]) -> str:
-    """``linear 92.5 %, knn 88.6 %``; of several data sets, each led by its name."""
-    by: dict[str, list[str]] = {}
-    for row in rows:
-        text = f"{row['evaluator']} {100 * row['accuracy']:.1f} %"
-        by.setdefault(str(row["dataset"]), []).append(text)
-    texts = {data: ", ".join(parts) for data, parts in by.items()}
-    if len(texts) == 1:
-        return next(iter(texts.values()))
-    return "; ".join(f"{data}: {text}" for data, text in texts.items())
-
-
-def _state(facts: dict) -> str:
-    """finished, or how far it has come."""
-    step, steps = facts["step"], facts["steps"]
-    if facts["finished"]:
-        return "finished" if steps is None else f"finished, {step} steps"
-    word = "unknown whether finished" if facts["finished"] is None else "unfinished"
-    if step is None:
-        return word if steps is None else f"{word}, nothing saved of {steps} steps"
-    return f"{word}, saved at step {step} of {steps or '?'}"
 
 
 def _wrapped(text: str, indent: str = "  ", hang: str = "  ") -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sslx.data.source import Info, Options
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 Shape = tuple[int | None, int | None, int | None]
 
@@ -122,17 +122,17 @@ def target(shape: Shape, options: Options) -> Shape:
         UserError: Options out of range, or channels that cannot be changed.
     """
     h, w, c = shape
-    if options.size < 0:
-        raise UserError(f"data.size must be 0 or more, not {options.size}")
-    if options.channels not in (0, *_MODES):
-        raise UserError(f"data.channels must be 0, 1 or 3, not {options.channels}")
+    refuse_if(options.size < 0, f"data.size must be 0 or more, not {options.size}")
+    refuse_if(
+        options.channels not in (0, *_MODES),
+        f"data.channels must be 0, 1 or 3, not {options.channels}",
+    )
     size = options.size
     new = (size or h, size or w, options.channels or c)
-    if new != shape and c not in (None, *_MODES):
-        raise UserError(
-            f"images of {c} channels keep their form; set data.size and data.channels "
-            "to 0"
-        )
+    refuse_if(
+        new != shape and c not in (None, *_MODES),
+        f"images of {c} channels keep their form; set data.size and data.channels to 0",
+    )
     return new
 
 

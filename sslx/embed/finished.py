@@ -17,7 +17,7 @@ from sslx.models.heads import make_mlp
 from sslx.runs.files import read_json
 from sslx.train import checkpoint
 from sslx.train.logbook import read_rows
-from sslx.types import Encoder, Params, UserError
+from sslx.types import Encoder, Params, UserError, refuse_if
 
 # Origins of victims that others run.
 KINDS = ("npz", "python")
@@ -87,8 +87,7 @@ def head_of(path: Path) -> Params:
     """The projection head of a run, ``{"params", "stats"}``; strictly loaded."""
     sealed = read_json(path / "meta.json").get("weights")
     stored = checkpoint.stored(path, "head", sealed)
-    if stored is None:
-        raise UserError(f"{path} has no projection head")
+    refuse_if(stored is None, f"{path} has no projection head")
     loaded = checkpoint.load(path, "head", stored, sealed=sealed)
     found = {kind: tree["projector"] for kind, tree in jax.device_get(loaded).items()}
     return {"stats": {}} | found
@@ -96,8 +95,10 @@ def head_of(path: Path) -> Params:
 
 def _answering(path: Path, meta: dict[str, Any], output: str):
     """``embed`` of an API's run, uint8 (n, h, w, c) to float32 (n, d)."""
-    if output != "representation":
-        raise UserError(f"{path} is an API's, which has no {output!r} to answer with")
+    refuse_if(
+        output != "representation",
+        f"{path} is an API's, which has no {output!r} to answer with",
+    )
     shape = tuple(meta["image_shape"])
     if meta["origin"] == "npz":
         n = meta["images"]
@@ -128,8 +129,7 @@ def _embed_of(path: Path, meta: dict[str, Any], output: str):
     encoder = _encoder_of(path, meta)
     head = head_init = None
     if output == "projection":
-        if not meta.get("head"):
-            raise UserError(f"{path} has no projection head to answer with")
+        refuse_if(not meta.get("head"), f"{path} has no projection head to answer with")
         head, (head_init, _) = meta["head"], make_mlp(**meta["head"])
     elif output != "representation":
         raise UserError(f"unknown output {output!r}; known: projection, representation")
@@ -154,8 +154,10 @@ def open_run(path: str | Path) -> OpenRun:
             weights of another architecture, images of the wrong shape or type.
     """
     path = Path(path)
-    if not (path / "meta.json").is_file():
-        raise UserError(f"{path} is no run directory (it has no meta.json)")
+    refuse_if(
+        not (path / "meta.json").is_file(),
+        f"{path} is no run directory (it has no meta.json)",
+    )
     meta = read_json(path / "meta.json")
     workdir = path.resolve().parent.parent
     parents = {role: workdir / name for role, name in meta["parents"].items()}

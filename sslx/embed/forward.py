@@ -20,7 +20,7 @@ from sslx.models.preprocess import normalise
 from sslx.progress import progress
 from sslx.rng import host_stream
 from sslx.train.mesh import local_mesh, replicated, split_rows
-from sslx.types import Encoder, Params, UserError
+from sslx.types import Encoder, Params, refuse_if
 
 # Rows of one forward pass; fewer are padded, so that there is one program to compile.
 EMBED_BATCH = 256
@@ -34,11 +34,11 @@ def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raises a UserError unless images are uint8 (n, *shape) with n at least 1."""
     found = np.shape(images)
     kind = getattr(images, "dtype", type(images).__name__)
-    if kind != np.uint8 or found[1:] != shape or found[0] < 1:
-        raise UserError(
-            f"images must be a uint8 array of shape (n, {', '.join(map(str, shape))}), "
-            f"not {kind} {found}"
-        )
+    refuse_if(
+        kind != np.uint8 or found[1:] != shape or found[0] < 1,
+        f"images must be a uint8 array of shape (n, {', '.join(map(str, shape))}), "
+        f"not {kind} {found}",
+    )
 
 
 def make_forward(

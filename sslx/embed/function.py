@@ -13,7 +13,7 @@ import numpy as np
 from sslx.registry import failure, imported
 from sslx.rng import host_stream
 from sslx.train import checkpoint
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 Embed = Callable[[np.ndarray], np.ndarray]
 ITEM = "answers"  # of a checkpoint
@@ -28,16 +28,19 @@ def check_answers(answers: Any, n: int, dim: int | None, whose: str) -> np.ndarr
     except Exception as error:  # a tensor on a device, a ragged list
         raise UserError(f"{whose}: no array ({type(error).__name__})") from None
     wanted = f"floating-point of shape ({n}, {dim or 'd'})"
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise UserError(f"{whose} must be {wanted}, not {array.dtype} {array.shape}")
+    refuse_if(
+        not jnp.issubdtype(array.dtype, jnp.floating),
+        f"{whose} must be {wanted}, not {array.dtype} {array.shape}",
+    )
     right = array.ndim == 2 and len(array) == n and array.shape[1] > 0
-    if not right or dim not in (None, array.shape[1]):
-        raise UserError(f"{whose} must be {wanted}, not of shape {array.shape}")
+    refuse_if(
+        not right or dim not in (None, array.shape[1]),
+        f"{whose} must be {wanted}, not of shape {array.shape}",
+    )
     with np.errstate(over="ignore"):  # becomes infinite, which is refused
         array = array.astype(np.float32)
     bad = int((~np.isfinite(array).all(1)).sum())
-    if bad:
-        raise UserError(f"{whose}: {bad} of {n} hold NaN or infinite numbers")
+    refuse_if(bad, f"{whose}: {bad} of {n} hold NaN or infinite numbers")
     return array
 
 
@@ -79,10 +82,10 @@ def identify(spec: str, image_shape: tuple[int, ...]) -> tuple[str, int]:
         0, 256, (FIXED, *image_shape), np.uint8
     )
     first, second = embed(images), embed(images)
-    if not np.array_equal(first, second):
-        raise UserError(
-            f"victim.source: {spec} answers the same images differently, by "
-            f"{np.abs(first - second).max():.1g} at most; let it round its answers, or "
-            "ask once and use npz:FILE"
-        )
+    refuse_if(
+        not np.array_equal(first, second),
+        f"victim.source: {spec} answers the same images differently, by "
+        f"{np.abs(first - second).max():.1g} at most; let it round its answers, or "
+        "ask once and use npz:FILE",
+    )
     return checkpoint.digest({ITEM: first}), first.shape[1]

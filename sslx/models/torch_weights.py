@@ -17,7 +17,7 @@ from sslx.models.torch_names import (
     torch_name,
     unwrap,
 )
-from sslx.types import Params, UserError
+from sslx.types import Params, UserError, refuse_if
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -108,18 +108,18 @@ def _floats(name: str, value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
     array = np.asarray(value)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise UserError(
-            f"{name} holds {array.dtype}, not floating-point numbers; make quantised "
-            "weights floating-point first"
-        )
+    refuse_if(
+        not jnp.issubdtype(array.dtype, jnp.floating),
+        f"{name} holds {array.dtype}, not floating-point numbers; make quantised "
+        "weights floating-point first",
+    )
     with np.errstate(over="ignore"):  # becomes infinite, which is refused
         array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise UserError(
-            f"{name} holds NaN or infinite numbers (as float32): these weights are of "
-            "no use"
-        )
+    refuse_if(
+        not np.isfinite(array).all(),
+        f"{name} holds NaN or infinite numbers (as float32): these weights are of "
+        "no use",
+    )
     return array
 
 

@@ -3,9 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from tensorboardX import SummaryWriter
 
@@ -16,15 +14,9 @@ ROWS = "metrics.jsonl"
 WATCHED = "watch.jsonl"
 
 
-class Logbook(NamedTuple):
-    """Both take ``(step, metrics)``, metrics as floats, and add a row.
-
-    ``write`` to ``metrics.jsonl``; ``watched`` to ``watch.jsonl``, which is there only
-    if it was called, and in TensorBoard under ``watch/``.
-    """
-
-    write: Callable[[int, dict[str, float]], None]
-    watched: Callable[[int, dict[str, float]], None]
+# ``add(step, metrics, file=ROWS)``, metrics as floats: adds a row to the file, WATCHED
+# being there only if it was named, and in TensorBoard under ``watch/``.
+Logbook = Callable[..., None]
 
 
 def read_rows(folder: Path, name: str = ROWS) -> list[dict]:
@@ -54,18 +46,19 @@ def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
     run alone. Of several processes the first alone writes.
     """
     if not hosts.first():
-        yield Logbook(lambda step, metrics: None, lambda step, metrics: None)
+        yield lambda *row: None
         return
     _drop_after(folder, ROWS, step)
     if (folder / WATCHED).exists():
         _drop_after(folder, WATCHED, step)
     with SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board:
 
-        def add(name: str, prefix: str, step: int, metrics: dict[str, float]) -> None:
+        def add(step: int, metrics: dict[str, float], file: str = ROWS) -> None:
             # Closed at once, or a kill loses all rows since the last flush.
-            with open(folder / name, "a") as file:
-                file.write(json.dumps({"step": step, **metrics}) + "\n")
-            for key, value in metrics.items():
-                board.add_scalar(f"{prefix}{key}", value, step)
+            with open(folder / file, "a") as rows:
+                rows.write(json.dumps({"step": step, **metrics}) + "\n")
+            prefix = "watch/" if file == WATCHED else ""
+            for name, value in metrics.items():
+                board.add_scalar(f"{prefix}{name}", value, step)
 
-        yield Logbook(partial(add, ROWS, ""), partial(add, WATCHED, "watch/"))
+        yield add

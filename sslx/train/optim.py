@@ -127,12 +127,9 @@ def make_optimiser(
         UserError: Unknown name.
     """
     build = pick(OPTIMISERS, name, "optimiser")
-    cosine = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1))
-    if warmup_steps:
-        rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
-        schedule = optax.join_schedules([rise, cosine], [warmup_steps])
-    else:
-        schedule = cosine
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warmup_steps, max(steps, warmup_steps + 1)
+    )
     numbers = {
         "weight_decay": weight_decay,
         "momentum": momentum,

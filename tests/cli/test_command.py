@@ -52,6 +52,13 @@ def test_every_subcommand_has_help(name, capsys):
     assert code == 0 and out.startswith(f"usage: sslx {name}")
 
 
+def test_a_set_that_cannot_be_prepared(tmp_path):
+    # Catches an error that a script takes for success.
+    done = start("sslx", "prepare", "imagenette", "--data_dir", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sslx: 'imagenette'")
+
+
 def test_as_a_module():
     # Catches a package that cannot be run without the console script.
     done = start("sslx", "--version")

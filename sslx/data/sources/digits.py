@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from sslx.data.source import Info, Options, Split, Whole, read_whole
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 CANVAS = 12
 PLACEMENTS = 3  # of each digit, all in the same split
@@ -53,8 +53,7 @@ def _read() -> Whole:
 
 
 def _find(rest: str, options: Options) -> None:
-    if rest:
-        raise UserError(f"the data set is called 'digits', not 'digits:{rest}'")
+    refuse_if(rest, f"the data set is called 'digits', not 'digits:{rest}'")
 
 
 def _open(rest: str, options: Options) -> Whole:

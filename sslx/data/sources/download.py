@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sslx.progress import progress
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 TIMEOUT = 20.0  # s without an answer
 _CHUNK = 1 << 20
@@ -47,11 +47,11 @@ def fetch(url: str, path: Path, size: int, sha256: str) -> None:
             for chunk in _received(url, path):
                 bar.update(file.write(chunk))
         found = _sha256(fresh)
-        if found != sha256:
-            raise UserError(
-                f"{url} is not the file it should be (sha256 {found[:12]}..., "
-                f"{wanted}); try again later, or put the right one at {path}"
-            )
+        refuse_if(
+            found != sha256,
+            f"{url} is not the file it should be (sha256 {found[:12]}..., "
+            f"{wanted}); try again later, or put the right one at {path}",
+        )
         fresh.replace(path)
     except UserError as error:
         raise UserError(f"{error}{lies or ''}") from None

@@ -9,7 +9,7 @@ import numpy as np
 from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.progress import progress
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 SUFFIXES = {  # in any case
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
@@ -27,8 +27,7 @@ def _folders(path: Path) -> list[str]:
 def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
     """Split -> (file, label) of every image, sorted; checks the layout."""
     missing = [s for s in ("train", "test") if not (path / s).is_dir()]
-    if missing:
-        raise UserError(f"{path} has no folder {' and no '.join(missing)}; {_LAYOUT}")
+    refuse_if(missing, f"{path} has no folder {' and no '.join(missing)}; {_LAYOUT}")
     classes = _folders(path / "train")
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
@@ -51,8 +50,7 @@ def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
                 and not p.name.startswith(".")
                 and not p.is_dir()
             )
-            if not images:
-                raise UserError(f"class folder {folder} holds no image; {_LAYOUT}")
+            refuse_if(not images, f"class folder {folder} holds no image; {_LAYOUT}")
             out[split] += [(p, label) for p in images]
     return out
 
@@ -135,8 +133,7 @@ def _stamp(file: Path) -> tuple:
 
 
 def _find(rest: str, options: Options) -> Path:
-    if not rest:
-        raise UserError("write the folder's path after 'folder:'")
+    refuse_if(not rest, "write the folder's path after 'folder:'")
     path = Path(rest).expanduser()
     if not path.is_dir():
         raise Missing(f"no folder {path}; {_LAYOUT}")

@@ -9,7 +9,7 @@ import numpy as np
 from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.runs.files import read_arrays
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 _NEEDS = "an npz data set holds train_images, train_labels, test_images and test_labels"
 
@@ -18,20 +18,18 @@ def _check(path: Path, split: str, images: np.ndarray, labels: np.ndarray) -> Sp
     """Checks one split and brings it into its form."""
     if images.ndim == 3:
         images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise UserError(
-            f"{path}: {split}_images must be uint8 of shape (n, h, w, c) or (n, h, w), "
-            f"not {images.dtype} {images.shape}"
-        )
-    if len(images) == 0:
-        raise UserError(f"{path}: {split}_images is empty")
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        raise UserError(
-            f"{path}: {split}_labels must be integers of shape ({len(images)},), "
-            f"not {labels.dtype} {labels.shape}"
-        )
-    if labels.min() < 0:
-        raise UserError(f"{path}: {split}_labels must be 0 or more")
+    refuse_if(
+        images.dtype != np.uint8 or images.ndim != 4,
+        f"{path}: {split}_images must be uint8 of shape (n, h, w, c) or (n, h, w), "
+        f"not {images.dtype} {images.shape}",
+    )
+    refuse_if(len(images) == 0, f"{path}: {split}_images is empty")
+    refuse_if(
+        labels.dtype.kind not in "iu" or labels.shape != images.shape[:1],
+        f"{path}: {split}_labels must be integers of shape ({len(images)},), "
+        f"not {labels.dtype} {labels.shape}",
+    )
+    refuse_if(labels.min() < 0, f"{path}: {split}_labels must be 0 or more")
     return Split(images, labels.astype(np.int32))
 
 
@@ -48,15 +46,15 @@ def _read(path: Path, stamp: int) -> Whole:
         for what in ("images", "labels")
         if f"{split}_{what}" not in arrays
     ]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; {_NEEDS}")
+    refuse_if(missing, f"{path} lacks {', '.join(missing)}; {_NEEDS}")
     splits = {
         split: _check(path, split, arrays[f"{split}_images"], arrays[f"{split}_labels"])
         for split in ("train", "test")
     }
     shapes = {s.images.shape[1:] for s in splits.values()}
-    if len(shapes) > 1:
-        raise UserError(f"{path}: train and test images differ in shape: {shapes}")
+    refuse_if(
+        len(shapes) > 1, f"{path}: train and test images differ in shape: {shapes}"
+    )
     marks = {s: [*map(form.pixel_id, split.images)] for s, split in splits.items()}
     again = "{}: test_images[{}] is train_images[{}] again"
     form.apart(marks, lambda test, train: again.format(path, test, train))
@@ -76,8 +74,7 @@ def _read(path: Path, stamp: int) -> Whole:
 
 
 def _find(rest: str, options: Options) -> Path:
-    if not rest:
-        raise UserError("write the file's path after 'npz:'")
+    refuse_if(not rest, "write the file's path after 'npz:'")
     path = Path(rest).expanduser()
     if not path.is_file():
         raise Missing(f"no file {path}; {_NEEDS}")

@@ -161,9 +161,9 @@ def prepare(name: str, data_dir: str | None) -> Path:
 
 def _prepare(name: str, where: Path) -> Path:
     """Downloads and writes a set that is not there; its version folder."""
-    files = {}
+    files, folder = {}, where / "downloads" / name
     for key, (url, filename, size, sha256) in archives(name).items():
-        files[key] = where / "downloads" / name / filename
+        files[key] = folder / filename
         fetch(url, files[key], size, sha256)
     # Elsewhere first, so that a kill leaves no version folder that looks whole.
     prefix = _SCRATCH.format(name)
@@ -177,20 +177,13 @@ def _prepare(name: str, where: Path) -> Path:
                 raise
             if os.strerror(errno.ENOSPC) in str(error):
                 raise OSError(os.strerror(errno.ENOSPC)) from None
-            raise _unreadable(files, error) from None
+            why = first_line(error)
+            raise UserError(
+                f"an archive in {folder} is damaged ({why}); delete it and try again"
+                if isinstance(error, _DAMAGE)
+                else f"the archives in {folder} cannot be read "
+                f"({type(error).__name__}: {why})"
+            ) from None
         final = where / done.relative_to(scratch)
         final.parent.mkdir(parents=True, exist_ok=True)
         return done.replace(final)
-
-
-def _unreadable(files: dict[str, Path], error: Exception) -> UserError:
-    folder = next(iter(files.values())).parent
-    if isinstance(error, _DAMAGE):
-        return UserError(
-            f"an archive in {folder} is damaged ({first_line(error)}); delete it and "
-            "try again"
-        )
-    kind = type(error).__name__
-    return UserError(
-        f"the archives in {folder} cannot be read ({kind}: {first_line(error)})"
-    )
