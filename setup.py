@@ -8,7 +8,10 @@ setup(
     description="Train, serve, steal and probe self-supervised image encoders.",
     license="MIT",
     packages=find_packages(include=["sslx", "sslx.*"]),
-    package_data={"sslx.report": ["templates/*.j2"]},
+    package_data={
+        "sslx.cli": ["templates/*.j2"],
+        "sslx.report": ["templates/*.j2"],
+    },
     entry_points={"console_scripts": ["sslx=sslx.cli:main"]},
     python_requires=">=3.11.4",  # filters of tarfile
     install_requires=[

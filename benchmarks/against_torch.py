@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.record import CASES, record, table, three
 from benchmarks.turns import Timed, Way, about, in_turn, times_as_fast
 
-BASE = {"augment": "", "precision": "float32", "width": 0}
+BASE = {"plain": False, "precision": "float32", "width": 0}
 
 
 def jax_ways(base: dict, args: argparse.Namespace, version: str, python: str):
@@ -65,7 +65,7 @@ def compare(
         "case": case,
         "batch_size": batch_size,
         "precision": precision,
-        "augment": "twice" if augment == "none" else "",
+        "plain": augment == "none",
         "width": args.width,
         "seconds": args.seconds,
     }

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from scipy.stats import t as student_t
 
-from configs import digits_attack
+from configs import default, digits_attack
 
 LOSSES = (
     *("mse", "cosine", "regression", "infonce", "softnn", "wasserstein", "energy"),
@@ -31,28 +31,21 @@ PAIRS = ("infonce", "infonce_reference", "barlow", "barlow_reference")
 
 
 def changes() -> tuple[str, ...]:
-    """The cells beside the headline, which is direct with mse."""
-    attacks = digits_attack.get_config().steal.also
-    losses = tuple(f"loss={name}" for name in LOSSES[1:])
-    pairs = tuple(f"loss={name} ask_views=2 ask_augment=mild" for name in PAIRS)
-    return attacks + losses + pairs
+    """All thefts; the headline is direct with mse."""
+    (attacks,) = digits_attack.get_config().study.grid
+    losses = (f"loss={name}" for name in LOSSES[1:])
+    pairs = (f"loss={name} ask_views=2 ask_augment=mild" for name in PAIRS)
+    return attacks + default.thefts(*losses, *pairs)
 
 
 def accuracies(found: dict) -> dict[str, float]:
     """Linear accuracy by the name of the table's line, in per cent."""
-    from sslx.report.report_text import labels
-
-    def linear(rows):
-        return {
-            r["encoder"]: 100 * r["accuracy"]
-            for r in rows
-            if r["evaluator"] == "linear"
-        }
-
-    out = {k: v for k, v in linear(found["accuracies"]).items() if k != "stolen"}
-    for cell, name in zip(found["sweep"], labels(found["sweep"]), strict=True):
-        prefix = "direct " if cell["attack"] == "direct" else ""
-        out[prefix + name] = linear(cell["accuracies"])["stolen"]
+    out = {}
+    for r in found["records"]:
+        # The label of a theft names its attack, but for "direct".
+        first = {None: r["role"], "direct": "direct"}.get(r["attack"], "")
+        name = f"{first} {r['theft'] or ''}".strip()
+        out[name] = 100 * r["scores"]["linear"]["accuracy"]
     return out
 
 
@@ -84,7 +77,7 @@ def main() -> None:
     for seed in args.seeds:
         config = digits_attack.get_config()
         config.seed = seed
-        config.steal.also = changes()
+        config.study.grid = (changes(),)
         folder = run(config, Path(args.workdir))
         assert folder is not None
         by_seed.append(accuracies(read_json(folder / "results.json")))

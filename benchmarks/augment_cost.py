@@ -51,8 +51,9 @@ def _step(case: str, batch: int, width: int) -> Callable[[], None]:
     """A SimCLR step without augmentation."""
     from benchmarks.steps import make_config, make_stepper, training_of, victim_recipe
 
-    config = make_config(case, batch_size=batch, augment="twice", width=width)
-    return make_stepper(training_of(victim_recipe(config)), per_dispatch=1).call
+    config = make_config(case, batch_size=batch, width=width)
+    recipe = victim_recipe(config, plain=True)
+    return make_stepper(training_of(recipe), per_dispatch=1).call
 
 
 def _times(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:

@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 LEAST, MOST = 3, 300  # timed calls
-STEP = ("case", "batch_size", "augment", "precision", "width")
+STEP = ("case", "batch_size", "precision", "width")
 
 
 def _config(settings: dict[str, Any]):
@@ -25,11 +25,17 @@ def _config(settings: dict[str, Any]):
     return make_config(**{key: settings[key] for key in STEP})
 
 
+def _recipe(settings: dict[str, Any]):
+    from benchmarks.steps import victim_recipe
+
+    return victim_recipe(_config(settings), plain=settings["plain"])
+
+
 def _step(settings: dict[str, Any]):
     """The SimCLR step of this program: (call, steps a call)."""
-    from benchmarks.steps import make_stepper, training_of, victim_recipe
+    from benchmarks.steps import make_stepper, training_of
 
-    stepper = make_stepper(training_of(victim_recipe(_config(settings))))
+    stepper = make_stepper(training_of(_recipe(settings)))
     return stepper.call, stepper.steps
 
 
@@ -72,11 +78,10 @@ def _data(settings: dict[str, Any]):
 
 
 def _torch(settings: dict[str, Any]):
-    from benchmarks.steps import victim_recipe
     from benchmarks.torch_simclr import make_stepper
 
     return make_stepper(
-        victim_recipe(_config(settings)),
+        _recipe(settings),
         precision=settings["precision"],
         channels_last=settings["channels_last"],
         mode=settings["compile"],

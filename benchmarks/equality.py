@@ -44,8 +44,8 @@ def steps_differ(case: str, *, width: int, batch_size: int) -> float:
     In float64: in float32, Adam makes steps of rounding errors where the true gradient
     is zero, and two correct programs drift apart by 1e-4.
     """
-    config = make_config(case, batch_size=batch_size, augment="twice", width=width)
-    recipe = victim_recipe(config)
+    config = make_config(case, batch_size=batch_size, width=width)
+    recipe = victim_recipe(config, plain=True)
     with jax.enable_x64(True):
         recipe["encoder"]["kw"]["dtype"] = "float64"
         t = training_of(recipe)

@@ -48,7 +48,7 @@ def devices(args: argparse.Namespace) -> Curves:
         "kind": "jax",
         "case": "conv3",
         "batch_size": 32 if args.tiny else 256,
-        "augment": "",
+        "plain": False,
         "precision": "float32",
         "width": 4 if args.tiny else 0,
         "seconds": args.seconds,
@@ -68,7 +68,6 @@ def stealers(args: argparse.Namespace) -> Curves:
         "loss": "infonce",
         "case": "default",
         "batch_size": 32 if args.tiny else 256,
-        "augment": "",
         "precision": "float32",
         "width": 4 if args.tiny else 0,
         "devices": 1 if args.accelerator else 4,  # as configs/digits_direct.py has it
@@ -122,11 +121,9 @@ def queries(args: argparse.Namespace) -> Curves:
 
     The stages themselves, with service, ledger and checkpoints, on images of noise.
     """
-    from sslx.stages.query import ask
-
     from configs import digits_direct
     from sslx.experiment.graph import resolve
-    from sslx.stages import steal, victim
+    from sslx.stages import answers, steal, victim
 
     curves: Curves = {"asking": {}, TRAINING: {}}
     for _ in range(args.rounds):
@@ -136,12 +133,13 @@ def queries(args: argparse.Namespace) -> Curves:
             for n in (min(args.queries) - 1, *args.queries):
                 c.steal.queries = n
                 experiment = resolve(c, Path(folder))
-                for work in victim.works(experiment, c):  # in the first only
-                    work.do()
+                (theft,), context = experiment.thefts, experiment.context
+                # In the first only.
+                victim.make(experiment.members[0].victim, context)
                 began = time.perf_counter()
-                ask(experiment.thefts[0], c)
+                answers.make(theft.responses, context)
                 asked = time.perf_counter()
-                steal.train(experiment.thefts[0], c)
+                steal.make(theft.steal, context)
                 trained = time.perf_counter()
                 if n in args.queries:
                     curves["asking"].setdefault(n, []).append(asked - began)
@@ -167,7 +165,7 @@ def _on_noise(c, folder: Path, args: argparse.Namespace):
     c.probe.datasets = (c.victim.dataset,)  # looked at, not probed
     c.data.held_out = 0.5
     c.victim.steps, c.victim.watch_every = 2, 0
-    c.steal.steps, c.steal.epochs, c.steal.also = 0, EPOCHS, ()
+    c.steal.steps, c.steal.epochs, c.study.grid = 0, EPOCHS, ()
     c.stages = ("victim", "steal")
     return c
 

@@ -43,7 +43,7 @@ def ways(case: str, args: argparse.Namespace) -> list[tuple[Way, int]]:
     base = {
         "case": case,
         "batch_size": args.batch,
-        "augment": "",
+        "plain": False,
         "precision": args.precision,
         "width": args.width,
         "devices": args.devices,

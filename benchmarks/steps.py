@@ -11,9 +11,9 @@ import numpy as np
 from configs import default, digits_direct
 from sslx.attacks.matching import make_match
 from sslx.build import make_objective, make_theft
-from sslx.data.presets import PRESETS
 from sslx.embed.forward import embedder
 from sslx.experiment.graph import resolve
+from sslx.experiment.recipes import views_of
 from sslx.models import make_encoder
 from sslx.models.flops import count_flops
 from sslx.runs.names import Run
@@ -24,7 +24,6 @@ from sslx.train.step import State, init_state, make_dispatch, make_step, make_up
 
 SIZE = 32  # pixels, RGB, of every case but the embedded default
 PER_DISPATCH = 20  # steps, on an accelerator: as configs/default.py has it
-PRESETS["twice"] = PRESETS["none"] * 2  # no augmentation, for methods of two views
 
 
 class Stepper(NamedTuple):
@@ -47,7 +46,6 @@ def make_config(
     case: str,
     *,
     batch_size: int,
-    augment: str = "",
     precision: str = "float32",
     width: int = 0,
 ):
@@ -59,7 +57,6 @@ def make_config(
             the study's SimCLR victim (32 pixels, RGB, Adam with coupled decay) with
             another encoder.
         batch_size: Images; twice as many views.
-        augment: Of ``PRESETS``, with two views; "" for the case's own.
         precision: float32 or bfloat16.
         width: Channels of the first layer; 0: as the config has it.
     """
@@ -73,7 +70,6 @@ def make_config(
         c.victim.encoder = c.steal.encoder = case
         c.steal.queries = 2000
     c.precision = precision
-    c.victim.augment = augment or c.victim.augment
     c.victim.steps = c.steal.steps = 10_000
     for part in (c.victim, c.steal):
         part.batch_size = batch_size
@@ -82,14 +78,20 @@ def make_config(
     return c
 
 
-def _resolved(config):
-    return resolve(config, Path(tempfile.gettempdir()))
+def _member(config):
+    return resolve(config, Path(tempfile.gettempdir())).members[0]
 
 
-def victim_recipe(config) -> dict[str, Any]:
-    """All numbers of the SimCLR step; the PyTorch step is built from the same."""
+def victim_recipe(config, *, plain: bool = False) -> dict[str, Any]:
+    """All numbers of the SimCLR step; the PyTorch step is built from the same.
+
+    Args:
+        config: Of ``make_config``.
+        plain: Whether both views are the image as it is.
+    """
     config.stages = ("victim",)
-    return _resolved(config).victim.recipe
+    recipe = _member(config).victim.recipe
+    return recipe | {"augment": 2 * views_of("none")} if plain else recipe
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -121,16 +123,15 @@ def theft_training(config, loss: str) -> Training:
     """A stealer's training (attack "direct") on one batch of noise."""
     config.stages = ("victim", "steal")
     config.steal.loss = loss
-    cell = _resolved(config).thefts[0]
-    recipe = cell.steal.recipe
-    assert cell.responses is not None
-    dim = cell.responses.recipe["dim"]
+    theft = _member(config).theft
+    assert theft is not None and theft.responses is not None
+    recipe, dim = theft.steal.recipe, theft.responses.recipe["dim"]
     size = recipe["batch_size"]
     answers = np.random.RandomState(1).rand(size, 1, dim).astype(np.float32)
     match = make_match(loss, recipe["numbers"], answers)
     objective = make_theft(recipe, dim, 0, match=match)
     asked = noise(size, 1, *recipe["image_shape"])
-    return make_training(cell.steal, objective, {"asked": asked, "answers": answers})
+    return make_training(theft.steal, objective, {"asked": asked, "answers": answers})
 
 
 def make_stepper(t: Training, per_dispatch: int = PER_DISPATCH) -> Stepper:

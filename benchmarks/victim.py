@@ -110,15 +110,14 @@ def train(args: argparse.Namespace, workdir: Path) -> Timed:
     from sslx.train.fit import Watch
     from sslx.types import UserError
 
-    c = make_config(args)
-    experiment = resolve(c, workdir)
+    experiment = resolve(make_config(args), workdir)
     run = experiment.members[0].victim
     epoch = run.recipe["steps"] // args.epochs
     every = args.watch_every * epoch
-    c.engine.save_every = every * -(-SAVE_EVERY // every)
-    c.engine.steps_per_dispatch = dispatch(
-        c.engine.steps_per_dispatch, every, run.recipe["steps"]
-    )
+    loop = experiment.context.loop
+    most = dispatch(loop.steps_per_dispatch, every, run.recipe["steps"])
+    saves = every * -(-SAVE_EVERY // every)
+    loop = loop._replace(save_every=saves, steps_per_dispatch=most)
     first = max(checkpoint.steps(run.path), default=0)
     looks: list[Look] = []
     make_watch = victim.make_watch
@@ -137,8 +136,7 @@ def train(args: argparse.Namespace, workdir: Path) -> Timed:
 
     began = time.perf_counter()
     with mock.patch.object(victim, "make_watch", with_clock):
-        for work in victim.works(experiment, c):
-            work.do()
+        victim.make(run, experiment.context._replace(loop=loop))
     if not looks:
         raise UserError(f"{run.path} is finished; give another --workdir")
     seconds = time.perf_counter() - began

@@ -27,11 +27,11 @@ def _percent(row: dict) -> str:
     return f"{100 * row['accuracy']:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _accuracies(folder: Path, encoder: str) -> list[str]:
+def _accuracies(folder: Path, role: str) -> list[str]:
     from sslx.runs.files import read_json
 
-    rows = read_json(folder / "results.json")["accuracies"]
-    by = {r["evaluator"]: r for r in rows if r["encoder"] == encoder}
+    rows = read_json(folder / "results.json")["rows"]
+    by = {r["evaluator"]: r for r in rows if r["role"] == role}
     return [_percent(by["linear"]), _percent(by["knn"])]
 
 
@@ -82,7 +82,7 @@ def main() -> None:
         assert folder is not None
         victim = resolve(config, Path(args.workdir)).members[0].victim.path
         lines.append([method, *_accuracies(folder, "victim"), *_watched(victim)])
-    for name in ("random", "pixels"):
+    for name in ("untrained", "pixels"):
         lines.append([name, *_accuracies(folder, name), "", "", "", ""])
     sys.stdout.flush()
     print()

@@ -146,7 +146,7 @@ def get_config() -> ConfigDict:
     c.service.price = 0.001  # USD an image; a round number, nobody's price list
     # An image sent again: "memoised" (the stored answer) or "fresh" (answered anew).
     c.service.repeats = "memoised"
-    c.service.defence = "none"
+    c.service.defence = "none"  # or MODULE:NAME
     # The provider's classifier, for "probabilities" and "label"; as the probe has it.
     c.service.classifier = {
         "l2_grid": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
@@ -158,7 +158,7 @@ def get_config() -> ConfigDict:
     c.steal = ConfigDict()
     # Of the stealer and of its choice of images; None: `seed`.
     c.steal.seed = config_dict.placeholder(object)
-    c.steal.attack = "direct"
+    c.steal.attack = "direct"  # or MODULE:NAME, one of your own (docs/attacks.md)
     # train_on: what the stealer sees of an image, "asked" (the view that was sent) or
     # "image" (the image itself), either through steal.augment.
     c.steal.attack_kw = {
@@ -205,7 +205,7 @@ def get_config() -> ConfigDict:
     c.steal.plan_ridge = 1e-2
     c.steal.rounds = 1
     c.steal.accounts = 1  # the attacker's; its calls go to them in turn
-    c.steal.loss = "mse"  # "own" for attacks that have one
+    c.steal.loss = "mse"  # "own" for attacks that have one; or MODULE:NAME
     c.steal.loss_kw = {
         "mse": {},
         "infonce": {"temperature": 0.07},

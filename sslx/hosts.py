@@ -25,7 +25,7 @@ import numpy as np
 from jax._src.distributed import global_state as _job
 from jax.experimental import multihost_utils
 
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 # Milliseconds of one wait; between two, signals and failures of others are seen.
 _TURN = 1000
@@ -90,25 +90,27 @@ def _check(coordinator: str, processes: int, process: int) -> str:
     name = "engine.coordinator" if coordinator else variable
     told = processes > 0 or process >= 0
     keys = "engine.processes and engine.process"
-    if told and not address:
-        raise UserError(
-            f"{keys} need engine.coordinator, the HOST:PORT of process 0 (or leave "
-            "all three out)"
-        )
+    refuse_if(
+        told and not address,
+        f"{keys} need engine.coordinator, the HOST:PORT of process 0 (or leave "
+        "all three out)",
+    )
     host, _, port = address.rpartition(":")
-    if address and not (host and port.isdigit() and 0 < int(port) < 2**16):
-        raise UserError(f"{name} must be HOST:PORT, not {address!r}")
+    refuse_if(
+        address and not (host and port.isdigit() and 0 < int(port) < 2**16),
+        f"{name} must be HOST:PORT, not {address!r}",
+    )
     both = processes > 0 and process >= 0
-    if not both and (told or (address and not _cluster())):
-        raise UserError(
-            f"{name} needs {keys} beside it: how many there are, and which this one "
-            "is, from 0"
-        )
-    if both and process >= processes:
-        raise UserError(
-            f"engine.process counts from 0 and must be below engine.processes, "
-            f"{processes}; it is {process}"
-        )
+    refuse_if(
+        not both and (told or (address and not _cluster())),
+        f"{name} needs {keys} beside it: how many there are, and which this one "
+        "is, from 0",
+    )
+    refuse_if(
+        both and process >= processes,
+        f"engine.process counts from 0 and must be below engine.processes, "
+        f"{processes}; it is {process}",
+    )
     return address
 
 
@@ -256,8 +258,10 @@ def meet(plan: str, folder: Path) -> None:
     if plan != firsts_plan:
         problem = "was given other settings or other data than process 0"
     elif not _appears(token):
-        problem = f"does not see what process 0 writes to {folder}; put --workdir on a "
-        problem += "file system that all machines share"
+        problem = (
+            f"does not see what process 0 writes to {folder}; put --workdir on a file "
+            "system that all machines share"
+        )
     met = f"sslx/met/{next(_told)}"
     _job.client.key_value_set(f"{met}/{index()}", json.dumps(problem))  # type: ignore[union-attr]
     try:
@@ -267,8 +271,7 @@ def meet(plan: str, folder: Path) -> None:
             with suppress(OSError):
                 token.unlink()
     for number, text in problems:
-        if text:
-            raise UserError(f"process {number} {text}")
+        refuse_if(text, f"process {number} {text}")
 
 
 def _appears(path: Path) -> bool:

@@ -99,7 +99,7 @@ def broken(root):
             if not below and not {used, here} <= GROUND:
                 out.append(f"{where} looks up to {base}.{what}")
     for folder in sorted(p for p in root.rglob("*") if p.is_dir()):
-        files = list(folder.glob("*.py"))
+        files = [p for p in folder.glob("*.py") if not p.name.startswith("__")]
         name = folder.relative_to(root).as_posix()
         most = 20 if name in TABLES else 12
         if len(files) > most:

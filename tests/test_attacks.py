@@ -15,6 +15,7 @@ from sslx.data.views import make_asked
 from sslx.embed import finished
 from sslx.experiment.graph import resolve
 from sslx.program import run
+from sslx.runs.names import with_ancestors
 from sslx.service import read_answers, read_counters
 from sslx.service.bills import LEDGER
 from sslx.stages.answers import answered
@@ -43,7 +44,7 @@ SMALL = {
 def everything(tmp_path_factory):
     """An experiment with every attack: (its config, report, images the victim saw)."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    c = tiny.config(also=digits_attack.get_config().steal.also, **SMALL)
+    c = tiny.config(study__grid=digits_attack.get_config().study.grid, **SMALL)
     seen = Counter()
     real = finished._embed_of
 
@@ -74,18 +75,21 @@ def test_an_independent_count_of_every_attack(everything):
     found = json.loads((report / "results.json").read_text())
     experiment = resolve(c, report.parents[1])
     billed, asked = Counter(), set()
-    assert len(found["sweep"]) == len(digits_attack.ATTACKS)
-    for cell, entry in zip(experiment.thefts, found["sweep"], strict=True):
-        if cell.attack == "ssl_only":
-            free = (entry["queries"], entry["accounts"], entry["budget"])
-            assert free == (None, {}, 0)
+    assert len(experiment.thefts) == len(digits_attack.ATTACKS)
+    records = {r["run"]: r for r in found["records"] if r["cell"]}
+    assert set(records) == {theft.steal.key for theft in experiment.thefts}
+    for theft in experiment.thefts:
+        record = records[theft.steal.key]
+        if theft.attack == "ssl_only":
+            assert (record["accounts"], record["queries"]) == ({}, 0)
+            assert record["cell"] not in found["counters"]
             continue
-        (counters,) = entry["accounts"].values()
-        assert counters == entry["queries"]
+        counters = tiny.bill(found, record["cell"])
+        assert record["accounts"] == {"attacker": counters}
         assert counters["images"] == counters["unique_images"] == 40
-        if cell.responses.name not in asked:  # cells that ask the same share a bill
-            asked.add(cell.responses.name)
-            billed[entry["output"]] += counters["images"]
+        if theft.responses.name not in asked:  # thefts that ask the same share a bill
+            asked.add(theft.responses.name)
+            billed[theft.responses.recipe["output"]] += counters["images"]
     assert set(billed) == {"representation", "projection", "probabilities", "label"}
     assert seen["projection"] == billed["projection"]
     # Probabilities and labels come from the representation, on which the provider has
@@ -108,8 +112,13 @@ def test_the_report_of_every_attack(everything):
     ):
         assert f"| stolen | {attack}" in text and attack in page
     found = json.loads((report / "results.json").read_text())
-    assert (found["attack"], found["loss"]) == ("direct", "mse")
-    assert found["accounts"] == {"attacker": found["queries"]}
+    (head,) = (
+        r
+        for r in found["rows"]
+        if r["cell"] == found["headline"] and r["evaluator"] == found["primary"]
+    )
+    assert (head["role"], head["attack"], head["loss"]) == ("stolen", "direct", "mse")
+    assert set(found["counters"][found["headline"]][0]["accounts"]) == {"attacker"}
 
 
 def test_every_run_can_be_inspected(everything):
@@ -131,14 +140,14 @@ def test_the_views_that_were_asked_can_be_made_again(everything):
     # Catches a view whose key depends on the call, the batch or the machine's devices.
     c, report, _ = everything
     experiment = resolve(c, report.parents[1])
-    (cell,) = (cell for cell in experiment.thefts if cell.attack == "rda")
-    found = answered(cell, c)
+    (theft,) = (theft for theft in experiment.thefts if theft.attack == "rda")
+    found = answered(theft.responses, experiment.context)
     assert found.asked.shape[:2] == found.answers.shape[:2] == (4, 10)
     flat = [view.tobytes() for view in found.asked.reshape(40, -1)]
     assert len(set(flat)) == 40
     pool = np.zeros((1350, *found.images.shape[1:]), np.uint8)
     pool[found.rows] = found.images
-    backwards = make_asked(pool, found.rows[::-1], cell.responses.recipe)
+    backwards = make_asked(pool, found.rows[::-1], theft.responses.recipe)
     assert (backwards.reshape(found.asked.shape) == found.asked[::-1]).all()
     moved = np.abs(found.asked.astype(int) - found.images[:, None]).mean((1, 2, 3, 4))
     assert (moved > 1).all()
@@ -151,16 +160,15 @@ def test_the_victim_is_not_needed_once_it_has_answered(everything, tmp_path):
     for stage in ("responses", "steal"):
         shutil.copytree(workdir / stage, tmp_path / stage)
     before = resolve(c, tmp_path)
-    for cell in before.thefts:  # all thefts anew, from the answers alone
-        for run_ in (cell.steal, cell.head, cell.ssl):
-            if run_ is not None:
-                shutil.rmtree(run_.path, ignore_errors=True)
+    for run_ in with_ancestors(theft.steal for theft in before.thefts):
+        if run_.stage == "steal":  # all thefts anew, from the answers alone
+            shutil.rmtree(run_.path, ignore_errors=True)
     again = c.copy_and_resolve_references()
     again.stages = ("steal",)
     run(again, tmp_path)
     assert not (tmp_path / "victim").exists()
-    for cell in before.thefts:
-        assert json.loads((cell.steal.path / "meta.json").read_text())["finished"]
+    for theft in before.thefts:
+        assert json.loads((theft.steal.path / "meta.json").read_text())["finished"]
 
 
 ROUNDS = {
@@ -181,28 +189,27 @@ def test_rounds_and_accounts(everything, tmp_path):
     c = tiny.config(**SMALL, **ROUNDS)
     folder = run(c, tmp_path)
     found = json.loads((folder / "results.json").read_text())
-    assert {n: a["images"] for n, a in found["accounts"].items()} == {
-        "attacker1": 26,
-        "attacker2": 14,
-    }
-    assert (found["queries"]["images"], found["queries"]["calls"]) == (40, 3)
-    cell = resolve(c, tmp_path).thefts[0]
-    data = answered(cell, c)
+    ((counted,),) = found["counters"].values()
+    accounts = counted["accounts"]
+    sent = {name: (a["images"], a["calls"]) for name, a in accounts.items()}
+    assert sent == {"attacker1": (26, 2), "attacker2": (14, 1)}
+    experiment = resolve(c, tmp_path)
+    responses = experiment.thefts[0].responses
+    data = answered(responses, experiment.context)
     assert len(set(data.rows.tolist())) == 20
-    for account, counted in found["accounts"].items():
-        assert (
-            read_counters(cell.responses.path / LEDGER, account).images
-            == counted["images"]
-        )
+    for account, own in accounts.items():
+        counters = read_counters(responses.path / LEDGER, account)
+        assert counters.images == own["images"]
     # Each answer is the victim's to the view beside it.
-    victim = sslx.open_run(cell.responses.parents["victim"].path)
+    victim = sslx.open_run(responses.parents["victim"].path)
     flat = data.asked.reshape(40, *data.asked.shape[2:])
     np.testing.assert_allclose(
         victim.embed(flat), data.answers.reshape(40, -1), rtol=1e-4, atol=1e-5
     )
     other = tiny.config(**SMALL, **ROUNDS | {"steal__plan_ridge": 10.0})
     run(other, tmp_path)
-    rows = answered(resolve(other, tmp_path).thefts[0], other).rows
+    again = resolve(other, tmp_path)
+    rows = answered(again.thefts[0].responses, again.context).rows
     assert (rows[:7] == data.rows[:7]).all() and (rows[7:] != data.rows[7:]).any()
 
 
@@ -210,11 +217,12 @@ def test_a_plan_that_was_lost_is_one_line(everything, tmp_path):
     # Catches a theft on rows chosen anew, which may not be those that were asked.
     c, report, _ = everything
     workdir = shutil.copytree(report.parents[1], tmp_path / "w")
-    cell = resolve(c, workdir).thefts[0]
-    (cell.responses.path / "plan-0.npy").write_bytes(b"")
+    experiment = resolve(c, workdir)
+    theft = experiment.thefts[0]
+    (theft.responses.path / "plan-0.npy").write_bytes(b"")
     with pytest.raises(UserError, match="plan-0.npy is missing or damaged.*ask again"):
-        answered(cell, c)
+        answered(theft.responses, experiment.context)
     with pytest.raises(UserError, match="other images"):
-        ledger = cell.responses.path / LEDGER
-        images = np.zeros((16, *cell.steal.recipe["image_shape"]), np.uint8)
+        ledger = theft.responses.path / LEDGER
+        images = np.zeros((16, *theft.steal.recipe["image_shape"]), np.uint8)
         read_answers(ledger, "attacker", ["0000000"], images)

@@ -23,7 +23,7 @@ DOC = tiny.ROOT / "docs" / "audit.md"
 QUICK = {
     k: v
     for k, v in tiny.SETTINGS.items()
-    if k.split(".")[-1] not in ("queries", "also")
+    if k.split(".")[-1] not in ("queries", "grid")
 }
 
 
@@ -68,12 +68,13 @@ def test_the_document(place, monkeypatch):
     by_function, by_file = blocks("sh")
     report = start(by_function, place)
     found = json.loads((report / "results.json").read_text())
-    bills = [cell["queries"] for cell in found["sweep"]]
+    assert found["headline"] == next(iter(found["counters"]))
+    bills = [tiny.bill(found, cell) for cell in found["counters"]]
     assert [b["images"] for b in bills] == [450, 90]
     assert [b["limit"] for b in bills] == [450, 90]
     assert bills[0]["values"] == 450 * 84
-    rows = [r["encoder"] for r in found["accuracies"] if r["evaluator"] == "linear"]
-    assert rows == ["victim", "stolen", "random", "pixels"]
+    whom = ["victim", "stolen", "stolen", "untrained", "pixels"]
+    assert tiny.roles(found) == whom
     sent = [int(n) for n in (place / "sent").read_text().split()]
     unique = sum(b["unique_images"] for b in bills)
     assert sum(sent) == 2 * 8 + unique + 4050 + 1341 + 500 and max(sent) == 256
@@ -86,7 +87,8 @@ def test_the_document(place, monkeypatch):
     exec(compile(recording, str(DOC), "exec"), {})
     report = start(by_file, place)
     found = json.loads((report / "results.json").read_text())
-    assert found["queries"]["images"] == found["queries"]["limit"] == 450
+    bill = tiny.bill(found, found["headline"])
+    assert bill["images"] == bill["limit"] == 450
     (victim,) = (p for p in (place / "checkpoints/victim").glob("npz-84d-*"))
     images = data.load("digits", "test").images[:300]
     own = {}
@@ -134,7 +136,7 @@ def test_a_recording_that_lacks_a_probes_images(tmp_path):
     c = config(source, steal__queries=pool)
     report = run(c, tmp_path / "runs")
     experiment = resolve(c, tmp_path / "runs")
-    found = answered(experiment.thefts[0], c)
+    found = answered(experiment.thefts[0].responses, experiment.context)
     images, answers = found.images, found.answers[:, 0]
     sent = {image.tobytes() for image in images}
     assert sent == {image.tobytes() for image in train[:70]}
@@ -144,8 +146,7 @@ def test_a_recording_that_lacks_a_probes_images(tmp_path):
     weights = np.random.default_rng(0).normal(size=(144, 6))
     np.testing.assert_allclose(answers, flat @ weights, rtol=1e-5, atol=1e-5)
     found = json.loads((report / "results.json").read_text())
-    rows = [r["encoder"] for r in found["accuracies"] if r["evaluator"] == "linear"]
-    assert rows == ["stolen", "random", "pixels"]
+    assert tiny.roles(found) == ["stolen", "untrained", "pixels"]
     known = {image.tobytes() for image in [*test[:100], *train[:70]]}
     lacks = len({image.tobytes() for image in [*train, *test]} - known)
     for name in ("report.md", "report.html"):
@@ -176,7 +177,7 @@ def test_evaluated_alone(here):
     ):
         folder = run(config(source, stages=("victim", "probe", "report")), here)
         found = json.loads((folder / "results.json").read_text())
-        assert [row["encoder"] for row in found["accuracies"][::2]] == who
+        assert tiny.roles(found) == who
         for name in ("report.md", "report.html"):
             text = (folder / name).read_text()
             assert "Evaluation of an encoder API" in text
@@ -255,7 +256,7 @@ def test_bad_sources(here):
             {"steal__pool": "held_out"},
             "write steal.pool='answered', not 'held_out'",
         ),
-        (good, {"steal__also": ("pool=test",)}, "'pool=test'.*write steal.pool="),
+        (good, {"also": ("pool=test",)}, "'steal.pool=test'.*write steal.pool="),
         (good, {"data__size": 16}, "probe.datasets: 'digits' has images of shape"),
         ("http://x", {}, "unknown victim.source 'http://x'; write npz:FILE or python:"),
         ("python:", {}, "not of the form python:MODULE:FUNCTION"),

@@ -100,8 +100,8 @@ def test_a_way_that_fails(monkeypatch):
 def test_operations_and_the_accelerators_loop(monkeypatch):
     # Catches operations of one device or of one view taken for the step's; and a loop
     # of an accelerator that does not run.
-    config = steps.make_config("conv3", batch_size=16, augment="twice", width=4)
-    training = steps.training_of(steps.victim_recipe(config))
+    config = steps.make_config("conv3", batch_size=16, width=4)
+    training = steps.training_of(steps.victim_recipe(config, plain=True))
     here = steps.make_stepper(training)
     layers = 32**2 * 27 * 4 + 16**2 * 36 * 8 + 8**2 * 72 * 16
     forward = 2 * 32 * layers  # two operations a multiplication, 32 views
@@ -117,14 +117,16 @@ def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     # Catches a clock that the stage does not hear, accuracies of other looks, a trial
     # that is recorded, seconds of a rest passed off as those of the whole.
     from benchmarks import victim
-    from sslx.stages.training import make_loop
+    from sslx.stages import training
     from sslx.train import checkpoint, mesh
 
     loops = []
     monkeypatch.setattr(mesh, "start", lambda **given: None)  # the tests' own has run
+    fit = training.fit
     monkeypatch.setattr(
-        "sslx.stages.victim.make_loop",
-        lambda config: loops.append(make_loop(config)) or loops[-1],
+        training,
+        "fit",
+        lambda t, run, loop, watch: loops.append(loop) or fit(t, run, loop, watch),
     )
     monkeypatch.setattr(benchmarks.record, "RESULTS", tmp_path / "results")
     words = ["victim", "--tiny", "--workdir", str(tmp_path)]

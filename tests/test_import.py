@@ -16,6 +16,7 @@ from sslx.cli.inspect import look
 from sslx.experiment.graph import resolve
 from sslx.models import make_encoder, to_torch
 from sslx.program import run
+from sslx.stages import victim
 from sslx.types import UserError
 from tests import tiny
 
@@ -76,6 +77,12 @@ def report(weights, workdir):
     return run(config(weights), workdir)
 
 
+def figures(row):
+    """A row without what a theft beside it decides."""
+    keys = ("dataset", "role", "evaluator", "accuracy", "interval", "n_test", "seeds")
+    return {key: row[key] for key in keys}
+
+
 def files(workdir):
     return {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()}
 
@@ -85,21 +92,21 @@ def test_served_stolen_and_probed(report, weights, workdir):
     # for the encoder's, a query too many, a row or a warning that is missing.
     experiment = resolve(config(weights), workdir)
     assert experiment.members[0].victim.name.startswith("weights-resnet18-")
-    victim = sslx.open_run(experiment.members[0].victim.path)
-    assert victim.meta["finished"] and victim.parents == {}
-    assert (victim.meta["mean"], victim.meta["std"]) == ([0.3], [0.4])
-    assert set(victim.variables()) == {"encoder"}
+    opened = sslx.open_run(experiment.members[0].victim.path)
+    assert opened.meta["finished"] and opened.parents == {}
+    assert (opened.meta["mean"], opened.meta["std"]) == ([0.3], [0.4])
+    assert set(opened.variables()) == {"encoder"}
     encoder, params, stats = network()
     images = data.load("digits", "test").images[:40]
     normal = (images.astype(np.float32) / 255 - 0.3) / 0.4
     want, _ = encoder.apply(params, stats, normal, False)
     assert np.std(want) > 0.01
-    np.testing.assert_allclose(victim.embed(images), want, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(opened.embed(images), want, rtol=1e-5, atol=1e-5)
     found = json.loads((report / "results.json").read_text())
-    assert found["queries"]["images"] == found["queries"]["unique_images"] == 300
-    assert found["queries"]["values"] == 300 * 64
-    rows = [r["encoder"] for r in found["accuracies"] if r["evaluator"] == "linear"]
-    assert rows == ["victim", "stolen", "random", "pixels"]
+    bill = tiny.bill(found, found["headline"])
+    assert bill["images"] == bill["unique_images"] == 300
+    assert bill["values"] == 300 * 64
+    assert tiny.roles(found) == ["victim", "stolen", "untrained", "pixels"]
     for name in ("report.md", "report.html"):
         text = " ".join((report / name).read_text().split())
         assert "extraction of an imported encoder" in text
@@ -110,15 +117,15 @@ def test_evaluated_alone(weights, workdir, report, tmp_path):
     # Catches an evaluation that needs a theft, another untrained network than the
     # victim's own, curves of a training that there was none of.
     folder = run(config(weights, stages=("victim", "probe", "report")), tmp_path)
-    stages = {"victim", "features", "probe", "fidelity", "report"}
+    stages = {"victim", "features", "probe", "fidelity", "gallery", "report"}
     assert {p.name for p in tmp_path.iterdir()} == stages
     assert folder.name.startswith("weights-resnet18-")
     found, stolen = (
         json.loads((path / "results.json").read_text()) for path in (folder, report)
     )
-    assert (found["queries"], found["sweep"]) == (None, [])
-    rest = [row for row in stolen["accuracies"] if row["encoder"] != "stolen"]
-    assert found["accuracies"] == rest
+    assert (found["counters"], found["headline"]) == ({}, None)
+    rest = [figures(row) for row in stolen["rows"] if row["role"] != "stolen"]
+    assert [figures(row) for row in found["rows"]] == rest
     assert not (folder / "curves.png").exists()
     for name in ("report.md", "report.html"):
         text = " ".join((folder / name).read_text().split()).lower()
@@ -172,23 +179,19 @@ def test_weights_that_change_while_they_are_read(weights, workdir, tmp_path):
     # Catches weights stored under the name of others.
     path = tmp_path / "w.npz"
     c = config(write(path), stages=("victim",))
-    from sslx.stages import foreign
-
     experiment = resolve(c, tmp_path / "runs")
     write(path, seed=1)
     with pytest.raises(UserError, match="changed meanwhile"):
-        foreign.make(experiment.members[0].victim, c)
+        victim.make(experiment.members[0].victim, experiment.context)
     meta = json.loads((experiment.members[0].victim.path / "meta.json").read_text())
     assert not meta["finished"]
 
 
 def test_killed_between_save_and_end(weights, tmp_path, monkeypatch):
     # Catches a second save of the same step, which the store refuses.
-    from sslx.stages import foreign
-
     c = config(weights, stages=("victim",))
     with monkeypatch.context() as m:
-        m.setattr(foreign.checkpoint, "seal", lambda path: 1 / 0)
+        m.setattr(victim.checkpoint, "seal", lambda path: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(c, tmp_path)
     run(c, tmp_path)

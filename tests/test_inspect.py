@@ -110,7 +110,7 @@ def test_bill_results_report(experiment):
     report = only(experiment, "report")
     facts = look(report)
     assert str(report / "report.md") in facts["report"]
-    assert len({n["run"] for n in facts["lineage"]}) == len(facts["lineage"]) == 18
+    assert len({n["run"] for n in facts["lineage"]}) == len(facts["lineage"]) == 19
     assert str(report / "report.md") in as_text(facts)
 
 
@@ -121,11 +121,12 @@ def test_a_workdir(experiment):
     runs = [line for line in lines if "/" in line and ": " not in line]
     names = sorted(line.split()[0] for line in runs)
     stages = {p.name for p in experiment.iterdir()}
-    assert stages == set(
-        ["victim", "responses", "steal", "features", "probe", "fidelity", "report"]
-    )
+    assert stages == {
+        *("victim", "responses", "steal", "features", "probe", "fidelity"),
+        *("gallery", "report"),
+    }
     there = [f"{s}/{p.name}" for s in stages for p in (experiment / s).iterdir()]
-    assert names == sorted(there) == sorted(facts["runs"]) and len(names) == 18
+    assert names == sorted(there) == sorted(facts["runs"]) and len(names) == 19
     depths = {line.split()[0]: len(line) - len(line.lstrip()) for line in runs}
     for key, depth in depths.items():
         stage = key.split("/")[0]
@@ -256,7 +257,7 @@ def test_meta_of_another_form(workdir, changes):
         (path / "meta.json").write_text(json.dumps(meta | changes))
         (path / "config.json").write_text('{"data": 1, "steps": [], "encoder": "x"}')
         assert as_text(look(path)).startswith(f"{stage}/{path.name}\n")
-    assert len(look(workdir)["runs"]) == 18
+    assert len(look(workdir)["runs"]) == 19
     assert as_text(look(workdir))
 
 
@@ -305,9 +306,8 @@ def start(*args):
 
 
 def test_on_the_command_line(workdir, tmp_path):
-    # Catches a program that does not start (sslx.inspect shares its name with a module
-    # of the standard library), chatter of libraries, a wrong exit status, JSON that
-    # differs from the text's facts.
+    # Catches a program that does not start, chatter of libraries, a wrong exit status,
+    # JSON that differs from the text's facts.
     path = only(workdir, "victim")
     for file in (path / "ckpt" / "12" / "head").rglob("*"):
         if file.is_file():

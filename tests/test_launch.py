@@ -101,8 +101,8 @@ def test_bad_flags(tmp_path, flags, expected):
             {"service.image_limit": 5},
             "image_limit is 5.*plan of 300 queries needs 300 images",
         ),
-        ({"steal.also": ("los=mse",)}, "'los=mse' is not KEY=VALUE"),
-        ({"steal.also": ("queries=x",)}, "'queries=x' is not of type int"),
+        ({"also": ("los=mse",)}, "'steal.los=mse' is not KEY=VALUE"),
+        ({"also": ("queries=x",)}, "'steal.queries=x' is not of type int"),
         ({"data.held_out": 1.5}, "held_out must lie between 0 and 1"),
         ({"steal.pool": "test", "steal.test_kept": 0.0}, "test_kept must lie"),
         ({"data.std": (0.0,)}, "data.std.* must be above 0"),
@@ -126,7 +126,7 @@ def test_bad_flags(tmp_path, flags, expected):
         ({"steal.pool": "digits"}, "is what the victim was trained on"),
         ({"probe.knn_temperature": 0.0}, "knn_temperature must be above 0"),
         ({"service.image_limit": 0}, "image_limit is 0"),
-        ({"steal.also": ("queries=True",)}, "'queries=True' is not of type int"),
+        ({"also": ("queries=True",)}, "'steal.queries=True' is not of type int"),
         ({"precision": "float16"}, "float32 or bfloat16"),
         ({"seed": -1}, "seed must be 0 or more"),
     ],
@@ -308,3 +308,25 @@ def test_checkpoint_of_another_architecture(workdir, tmp_path):
     shutil.copytree(only(other, "victim") / "ckpt", target)
     line = message(workdir, *MORE)
     assert "does not fit the model" in line and "conv1/kernel" in line
+
+
+def test_the_log_is_short(experiment, tmp_path):
+    # Catches a line for each of the probes, a second launch that does not say what was
+    # there, and no way to see the names.
+    workdir = shutil.copytree(experiment, tmp_path / "w")
+    smaller = ("--config.steal.queries=90",)
+    log = tiny.launch(workdir, *smaller).stderr.splitlines()
+    stages = ["responses", "steal", "features", "probe", "fidelity", "gallery"]
+    told = [
+        line for line in log if re.fullmatch(r"\[\w+\] \d+ runs? in [\d.]+ \w+", line)
+    ]
+    assert [line[1:].partition("]")[0] for line in told] == [*stages, "report"]
+    assert log[0] == "[sslx] 5 of 11 runs are there" and len(log) <= 12
+    done = tiny.launch(workdir, *smaller)
+    assert done.stderr == "[sslx] all 11 runs are there\n"
+    assert done.stdout.splitlines()[-1].startswith("report: ")
+    done = tiny.launch(
+        workdir, *smaller, OTHER[0], "--config.stages=('steal',)", "--verbose"
+    )
+    named = r"\[steal\] direct-infonce-conv3-90q-s0-\w{10}: (started: direct|done in )"
+    assert len(re.findall(named, done.stderr)) == 2

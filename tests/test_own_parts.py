@@ -25,8 +25,11 @@ import numpy as np
 from sslx.attacks import Attack
 from sslx.attacks.copying import copying, make_student, through
 from sslx.data.source import Info, Source, Split
+from sslx.models.heads import make_mlp
+from sslx.objectives.siamese import unchanged
 from sslx.registry import traits
 from sslx.service import Defence
+from sslx.types import Objective, Out
 
 N = {"train": 360, "test": 120}
 
@@ -46,7 +49,23 @@ def shaded(encoder, views, theft, *, shade):
     return copying(make_student(encoder, theft), sight, theft)
 
 
-ATTACK = Attack(shaded)
+def small(theft, *, shade):
+    """A head that makes little of the answers."""
+    meta = {"widths": (4,), "dtype": theft.dtype, "norm": "none", "bias": True}
+    init_head, head = make_mlp(**meta)
+
+    def init(key, batch):
+        params, _ = init_head(key, jnp.zeros((1, theft.answer_dim)))
+        return {"projector": params}, {}, {}
+
+    def loss(params, stats, extras, batch, key):
+        z, _ = head(params["projector"], {}, batch["answers"][:, 0], True)
+        return shade * jnp.mean(jnp.square(z)), Out(stats, extras, {})
+
+    return Objective(init, loss, unchanged, meta, ("answers",), 1)
+
+
+ATTACK = Attack(shaded, head=small)
 def rounded(state, request):
     """Answers of one digit, and how far they moved."""
     answers = np.round(request.raw, 1)
@@ -89,8 +108,9 @@ def get_config():
     with c.unlocked():
         c.steal.loss_kw.triplet = {"margin": 0.5}
         c.steal.attack_kw.ATTACK = {"shade": 0.5}
-    for part in (c.victim, c.steal):
-        part.steps, part.batch_size, part.encoder_kw.conv3.width = 4, 32, 4
+    for part in (c.victim, c.steal, c.steal.head):
+        part.steps, part.batch_size = 4, 32
+    c.victim.encoder_kw.conv3.width = c.steal.encoder_kw.conv3.width = 4
     c.victim.watch_every = 0
     c.steal.queries = 60
     c.probe.l2_grid = (1e-2,)
@@ -128,17 +148,19 @@ def test_one_of_each_through_launch(here):
     assert not list((here / "runs").rglob("*:*"))
     sha = hashlib.sha256(MODULE.encode()).hexdigest()
 
-    def recipe(stage):
-        (run,) = (here / "runs" / stage).iterdir()
+    def recipe(pattern):
+        (run,) = (here / "runs").glob(pattern)
         return run, json.loads((run / "config.json").read_text())
 
-    _, victim = recipe("victim")
+    _, victim = recipe("victim/*")
     assert victim["data"] == {"stripes": 3, "code": {"mine:SOURCE": sha}}
-    asked, r = recipe("responses")
+    asked, r = recipe("responses/*")
     assert r["code"] == {"mine:DEFENCE": sha}
     moved = read_notes(asked / LEDGER, "attacker", ["0000000"])["moved"]
     assert len(moved) == 60 and 0 < moved.max() <= 0.051
-    steal, r = recipe("steal")
+    _, r = recipe("steal/mine-ATTACK-head-*")
+    assert r["code"] == {"mine:ATTACK": sha}
+    steal, r = recipe("steal/mine-ATTACK-mine-triplet-*")
     assert r["code"] == {"mine:ATTACK": sha, "mine:triplet": sha}
     assert (r["numbers"], r["attack_numbers"]) == ({"margin": 0.5}, {"shade": 0.5})
     rows = [json.loads(line) for line in (steal / "metrics.jsonl").open()]

@@ -2,7 +2,6 @@ import base64
 import io
 import json
 import shutil
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,15 +10,18 @@ from PIL import Image
 
 import sslx
 from sslx import data
+from sslx.context import pool
+from sslx.data.splits import divide
 from sslx.experiment.graph import resolve
-from sslx.experiment.pools import pool_of
 from sslx.program import run
-from sslx.report import gallery, page, pictures
 from sslx.stages import probe as probe_stage
-from sslx.stages import victim as victim_stage
+from sslx.stages import training
 from sslx.stages.answers import answered
 from sslx.types import UserError
 from tests import tiny
+from tests.report.reading import page_of
+
+ALSO = ("loss=infonce", "queries=90")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +36,7 @@ def workdir(tmp_path_factory, experiment):
 @pytest.fixture(scope="module")
 def report(workdir):
     """A finished experiment with a second loss and a smaller budget."""
-    also = ("loss=infonce", "queries=90")
-    return run(tiny.config(also=also), workdir)
+    return run(tiny.config(also=ALSO), workdir)
 
 
 def read(folder, name="results.json"):
@@ -46,18 +47,20 @@ def test_results(report):
     # Catches a row left out, intervals off, a budget that is not exact, times among
     # the counters.
     found = read(report)
-    rows = {(r["encoder"], r["evaluator"]): r for r in found["accuracies"]}
-    assert set(rows) == {
-        (e, v)
-        for e in ("victim", "stolen", "random", "pixels")
-        for v in ("linear", "knn")
-    }
-    assert len(found["accuracies"]) == 8
-    for row in found["accuracies"]:
+    thefts = ("mse, 300 queries", "infonce, 300 queries", "mse, 90 queries")
+    encoders = [("victim", None), *(("stolen", cell) for cell in thefts)]
+    encoders += [("untrained", None), ("pixels", None)]
+    rows = [(r["role"], r["cell"], r["evaluator"]) for r in found["rows"]]
+    assert rows == [(*e, v) for e in encoders for v in ("linear", "knn")]
+    for row in found["rows"]:
         low, high = row["interval"]
         assert 0 <= low < row["accuracy"] < high <= 1
-        assert (row["dataset"], row["n_test"], row["seed"]) == ("digits", 1341, 0)
-    assert found["queries"] == {
+        assert (row["dataset"], row["n_test"], row["runs"]) == ("digits", 1341, 1)
+        assert row["interval_kind"] == "wilson"
+        assert row["seeds"] == ([] if row["role"] == "pixels" else [0])
+    assert (found["schema"], found["primary"]) == (2, "linear")
+    assert found["headline"] == thefts[0]
+    assert tiny.bill(found, thefts[0]) == {
         "unique_images": 300,
         "images": 300,
         "calls": 5,
@@ -65,8 +68,8 @@ def test_results(report):
         "limit": 300,
         "cost": 0.3,
     }
-    cells = [(c["loss"], c["budget"], c["queries"]["images"]) for c in found["sweep"]]
-    assert cells == [("mse", 300, 300), ("infonce", 300, 300), ("mse", 90, 90)]
+    sent = {cell: tiny.bill(found, cell)["images"] for cell in found["counters"]}
+    assert sent == dict(zip(thefts, (300, 300, 90), strict=True))
 
 
 def test_layout(report, workdir):
@@ -79,6 +82,7 @@ def test_layout(report, workdir):
         "features",
         "probe",
         "fidelity",
+        "gallery",
         "report",
     }
     counts = {stage: len(names) for stage, names in stages.items()}
@@ -89,6 +93,7 @@ def test_layout(report, workdir):
         "features": 6,
         "probe": 6,
         "fidelity": 4,
+        "gallery": 1,
         "report": 1,
     }
     assert {p.name for p in report.iterdir()} >= {
@@ -106,37 +111,12 @@ def test_layout(report, workdir):
         assert (report / picture).read_bytes().startswith(b"\x89PNG")
 
 
-class Page(HTMLParser):
-    """What a page holds: its text, its links, its pictures; complains of lost tags."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.open, self.text, self.links, self.images = [], "", [], []
-        self.feed(source)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "img", "link"):
-            self.open.append(tag)
-        found = dict(attrs)
-        self.links += [found[key] for key in ("src", "href", "srcset") if key in found]
-        if tag == "img":
-            self.images.append(found)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, text):
-        self.text += f"{text} "
-
-
 def test_page(report):
     # Catches a page that asks another host, a picture that is none or says nothing to
     # who cannot see it, a figure left out.
     source = (report / "report.html").read_text("utf-8")
     assert len(source) < 5e6
-    found = Page(source)
+    found = page_of(report)
     assert len(found.images) == 5 + 8 * 11  # charts and maps; neighbours
     assert len(found.links) == len(found.images)  # and nothing else
     style = source[source.index("<style>") : source.index("</style>")]
@@ -152,54 +132,27 @@ def test_page(report):
         assert image["alt"]
     figures = read(report)
     words = found.text.split()
-    for row in [r for c in figures["sweep"] for r in c["accuracies"]] + figures[
-        "accuracies"
-    ]:
+    for row in figures["rows"]:
         for number in (row["accuracy"], *row["interval"]):
             assert any(f"{100 * number:.1f}" in word for word in words), row
-        if row["evaluator"] == "linear":
-            assert f"{row['l2']:g}" in words
-    for cell in figures["sweep"]:
-        assert cell["loss"] in words and str(cell["budget"]) in words
-        assert all(str(n) in words for n in cell["queries"].values())
+    for cell, ((counted),) in figures["counters"].items():
+        loss, queries, _ = cell.replace(",", "").split()
+        assert loss in words and queries in words
+        for counters in counted["accounts"].values():
+            assert all(f"{n:,}" in words or str(n) in words for n in counters.values())
     meta = read(report, "meta.json")
-    assert all(path in words for path in meta["parents"].values())
+    assert all(path.partition("/")[2] in words for path in meta["parents"].values())
 
 
 def test_the_same_runs_give_the_same_page(report, workdir, tmp_path):
     # Catches a date, a random id, a path of the machine, a map that differs each time.
-    for stage in ("victim", "responses", "steal", "features", "probe", "fidelity"):
-        shutil.copytree(workdir / stage, tmp_path / stage)
-    also = ("loss=infonce", "queries=90")
-    again = run(tiny.config(also=also, stages=("report",)), tmp_path)
+    shutil.copytree(workdir, tmp_path, ignore=lambda *_: {"report"}, dirs_exist_ok=True)
+    again = run(tiny.config(also=ALSO, stages=("report",)), tmp_path)
     names = {p.name for p in report.glob("*.*")} - {"meta.json"}
     assert {"report.html", "report.md", "map-stolen.png"} <= names
     for name in names:
         assert (again / name).read_bytes() == (report / name).read_bytes(), name
     assert str(workdir) not in (report / "report.html").read_text("utf-8")
-
-
-def test_names_are_text(report, workdir):
-    # Catches a data set's name that is read as HTML or as a formula.
-    c = tiny.config(also=("loss=infonce", "queries=90"))
-    experiment = resolve(c, workdir)
-    name = "npz:/in/<script>'\"&amp;$x_1$ $.npz"
-    found = json.loads(
-        (report / "results.json").read_text().replace('"digits"', json.dumps(name))
-    )
-    odd = "x=\"'<b>"
-    found["sweep"][0]["change"] = odd
-    shown = gallery.make(experiment, c)._replace(dataset=name)
-    rows = [{"step": 1, "loss": 0.5}]
-    curves = [("victim", []), *(("stealer", rows) for _ in found["sweep"])]
-    drawn = pictures.draw(found, curves, [], shown)
-    source = page.html(experiment, found | {"skipped": ["<i>"]}, drawn, [], shown)
-    assert "<script" not in source and "<i>" not in source
-    read_back = Page(source)
-    assert read_back.text.count(name) == 3 and "<i> was not at hand" in read_back.text
-    assert sum(odd in image["alt"] for image in read_back.images) >= 1
-    page_without = page.html(experiment, found, drawn[:3], [], None)
-    assert "Not shown: there are too few test images" in page_without
 
 
 def touched(workdir):
@@ -213,7 +166,7 @@ def touched(workdir):
 def test_again_changes_nothing(report, workdir, capsys):
     # Catches a finished stage that is done again.
     before = touched(workdir)
-    assert run(tiny.config(also=("loss=infonce", "queries=90")), workdir) == report
+    assert run(tiny.config(also=ALSO), workdir) == report
     assert touched(workdir) == before
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == f"report: {report / 'report.md'}"
@@ -255,21 +208,26 @@ def test_what_a_change_reuses(report, workdir):
     assert resolved.report.name == base.report.name
 
 
+def held_out():
+    """The training images that the victim never sees."""
+    _, rows = divide(data.ids("digits", "train"), 1 / 3, 0)
+    return data.load("digits", "train").images[rows]
+
+
 def test_the_chain_is_linked(report, workdir):
     # Catches a stealer trained on other answers than the victim's to the images asked,
     # or with a query too many.
     c = tiny.config()
     experiment = resolve(c, workdir)
-    cell = experiment.thefts[0]
-    _, images, asked, answers = answered(cell, c)
+    (theft,) = experiment.thefts
+    _, images, asked, answers = answered(theft.responses, experiment.context)
     assert np.array_equal(asked, images[:, None])  # as they are, one view of each
     victim = sslx.open_run(experiment.members[0].victim.path)
     np.testing.assert_allclose(answers[:, 0], victim.embed(images), atol=1e-5)
-    dataset, split, rows = pool_of(c, "held_out", 0.1)
-    pool = {image.tobytes() for image in data.load(dataset, split).images[rows]}
-    assert {image.tobytes() for image in images} <= pool
-    steal = sslx.open_run(cell.steal.path)
-    assert steal.parents["responses"] == cell.responses.path.resolve()
+    unseen = {image.tobytes() for image in held_out()}
+    assert {image.tobytes() for image in images} <= unseen
+    steal = sslx.open_run(theft.steal.path)
+    assert steal.parents["responses"] == theft.responses.path.resolve()
     assert len(steal.metrics) == 12
     assert steal.meta["finished"] and steal.meta["image_shape"] == [12, 12, 1]
     assert steal.embed(images[:3]).shape == (3, 32)
@@ -278,19 +236,14 @@ def test_the_chain_is_linked(report, workdir):
 def test_victim_trains_on_its_own_images_only(tmp_path, monkeypatch):
     # Catches the worst leak: a victim trained on the pool, or on test images.
     seen = []
-    monkeypatch.setattr(victim_stage, "fit", lambda t, *_: seen.append(t.data))
-    monkeypatch.setattr(victim_stage.checkpoint, "seal", lambda path: {})
+    monkeypatch.setattr(training, "fit", lambda t, *_: seen.append(t.data))
+    monkeypatch.setattr(training.checkpoint, "seal", lambda path: {})
     c = tiny.config(stages=("victim",))
     run(c, tmp_path)
     own = {image.tobytes() for image in seen[0]["images"]}
     assert len(own) == 2700
-    dataset, split, rows = pool_of(c, "held_out", 0.1)
-    pool = data.load(dataset, split).images[rows]
-    for others in (pool, data.load("digits", "test").images):
+    for others in (held_out(), data.load("digits", "test").images):
         assert own.isdisjoint(image.tobytes() for image in others)
-
-
-ALSO = ("loss=infonce", "queries=90")
 
 
 def test_probe_set_that_is_not_at_hand(report, workdir, tmp_path, capsys, monkeypatch):
@@ -302,7 +255,7 @@ def test_probe_set_that_is_not_at_hand(report, workdir, tmp_path, capsys, monkey
     assert folder != report  # the recipe knows
     found = read(folder)
     assert found["skipped"] == ["stl10"] and read(report)["skipped"] == []
-    assert {row["dataset"] for row in found["accuracies"]} == {"digits"}
+    assert {row["dataset"] for row in found["rows"]} == {"digits"}
     assert "Note: stl10 was not at hand" in (folder / "report.md").read_text()
     lines = [x for x in capsys.readouterr().err.splitlines() if "stl10" in x]
     assert len(lines) == 1 and "left out" in lines[0]
@@ -343,7 +296,7 @@ def test_probe_on_a_set_of_another_form(report, workdir, tmp_path):
         resolve(c, workdir).victim == resolve(tiny.config(), workdir).members[0].victim
     )
     found = read(run(c, workdir))
-    rows = {(r["encoder"], r["evaluator"]): r for r in found["accuracies"]}
+    rows = {(r["role"], r["evaluator"]): r for r in found["rows"]}
     assert rows["pixels", "linear"]["accuracy"] == 1.0
     assert rows["victim", "linear"]["n_test"] == 60
 
@@ -351,8 +304,6 @@ def test_probe_on_a_set_of_another_form(report, workdir, tmp_path):
 def test_victim_images_are_not_for_the_attacker(workdir):
     # Catches a held-out part that overlaps what the victim trained on, by row or by
     # digit.
-    from sslx.data.splits import divide
-
     ids = data.ids("digits", "train")
     kept, out = divide(ids, 1 / 3, 0)
     assert (len(kept), len(out)) == (2700, 1350)
@@ -372,7 +323,7 @@ def test_projection_narrower_stealer_bfloat16(workdir):
     )
     assert run(c, workdir) is None
     experiment = resolve(c, workdir)
-    _, images, _, answers = answered(experiment.thefts[0], c)
+    _, images, _, answers = answered(experiment.thefts[0].responses, experiment.context)
     victim = sslx.open_run(experiment.members[0].victim.path)
     assert answers.shape == (300, 1, 128) and answers.dtype == np.float32
     assert victim.meta["encoder"]["kw"]["dtype"] == "bfloat16"
@@ -386,17 +337,17 @@ def test_pool_from_the_test_split(workdir):
     # Catches figures on images that were for sale.
     c = tiny.config(steal__pool="test", steal__test_kept=0.25)
     found = read(run(c, workdir))
-    assert {row["n_test"] for row in found["accuracies"]} == {336}  # 112 digits of 447
-    _, split, rows = pool_of(c, "test", 0.25)
-    assert split == "test" and len(rows) == 1341 - 336
+    assert {row["n_test"] for row in found["rows"]} == {336}  # 112 digits of 447
     ids = data.ids("digits", "test")
-    from sslx.data.splits import divide
-
     sold, kept = divide(ids, 0.25, 0)
-    assert np.array_equal(sold, rows) and set(ids[sold]).isdisjoint(ids[kept])
+    assert len(sold) == 1341 - 336 and set(ids[sold]).isdisjoint(ids[kept])
     images = data.load("digits", "test").images
-    shown = gallery.make(resolve(c, workdir), c)
-    assert {i.tobytes() for i in shown.images} == {i.tobytes() for i in images[kept]}
+    experiment = resolve(c, workdir)
+    recipe = experiment.thefts[0].responses.recipe
+    assert np.array_equal(pool(recipe, experiment.context).load(), images[sold])
+    (gallery,) = (run for run in experiment.probes if run.stage == "gallery")
+    shown = np.load(gallery.path / "gallery.npz")["images"]
+    assert {i.tobytes() for i in shown} == {i.tobytes() for i in images[kept]}
 
 
 def test_last_test_images_are_kept(tmp_path, monkeypatch):
@@ -416,9 +367,9 @@ def test_last_test_images_are_kept(tmp_path, monkeypatch):
         found.members[0].victim
         != resolve(tiny.config(**changes), tmp_path).members[0].victim
     )
-    pixels = next(p for p in found.probes if p.encoder == "pixels")
+    pixels = next(run for run in found.probes if run.name.startswith("pixels"))
     with pytest.raises(InterruptedError):
-        probe_stage._evaluate(pixels.run, "digits", c)
+        probe_stage._evaluate(pixels, found.context)
     assert asked["seed"] == 0
     ids = data.ids("digits", "test")
     last = np.isin(ids, np.unique(ids)[-112:])
@@ -440,7 +391,8 @@ def test_another_set_as_pool(workdir, tmp_path):
     name = f"npz:{tmp_path / 'own.npz'}"
     c = tiny.config(steal__pool=name, steal__queries=100, stages=("victim", "steal"))
     run(c, workdir)
-    images = answered(resolve(c, workdir).thefts[0], c).images
+    found = resolve(c, workdir)
+    images = answered(found.thefts[0].responses, found.context).images
     assert {i.tobytes() for i in images} == {
         i.tobytes() for i in 255 - train.images[:100]
     }
@@ -455,15 +407,12 @@ def test_a_victim_without_a_theft(workdir, tmp_path):
         "features",
         "probe",
         "fidelity",
+        "gallery",
         "report",
     }
     found = read(folder)
-    assert [r["encoder"] for r in found["accuracies"][::2]] == [
-        "victim",
-        "random",
-        "pixels",
-    ]
-    assert (found["queries"], found["sweep"]) == (None, [])
+    assert tiny.roles(found) == ["victim", "untrained", "pixels"]
+    assert (found["headline"], found["counters"]) == (None, {})
     text = (folder / "report.md").read_text()
     assert "Evaluation of a simclr encoder" in text
     page = (folder / "report.html").read_text()

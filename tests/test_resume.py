@@ -55,14 +55,14 @@ def outcome(workdir):
 
 
 def finish(workdir, settings):
-    process = tiny.start(workdir, settings)
+    process = tiny.start(workdir, settings=settings)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
 
 
 def kill_once_there_is(workdir, settings, pattern):
     """SIGKILL as soon as something is there that the run must go on from."""
-    process = tiny.start(workdir, settings)
+    process = tiny.start(workdir, settings=settings)
     while not any(workdir.glob(pattern)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
@@ -105,21 +105,16 @@ def test_kills_change_nothing(more, moments, ledger, tmp_path):
 def test_two_processes_share_one_experiment(tmp_path):
     # Catches work done twice, or two processes writing into one run.
     first, second = (
-        subprocess.Popen(
-            tiny.command(tmp_path),
-            cwd=tiny.ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
+        tiny.start(tmp_path, "--verbose", stdout=subprocess.PIPE) for _ in range(2)
     )
     ends = [p.communicate(timeout=300) for p in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], ends
     assert ends[0][0] == ends[1][0]  # the same table
-    told = ends[0][1] + ends[1][1]
-    assert "is held by process" in told
-    assert told.count("] simclr-conv3-digits-s0-") >= 2
+    told = (ends[0][1] + ends[1][1]).splitlines()
+    assert any("other processes hold all that can be done now" in t for t in told)
+    started = [t.split(": ")[0] for t in told if ": started: " in t]
+    assert len(started) == len(set(started)) == len(sslx.lineage(tmp_path))
+    assert not any(": taken up: " in t for t in told)
     (path,) = (tmp_path / "victim").iterdir()
     rows = [row["step"] for row in sslx.open_run(path).metrics]
     assert rows == list(range(1, 13))

@@ -46,12 +46,12 @@ def command(workdir, *more, config="configs/digits_direct.py", settings=SETTINGS
     return [sys.executable, "launch.py", *first, f"--workdir={workdir}", *flags, *more]
 
 
-def start(workdir, settings):
+def start(workdir, *more, stdout=subprocess.DEVNULL, **kw):
     """Starts the program and leaves it running; its log is on ``stderr``."""
     return subprocess.Popen(
-        command(workdir, settings=settings),
+        command(workdir, *more, **kw),
         cwd=ROOT,
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -67,3 +67,14 @@ def launch(workdir, *more, env=None, **kw):
         text=True,
         timeout=300,
     )
+
+
+def roles(found, evaluator="linear"):
+    """Of results.json: whom it judges, in order."""
+    return [row["role"] for row in found["rows"] if row["evaluator"] == evaluator]
+
+
+def bill(found, cell, account="attacker"):
+    """Of results.json: what the one theft of a cell was billed."""
+    (counted,) = found["counters"][cell]
+    return counted["accounts"][account]

@@ -12,7 +12,7 @@ from absl import logging as absl_logging
 from sslx.types import UserError
 
 
-def command(main: Callable[[], None]) -> None:
+def command(main: Callable[[], int | None]) -> None:
     """Runs a program that reads runs: quiet, and what a user can mend is one line.
 
     The exit status is 1 after such a line. Reading takes no accelerator: another
@@ -25,8 +25,10 @@ def command(main: Callable[[], None]) -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
     jax.config.update("jax_platforms", "cpu")
     try:
-        main()
+        status = main()
         sys.stdout.flush()
+        if status:
+            raise SystemExit(status)
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:

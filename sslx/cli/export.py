@@ -11,8 +11,6 @@ are, and as JSON ``encoder`` (name and keywords), ``head``, ``image_shape``, ``m
 
 import argparse
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,9 @@ from safetensors.numpy import save
 
 from sslx.embed.finished import open_run
 from sslx.models import make_encoder
+from sslx.runs.files import replacing
 from sslx.train import checkpoint
-from sslx.types import Encoder, Params, UserError
+from sslx.types import Encoder, Params, UserError, refuse_if
 
 _AS_JSON = ("encoder", "head", "image_shape", "mean", "std", "finished", "step")
 
@@ -48,23 +47,23 @@ def export(
             there already.
     """
     file = Path(file)
-    if file.exists() and not force:
-        raise UserError(f"{file} exists; --force replaces it")
-    if not file.parent.is_dir():
-        raise UserError(f"there is no directory {file.parent} to write into")
+    refuse_if(file.exists() and not force, f"{file} exists; --force replaces it")
+    refuse_if(
+        not file.parent.is_dir(), f"there is no directory {file.parent} to write into"
+    )
     opened = open_run(run)
     variables = opened.variables()
     trees = dict(variables["encoder"])
     if head:
-        if "head" not in variables:
-            raise UserError(f"{run} has no head; leave --head out")
+        refuse_if("head" not in variables, f"{run} has no head; leave --head out")
         trees["head"] = variables["head"]
     # Copies in C order: safetensors writes an array's memory as it lies.
     arrays = {
         name: np.array(array, order="C")
         for name, array in flatten_dict(trees, sep="/").items()
     }
-    _write(file, save(arrays, _metadata(opened.path, opened.meta)))
+    with replacing(file, shared=True) as out:
+        out.write(save(arrays, _metadata(opened.path, opened.meta)))
     return arrays
 
 
@@ -104,24 +103,6 @@ def _metadata(path: Path, meta: dict[str, Any]) -> dict[str, str]:
         "sslx": meta["sslx"],
         **{key: json.dumps(rebuilds.get(key)) for key in _AS_JSON},
     }
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Puts a file in its place in one step."""
-    handle, fresh = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with open(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        # mkstemp makes files for the owner alone; this one is as any other.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(fresh, 0o666 & ~umask)
-        os.replace(fresh, file)
-    except BaseException:
-        os.unlink(fresh)
-        raise
 
 
 def main(argv: list[str] | None = None) -> None:

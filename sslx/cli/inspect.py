@@ -16,7 +16,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from sslx.cli.inspect_text import as_text
-from sslx.embed.foreign import KINDS
+from sslx.embed.finished import KINDS
 from sslx.queries.plan import make_plan
 from sslx.runs.files import CHECKPOINTS
 from sslx.runs.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
@@ -24,7 +24,7 @@ from sslx.service.bills import LEDGER, bills, total
 from sslx.stages.features import SPLITS, is_intact
 from sslx.train import checkpoint
 from sslx.train.logbook import ROWS, WATCHED, read_rows
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 PARTS = ("encoder", "head", "classifier")
 TRAINING = ("victim", "steal")
@@ -93,16 +93,9 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
             facts["metrics"] = _piece(node.path, _last_row, node, ROWS)
         if (node.path / WATCHED).exists():
             facts["watch"] = _piece(node.path, _last_row, node, WATCHED)
-    if node.stage == "responses":
-        facts["ledger"] = _piece(node.path, _ledger, node)
-    if node.stage == "probe":
-        facts["results"] = _piece(node.path, _results, node)
-    if node.stage == "features":
-        facts["features"] = _piece(node.path, _features, node)
-    if node.stage == "fidelity":
-        facts["fidelity"] = node.meta.get("fidelity", {})
-    if node.stage == "report":
-        facts["report"] = _piece(node.path, _report, node)
+    if node.stage in RESULTS:
+        title, read = RESULTS[node.stage]
+        facts[title] = _piece(node.path, read, node)
     return facts
 
 
@@ -158,8 +151,7 @@ def _part(
 ) -> dict[str, Any] | None:
     like = checkpoint.stored(run, part, sealed)
     if like is None:
-        if part == "encoder":
-            raise UserError("no encoder in the checkpoint")
+        refuse_if(part == "encoder", "no encoder in the checkpoint")
         return None
     shapes = flatten_dict(like, sep="/")
     squares: dict[str, float] | None = None
@@ -207,8 +199,7 @@ def _last_row(node: Node, name: str) -> dict | None:
     if not (node.path / name).exists():
         return None
     rows = read_rows(node.path, name)
-    if not rows:
-        raise UserError(f"no row of {name} can be read")
+    refuse_if(not rows, f"no row of {name} can be read")
     return dict(rows[-1])
 
 
@@ -224,8 +215,7 @@ def _results(node: Node) -> list[dict]:
 
 def _report(node: Node) -> list[str]:
     found = [str(path) for path in sorted(node.path.glob("report.*"))]
-    if node.finished and not found:
-        raise UserError("the report's file is missing")
+    refuse_if(node.finished and not found, "the report's file is missing")
     return found
 
 
@@ -264,6 +254,16 @@ def _ledger(node: Node) -> dict[str, Any]:
     if node.finished and (counters, counted) != ended:
         facts["problem"] = f"{LEDGER} is not what the run ended with"
     return facts
+
+
+# Stage -> what its runs have to show, and how it is read.
+RESULTS: dict[str, tuple[str, Callable[[Node], Any]]] = {
+    "responses": ("ledger", _ledger),
+    "probe": ("results", _results),
+    "features": ("features", _features),
+    "fidelity": ("fidelity", lambda node: node.meta.get("fidelity", {})),
+    "report": ("report", _report),
+}
 
 
 def workdir_facts(path: Path) -> dict:
@@ -313,7 +313,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     args = parser.parse_args(argv)
-    if args.depth is not None and args.depth < 0:
-        raise UserError(f"--depth must be 0 or more, not {args.depth}")
+    refuse_if(
+        args.depth is not None and args.depth < 0,
+        f"--depth must be 0 or more, not {args.depth}",
+    )
     facts = look(args.path, depth=args.depth, norms=not args.no_norms)
     print(json.dumps(facts, indent=1) if args.json else as_text(facts))

@@ -10,7 +10,12 @@ from sslx.data.sources.prepared import locate, open_prepared
 from sslx.types import UserError
 
 
-def _parser() -> argparse.ArgumentParser:
+def _interrupt(number, frame) -> NoReturn:
+    raise KeyboardInterrupt  # as Ctrl-C does, so that half-done work is removed
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="sslx prepare",
         description="Downloads image sets and prepares them for sslx (TFDS's array_"
@@ -25,16 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where sets lie (TFDS_DATA_DIR, else ~/tensorflow_datasets)",
     )
-    return parser
-
-
-def _interrupt(number, frame) -> NoReturn:
-    raise KeyboardInterrupt  # as Ctrl-C does, so that half-done work is removed
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    args = _parser().parse_args(argv)
+    args = parser.parse_args(argv)
     before_term = signal.signal(signal.SIGTERM, _interrupt)
     try:
         for name in args.names:

@@ -12,7 +12,7 @@ from sslx.data.sources.folder import FOLDER
 from sslx.data.sources.npz import NPZ
 from sslx.data.sources.tfds import TFDS
 from sslx.registry import NoModule, code_of, pick
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 __all__ = ["Info", "Missing", "Options", "SOURCES", "describe", "find", "ids", "load"]
 
@@ -38,8 +38,9 @@ def _source(name: str) -> tuple[Source, str, dict[str, Any]]:
 
 
 def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UserError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    refuse_if(
+        split not in SPLITS, f"unknown split {split!r}; known: {', '.join(SPLITS)}"
+    )
 
 
 def find(name: str, options: Options = AS_THEY_ARE) -> None:

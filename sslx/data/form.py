@@ -3,13 +3,13 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sslx.data.source import Info, Options
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 Shape = tuple[int | None, int | None, int | None]
 
@@ -93,6 +93,22 @@ def pixel_id(image: np.ndarray) -> int:
     return int.from_bytes(sha.digest(), "big") >> 1
 
 
+def apart(ids: dict[str, list[int]], words: Callable[[int, int], str]) -> None:
+    """Raises a UserError if an image stands in both splits.
+
+    Args:
+        ids: Split -> ``pixel_id`` of each row.
+        words: Says that a row of the test split is a row of the other one.
+    """
+    rows = {mark: row for row, mark in enumerate(ids["train"])}
+    for row, mark in enumerate(ids["test"]):
+        if mark in rows:
+            raise UserError(
+                f"{words(row, rows[mark])}: a test image must not be trained on; "
+                "remove one of them"
+            )
+
+
 def common(shapes: Iterable[Shape]) -> Shape:
     """What shapes have in common; None where they differ."""
     h, w, c = (d[0] if len(set(d)) == 1 else None for d in zip(*shapes, strict=True))
@@ -106,17 +122,17 @@ def target(shape: Shape, options: Options) -> Shape:
         UserError: Options out of range, or channels that cannot be changed.
     """
     h, w, c = shape
-    if options.size < 0:
-        raise UserError(f"data.size must be 0 or more, not {options.size}")
-    if options.channels not in (0, *_MODES):
-        raise UserError(f"data.channels must be 0, 1 or 3, not {options.channels}")
+    refuse_if(options.size < 0, f"data.size must be 0 or more, not {options.size}")
+    refuse_if(
+        options.channels not in (0, *_MODES),
+        f"data.channels must be 0, 1 or 3, not {options.channels}",
+    )
     size = options.size
     new = (size or h, size or w, options.channels or c)
-    if new != shape and c not in (None, *_MODES):
-        raise UserError(
-            f"images of {c} channels keep their form; set data.size and data.channels "
-            "to 0"
-        )
+    refuse_if(
+        new != shape and c not in (None, *_MODES),
+        f"images of {c} channels keep their form; set data.size and data.channels to 0",
+    )
     return new
 
 

@@ -74,3 +74,23 @@ class Source(NamedTuple):
     describe: Callable[[str, Options], Info]
     load: Callable[[str, str, Options], Split]
     ids: Callable[[str, str, Options], np.ndarray]
+
+
+class Whole(NamedTuple):
+    """A set that was read as a whole; all three as of ``Source``, by split."""
+
+    info: Info
+    splits: dict[str, Split]
+    ids: dict[str, np.ndarray]
+
+
+def read_whole(
+    find: Callable[[str, Options], object], read: Callable[[str, Options], Whole]
+) -> Source:
+    """The source of sets that are read as a whole; ``read`` remembers the last ones."""
+    return Source(
+        find,
+        lambda rest, options: read(rest, options).info,
+        lambda rest, split, options: read(rest, options).splits[split],
+        lambda rest, split, options: read(rest, options).ids[split],
+    )

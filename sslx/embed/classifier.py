@@ -8,11 +8,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy.special import softmax
 
-from sslx.data.sources.npz import read_arrays
 from sslx.embed.finished import open_run
-from sslx.runs.files import read_json
+from sslx.runs.files import read_arrays, read_json
 from sslx.train import checkpoint
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 FILE = "classifier.npz"
 CLASSIFIED = ("probabilities", "label")  # outputs of a service that need a classifier
@@ -30,7 +29,13 @@ def _classify(run: Path) -> Classify:
     Raises:
         UserError: The file is damaged, or not what the run ended with.
     """
-    arrays = _read(run)
+    file, sealed = run / FILE, read_json(run / "meta.json").get("digest")
+    try:
+        arrays = read_arrays(file)
+        intact = checkpoint.digest(arrays) == sealed
+    except ValueError:
+        intact = False
+    refuse_if(not intact, f"{file} is damaged; delete {run} to make it again")
     weights, bias = arrays["weights"], arrays["bias"]
     mean, scale = arrays["mean"], arrays["scale"]
     embed = open_run(open_run(run).parents["victim"]).embed
@@ -42,18 +47,6 @@ def _classify(run: Path) -> Classify:
         return softmax(logits, axis=1).astype(np.float32)
 
     return probabilities
-
-
-def _read(run: Path) -> dict[str, np.ndarray]:
-    file, sealed = run / FILE, read_json(run / "meta.json").get("digest")
-    try:
-        arrays = read_arrays(file)
-        intact = checkpoint.digest(arrays) == sealed
-    except ValueError:
-        intact = False
-    if not intact:
-        raise UserError(f"{file} is damaged; delete {run} to make it again")
-    return arrays
 
 
 def answering(victim: Path, classifier: Path | None, output: str) -> Classify:

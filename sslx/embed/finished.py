@@ -9,14 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx.embed import foreign
 from sslx.embed.forward import check_images, embedder
+from sslx.embed.function import ITEM, asking, identify
+from sslx.embed.recording import KEY, recorded
 from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
 from sslx.runs.files import read_json
 from sslx.train import checkpoint
 from sslx.train.logbook import read_rows
-from sslx.types import Encoder, Params, UserError
+from sslx.types import Encoder, Params, UserError, refuse_if
+
+# Origins of victims that others run.
+KINDS = ("npz", "python")
 
 
 class OpenRun(NamedTuple):
@@ -43,14 +47,11 @@ class OpenRun(NamedTuple):
     variables: Callable[[], dict[str, Any]]
 
 
-def _example(image_shape) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-
-
 def _load_variables(path: Path, meta: dict, encoder: Encoder, head_init) -> Params:
     """The run's weights, against the shapes that its meta calls for."""
     key = jax.random.key(0)
-    params, stats = jax.eval_shape(encoder.init, key, _example(meta["image_shape"]))
+    images = jax.ShapeDtypeStruct((1, *meta["image_shape"]), jnp.float32)
+    params, stats = jax.eval_shape(encoder.init, key, images)
     like = {"params": params, "stats": stats}
     load = partial(checkpoint.load, path, sealed=meta.get("weights"))
     variables = {"encoder": load("encoder", like)}
@@ -86,17 +87,34 @@ def head_of(path: Path) -> Params:
     """The projection head of a run, ``{"params", "stats"}``; strictly loaded."""
     sealed = read_json(path / "meta.json").get("weights")
     stored = checkpoint.stored(path, "head", sealed)
-    if stored is None:
-        raise UserError(f"{path} has no projection head")
+    refuse_if(stored is None, f"{path} has no projection head")
     loaded = checkpoint.load(path, "head", stored, sealed=sealed)
     found = {kind: tree["projector"] for kind, tree in jax.device_get(loaded).items()}
     return {"stats": {}} | found
 
 
 def _answering(path: Path, meta: dict[str, Any], output: str):
-    if output != "representation":
-        raise UserError(f"{path} is an API's, which has no {output!r} to answer with")
-    answer, shape = foreign.opened(path, meta), tuple(meta["image_shape"])
+    """``embed`` of an API's run, uint8 (n, h, w, c) to float32 (n, d)."""
+    refuse_if(
+        output != "representation",
+        f"{path} is an API's, which has no {output!r} to answer with",
+    )
+    shape = tuple(meta["image_shape"])
+    if meta["origin"] == "npz":
+        n = meta["images"]
+        like = {
+            "keys": jax.ShapeDtypeStruct((n, KEY), np.uint8),
+            "embeddings": jax.ShapeDtypeStruct((n, meta["dim"]), np.float32),
+        }
+        found = checkpoint.load(path, ITEM, like, sealed=meta.get("weights"))
+        answer = recorded(**jax.device_get(found))
+    elif identify(meta["function"], shape)[0] != meta["answers"]:
+        raise UserError(
+            f"{meta['function']} answers otherwise than when {path} was made; start "
+            "the experiment again, which makes a new victim"
+        )
+    else:
+        answer = asking(meta["function"], meta["dim"])
 
     def embed(images: np.ndarray) -> np.ndarray:
         check_images(images, shape)
@@ -106,13 +124,12 @@ def _answering(path: Path, meta: dict[str, Any], output: str):
 
 
 def _embed_of(path: Path, meta: dict[str, Any], output: str):
-    if meta.get("origin") in foreign.KINDS:
+    if meta.get("origin") in KINDS:
         return _answering(path, meta, output)
     encoder = _encoder_of(path, meta)
     head = head_init = None
     if output == "projection":
-        if not meta.get("head"):
-            raise UserError(f"{path} has no projection head to answer with")
+        refuse_if(not meta.get("head"), f"{path} has no projection head to answer with")
         head, (head_init, _) = meta["head"], make_mlp(**meta["head"])
     elif output != "representation":
         raise UserError(f"unknown output {output!r}; known: projection, representation")
@@ -137,8 +154,10 @@ def open_run(path: str | Path) -> OpenRun:
             weights of another architecture, images of the wrong shape or type.
     """
     path = Path(path)
-    if not (path / "meta.json").is_file():
-        raise UserError(f"{path} is no run directory (it has no meta.json)")
+    refuse_if(
+        not (path / "meta.json").is_file(),
+        f"{path} is no run directory (it has no meta.json)",
+    )
     meta = read_json(path / "meta.json")
     workdir = path.resolve().parent.parent
     parents = {role: workdir / name for role, name in meta["parents"].items()}

@@ -1,4 +1,7 @@
-"""Passes of many images through an encoder, in batches of one compiled size."""
+"""Passes of many images through an encoder, in batches of one compiled size.
+
+And what they need of an encoder that nobody has trained.
+"""
 
 import json
 from collections import deque
@@ -12,10 +15,12 @@ import numpy as np
 
 from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
+from sslx.models.linen import STATS_DECAY
 from sslx.models.preprocess import normalise
 from sslx.progress import progress
+from sslx.rng import host_stream
 from sslx.train.mesh import local_mesh, replicated, split_rows
-from sslx.types import Params, UserError
+from sslx.types import Encoder, Params, refuse_if
 
 # Rows of one forward pass; fewer are padded, so that there is one program to compile.
 EMBED_BATCH = 256
@@ -29,11 +34,11 @@ def check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raises a UserError unless images are uint8 (n, *shape) with n at least 1."""
     found = np.shape(images)
     kind = getattr(images, "dtype", type(images).__name__)
-    if kind != np.uint8 or found[1:] != shape or found[0] < 1:
-        raise UserError(
-            f"images must be a uint8 array of shape (n, {', '.join(map(str, shape))}), "
-            f"not {kind} {found}"
-        )
+    refuse_if(
+        kind != np.uint8 or found[1:] != shape or found[0] < 1,
+        f"images must be a uint8 array of shape (n, {', '.join(map(str, shape))}), "
+        f"not {kind} {found}",
+    )
 
 
 def make_forward(
@@ -117,3 +122,61 @@ def embedder(
         return in_batches(forward, variables, images)
 
     return embed
+
+
+def untrained(
+    encoder: Encoder, key: jax.Array, images: np.ndarray, *, mean, std
+) -> Params:
+    """Initial weights, with BatchNorm statistics from one pass over ``images``.
+
+    The statistics are the mean of the batches' own, each layer normalised by its
+    batch: without them an untrained network passes on features of the wrong scale.
+
+    Args:
+        encoder: The trunk.
+        key: Of the initial weights.
+        images: uint8 (n, h, w, c).
+        mean: Normalisation, per channel.
+        std: Likewise.
+
+    Returns:
+        ``{"encoder": {"params", "stats"}}``.
+    """
+    params, stats = encoder.init(key, jnp.zeros((1, *images.shape[1:]), jnp.float32))
+    zero = jax.tree.map(jnp.zeros_like, stats)
+
+    @jax.jit
+    def batch_stats(images):
+        x = normalise(images.astype(jnp.float32) / 255, mean, std)
+        moved = encoder.apply(params, zero, x, True)[1]
+        return jax.tree.map(lambda s: s / (1 - STATS_DECAY), moved)
+
+    # Whole batches only (one program), in random order: a set sorted by class would
+    # give batches that are less varied than the set.
+    size = min(EMBED_BATCH, len(images))
+    order = host_stream(0, "calibration").permutation(len(images))
+    count = len(images) // size
+    total = zero
+    for i in range(count):
+        batch = images[order[i * size : (i + 1) * size]]
+        total = jax.tree.map(jnp.add, total, batch_stats(batch))
+    stats = jax.tree.map(lambda s: s / count, total)
+    return {"encoder": {"params": params, "stats": stats}}
+
+
+def embed_untrained(
+    meta: dict[str, Any], key: jax.Array, images: np.ndarray, *, mean, std
+) -> Callable[[np.ndarray], np.ndarray]:
+    """``embed`` of an untrained encoder, with the statistics of ``untrained``.
+
+    Args:
+        meta: ``Encoder.meta``.
+        key: As the three others: see ``untrained``.
+        images: uint8 (n, h, w, c), of the shape that ``embed`` takes.
+        mean: Normalisation, per channel.
+        std: Likewise.
+    """
+    encoder = make_encoder(meta["name"], **meta["kw"])
+    variables = untrained(encoder, key, images, mean=mean, std=std)
+    shape = images.shape[1:]
+    return embedder(meta, variables, image_shape=shape, mean=mean, std=std)

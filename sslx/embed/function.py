@@ -3,21 +3,48 @@
 It maps uint8 (n, h, w, c) to floating-point (n, d).
 """
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from sslx.embed.answers import ITEM, Embed, check_answers
 from sslx.registry import failure, imported
 from sslx.rng import host_stream
 from sslx.train import checkpoint
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
+Embed = Callable[[np.ndarray], np.ndarray]
+ITEM = "answers"  # of a checkpoint
 BATCH = 256  # images a function is given at most
 FIXED = 8  # images whose answers identify a function
 
 
-def _asking(spec: str, dim: int | None = None) -> Embed:
+def check_answers(answers: Any, n: int, dim: int | None, whose: str) -> np.ndarray:
+    """Answers to n images as float32 (n, d); raises a UserError unless they are."""
+    try:
+        array = np.asarray(answers)
+    except Exception as error:  # a tensor on a device, a ragged list
+        raise UserError(f"{whose}: no array ({type(error).__name__})") from None
+    wanted = f"floating-point of shape ({n}, {dim or 'd'})"
+    refuse_if(
+        not jnp.issubdtype(array.dtype, jnp.floating),
+        f"{whose} must be {wanted}, not {array.dtype} {array.shape}",
+    )
+    right = array.ndim == 2 and len(array) == n and array.shape[1] > 0
+    refuse_if(
+        not right or dim not in (None, array.shape[1]),
+        f"{whose} must be {wanted}, not of shape {array.shape}",
+    )
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused
+        array = array.astype(np.float32)
+    bad = int((~np.isfinite(array).all(1)).sum())
+    refuse_if(bad, f"{whose}: {bad} of {n} hold NaN or infinite numbers")
+    return array
+
+
+def asking(spec: str, dim: int | None = None) -> Embed:
     """``embed`` that asks the function, at most ``BATCH`` images at once."""
     form = "python:MODULE:FUNCTION"
     ask = imported(spec, f"victim.source: 'python:{spec}'", form=form)
@@ -50,15 +77,15 @@ def identify(spec: str, image_shape: tuple[int, ...]) -> tuple[str, int]:
     Raises:
         UserError: No such function, not of that form, or it answers at random.
     """
-    embed = _asking(spec)
+    embed = asking(spec)
     images = host_stream(0, "fixed images").integers(
         0, 256, (FIXED, *image_shape), np.uint8
     )
     first, second = embed(images), embed(images)
-    if not np.array_equal(first, second):
-        raise UserError(
-            f"victim.source: {spec} answers the same images differently, by "
-            f"{np.abs(first - second).max():.1g} at most; let it round its answers, or "
-            "ask once and use npz:FILE"
-        )
+    refuse_if(
+        not np.array_equal(first, second),
+        f"victim.source: {spec} answers the same images differently, by "
+        f"{np.abs(first - second).max():.1g} at most; let it round its answers, or "
+        "ask once and use npz:FILE",
+    )
     return checkpoint.digest({ITEM: first}), first.shape[1]

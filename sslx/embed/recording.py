@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx import data
-from sslx.data.sources.npz import read_arrays
-from sslx.embed.answers import Embed, check_answers
-from sslx.types import UserError
+from sslx.embed.function import Embed, check_answers
+from sslx.runs.files import read_arrays
+from sslx.types import UserError, refuse_if
 
 KEY = 16  # bytes that stand for an image's content
 
@@ -62,13 +62,12 @@ def record(file: str) -> Recording:
         UserError: No such file, not of that form, or one image with two answers.
     """
     path = Path(file).expanduser()
-    if not file or not path.is_file():
-        raise UserError(
-            f"no file {path}; victim.source='npz:FILE' names one with images and "
-            "embeddings"
-            if file
-            else "write the file's path after 'npz:' in victim.source"
-        )
+    refuse_if(
+        not file or not path.is_file(),
+        f"no file {path}; victim.source='npz:FILE' names one with images and embeddings"
+        if file
+        else "write the file's path after 'npz:' in victim.source",
+    )
     return _read(path, path.stat().st_mtime_ns)
 
 
@@ -82,17 +81,17 @@ def _read(path: Path, stamp: int) -> Recording:
             f"{path} is not a readable npz file with images and embeddings"
         ) from None
     lacks = [name for name in ("images", "embeddings") if name not in arrays]
-    if lacks:
-        raise UserError(
-            f"{path} lacks {' and '.join(lacks)}; it must hold images, uint8 "
-            "(n, h, w, c), and embeddings, floating-point (n, d)"
-        )
+    refuse_if(
+        lacks,
+        f"{path} lacks {' and '.join(lacks)}; it must hold images, uint8 "
+        "(n, h, w, c), and embeddings, floating-point (n, d)",
+    )
     images = arrays["images"]
-    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
-        raise UserError(
-            f"{path}: images must be uint8 of shape (n, h, w, c), n at least 1, not "
-            f"{images.dtype} {images.shape}"
-        )
+    refuse_if(
+        images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape,
+        f"{path}: images must be uint8 of shape (n, h, w, c), n at least 1, not "
+        f"{images.dtype} {images.shape}",
+    )
     embeddings = check_answers(
         arrays["embeddings"], len(images), None, f"{path}: embeddings"
     )
@@ -106,38 +105,36 @@ def _once(found: Recording, path: Path) -> Recording:
     )
     kept = first[same.ravel()]  # of each row, the first one with its image
     differ = (found.embeddings != found.embeddings[kept]).any(1)
-    if differ.any():
-        raise UserError(
-            f"{path} has {int(differ.sum())} images a second time with another "
-            "embedding; keep one answer for each image"
-        )
+    refuse_if(
+        differ.any(),
+        f"{path} has {int(differ.sum())} images a second time with another "
+        "embedding; keep one answer for each image",
+    )
     rows = np.sort(first)
     return Recording(*(array[rows] for array in found))
 
 
-def _recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
+def recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
+    """``embed`` that looks answers up; the two as of ``Recording``."""
     row = {key.tobytes(): i for i, key in enumerate(keys)}
 
     def embed(images: np.ndarray) -> np.ndarray:
         rows = [row.get(key.tobytes()) for key in content(images)]
         missing = rows.count(None)
-        if missing:
-            raise UserError(
-                f"{missing} of {len(images)} images are not among the {len(row)} that "
-                "the API was asked; ask it for them, too, and add them to the file"
-            )
+        refuse_if(
+            missing,
+            f"{missing} of {len(images)} images are not among the {len(row)} that "
+            "the API was asked; ask it for them, too, and add them to the file",
+        )
         return embeddings[np.array(rows, np.int64)]
 
     return embed
 
 
-def _keys(images: np.ndarray) -> set[bytes]:
-    return {key.tobytes() for key in content(images)}
-
-
 @lru_cache(maxsize=8)
 def _keys_of(name: str, split: str, options: data.Options) -> set[bytes]:
-    return _keys(data.load(name, split, options).images)
+    images = data.load(name, split, options).images
+    return {key.tobytes() for key in content(images)}
 
 
 def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:
@@ -151,8 +148,7 @@ def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:
         uint8 (m, h, w, c), in the file's order.
     """
     found = record(file)
-    known: set[bytes] = set()
-    known = known.union(*(_keys_of(name, "test", how) for name, how in tests))
+    known = set().union(*(_keys_of(name, "test", how) for name, how in tests))
     return found.images[[key.tobytes() not in known for key in found.keys]]
 
 

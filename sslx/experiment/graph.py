@@ -179,7 +179,6 @@ def _report(
     recipe = {
         "format": 6,  # grows with the report, so that an older one is made anew
         "name": config.study.name,
-        "confidence": config.probe.confidence,
         "primary": config.probe.primary,
         "members": [
             {

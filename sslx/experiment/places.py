@@ -7,9 +7,9 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.context import Context, Place, Watching
 from sslx.embed import recording
-from sslx.embed.weights import read_trunk
 from sslx.experiment.pools import open_pool, tests_of
 from sslx.experiment.recipes import encoder_of, reading
+from sslx.models.weight_files import read_trunk
 from sslx.runs.names import fingerprint
 from sslx.train import checkpoint
 from sslx.train.fit import Loop

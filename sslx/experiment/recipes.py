@@ -152,7 +152,7 @@ def training(section: ConfigDict, name: str, n: int) -> dict:
 def _optim(name: str, section: ConfigDict, batch_size: int, steps: int) -> dict:
     """The optimiser's part of a recipe, its rate that of the batch."""
     optim = section.to_dict()
-    taken = pick(OPTIMISERS, optim["name"], "optimiser").takes
+    taken = keywords(pick(OPTIMISERS, optim["name"], "optimiser"))
     for key in ("momentum", "trust_coefficient", "decay_vectors"):
         if key not in taken:
             del optim[key]  # not its own: must not name a run

@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.data.splits import divide
 from sslx.embed import function, recording
-from sslx.embed.foreign import KINDS
-from sslx.embed.weights import read_trunk
+from sslx.embed.finished import KINDS
 from sslx.experiment.recipes import (
     check_solver,
     encoder_of,
@@ -22,6 +21,7 @@ from sslx.experiment.recipes import (
     unlabelled,
 )
 from sslx.models.torch_names import NAMED
+from sslx.models.weight_files import read_trunk
 from sslx.registry import pick
 from sslx.runs.names import Run, make_run
 from sslx.train import checkpoint

@@ -11,7 +11,7 @@ from sslx.models.linen import pure
 from sslx.models.torch_weights import from_torch, to_torch
 from sslx.models.weight_files import read_weights
 from sslx.registry import pick
-from sslx.types import Encoder, UserError
+from sslx.types import Encoder, refuse_if
 
 __all__ = ["ENCODERS", "from_torch", "make_encoder", "read_weights", "to_torch"]
 
@@ -42,16 +42,16 @@ def make_encoder(name: str, **kw: Any) -> Encoder:
     build = pick(ENCODERS, name, "encoder")
     known = inspect.signature(build).parameters
     for key in kw:
-        if key not in known:
-            raise UserError(
-                f"encoder {name!r} knows no {key!r}; known: {', '.join(known)}"
-            )
+        refuse_if(
+            key not in known,
+            f"encoder {name!r} knows no {key!r}; known: {', '.join(known)}",
+        )
     full = {key: p.default for key, p in known.items()} | kw
     full["dtype"] = jnp.dtype(full["dtype"]).name
-    if full["dtype"] not in ("float32", "bfloat16", "float64"):
-        raise UserError(
-            f"encoder dtype must be float32 or bfloat16, not {full['dtype']}"
-        )
+    refuse_if(
+        full["dtype"] not in ("float32", "bfloat16", "float64"),
+        f"encoder dtype must be float32 or bfloat16, not {full['dtype']}",
+    )
     module, dim = build(**full)
     init, apply = pure(module)
     return Encoder(init, apply, dim, {"name": name, "kw": full})

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 from sslx.models import resnet
 from sslx.models.linen import pure
@@ -93,9 +94,7 @@ def torch_name(place: tuple[str, ...]) -> str:
 
 def flatten(params: Params, stats: Params) -> dict[tuple[str, ...], Any]:
     """Our trees as one dict from places to leaves."""
-    tree = {"params": params, "stats": stats}
-    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {tuple(str(key.key) for key in path): leaf for path, leaf in flat}
+    return flatten_dict({"params": params, "stats": stats})
 
 
 @lru_cache(maxsize=16)

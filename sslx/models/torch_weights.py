@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from sslx.models.resnet import STEMS
 from sslx.models.torch_names import (
@@ -16,7 +17,7 @@ from sslx.models.torch_names import (
     torch_name,
     unwrap,
 )
-from sslx.types import Params, UserError
+from sslx.types import Params, UserError, refuse_if
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -55,19 +56,16 @@ def from_torch(
     found = find_trunk(state)
     shapes = {place: np.shape(state[theirs]) for place, theirs in found.trunk.items()}
     leaves = _match(name, stem, width, shapes, found.trunk)
-    out: dict[str, Any] = {"params": {}, "stats": {}}
+    arrays = {}
     for torch_place, theirs in found.trunk.items():
         value = _floats(theirs, state[theirs])
         if value.ndim == 4:
             value = value.transpose(2, 3, 1, 0)  # out in h w -> h w in out
-        *modules, leaf = leaves[torch_place].place
-        node = out
-        for module in modules:
-            node = node.setdefault(module, {})
-        node[leaf] = jnp.asarray(value)
+        arrays[leaves[torch_place].place] = jnp.asarray(value)
     if told and found.dropped:
         listed = ", ".join(f"{what} ({n})" for what, n in found.dropped.items())
         told(f"left out, being no part of {name}'s trunk: {listed}")
+    out = unflatten_dict(arrays)
     return out["params"], out["stats"]
 
 
@@ -110,18 +108,18 @@ def _floats(name: str, value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
     array = np.asarray(value)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise UserError(
-            f"{name} holds {array.dtype}, not floating-point numbers; make quantised "
-            "weights floating-point first"
-        )
+    refuse_if(
+        not jnp.issubdtype(array.dtype, jnp.floating),
+        f"{name} holds {array.dtype}, not floating-point numbers; make quantised "
+        "weights floating-point first",
+    )
     with np.errstate(over="ignore"):  # becomes infinite, which is refused
         array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise UserError(
-            f"{name} holds NaN or infinite numbers (as float32): these weights are of "
-            "no use"
-        )
+    refuse_if(
+        not np.isfinite(array).all(),
+        f"{name} holds NaN or infinite numbers (as float32): these weights are of "
+        "no use",
+    )
     return array
 
 

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sslx.models.torch_names import unwrap
+from sslx.models.torch_weights import from_torch
 from sslx.registry import pick
-from sslx.types import UserError
+from sslx.runs.files import read_arrays
+from sslx.types import Params, UserError, refuse_if
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
@@ -27,16 +31,12 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
             format, or one that holds anything but arrays (code above all).
     """
     path = Path(path).expanduser()
-    if path.is_dir():
-        raise UserError(f"{path} is a directory; name the file of weights in it")
-    if not path.is_file():
-        raise UserError(f"no file of weights {path}")
+    refuse_if(path.is_dir(), f"{path} is a directory; name the file of weights in it")
+    refuse_if(not path.is_file(), f"no file of weights {path}")
     read = pick(READERS, path.suffix.lower(), "ending of a file of weights")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty; copy it again")
+    refuse_if(path.stat().st_size == 0, f"{path} is empty; copy it again")
     arrays = read(path)
-    if not arrays:
-        raise UserError(f"{path} holds no arrays")
+    refuse_if(not arrays, f"{path} holds no arrays")
     return arrays
 
 
@@ -49,13 +49,9 @@ def _damaged(path: Path, kind: str) -> UserError:
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception:  # damage and pickled objects raise nearly anything
+        return read_arrays(path)
+    except ValueError:
         raise _damaged(path, "npz") from None
-    if not all(isinstance(x, np.ndarray) for x in arrays.values()):
-        raise _damaged(path, "npz")  # some other zip file, such as a renamed .pth
-    return arrays
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -78,12 +74,12 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
             "s.save_file({k: v.clone() for k, v in w.get('state_dict', w).items()}, "
             f"'{to}')\""
         ) from None
-    if tuple(int(n) for n in torch.__version__.split(".")[:2]) < (2, 6):
-        raise UserError(
-            f"PyTorch {torch.__version__} can be made to execute a file that it loads "
-            f"(CVE-2025-32434); install 2.6 or later to read {path}, or convert it to "
-            "safetensors"
-        )
+    refuse_if(
+        tuple(int(n) for n in torch.__version__.split(".")[:2]) < (2, 6),
+        f"PyTorch {torch.__version__} can be made to execute a file that it loads "
+        f"(CVE-2025-32434); install 2.6 or later to read {path}, or convert it to "
+        "safetensors",
+    )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage to a pickle can raise nearly anything
@@ -96,11 +92,11 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
         raise _damaged(path, "PyTorch") from None
     state = unwrap(checkpoint) if isinstance(checkpoint, Mapping) else {}
     odd = [str(name) for name, x in state.items() if not isinstance(x, torch.Tensor)]
-    if odd or not state:
-        raise UserError(
-            f"{path} holds no mapping of names to tensors (but {', '.join(odd[:5])}); "
-            "write torch.save(model.state_dict(), FILE)"
-        )
+    refuse_if(
+        odd or not state,
+        f"{path} holds no mapping of names to tensors (but {', '.join(odd[:5])}); "
+        "write torch.save(model.state_dict(), FILE)",
+    )
     try:
         return {
             str(name): (x.float() if x.dtype == torch.bfloat16 else x).detach().numpy()
@@ -121,3 +117,26 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".pt": _torch,
     ".ckpt": _torch,
 }
+
+
+def read_trunk(
+    file: str, encoder: dict[str, Any], told: Callable[[str], None] | None = None
+) -> dict[str, Params]:
+    """The item ``encoder`` of a checkpoint, from a file of weights.
+
+    Args:
+        file: As ``read_weights`` takes it.
+        encoder: ``Encoder.meta`` of the network that they are of.
+        told: Is told what of the file was left aside; None for nobody.
+
+    Raises:
+        UserError: No such file, or not the weights of that network.
+    """
+    kw, state = encoder["kw"], read_weights(file)
+    try:
+        params, stats = from_torch(
+            encoder["name"], state, stem=kw["stem"], width=kw["width"], told=told
+        )
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    return {"params": jax.device_get(params), "stats": jax.device_get(stats)}

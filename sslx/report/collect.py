@@ -1,6 +1,7 @@
 """What finished runs have measured: one record for each encoder and data set."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from sslx.report import labels
@@ -26,30 +27,6 @@ class Theft(NamedTuple):
     cell: str
     changes: dict[str, Any]
     settings: labels.Settings
-
-
-class Place(NamedTuple):
-    """A data set and a victim, and what all records there share.
-
-    Attributes:
-        nodes: All runs.
-        dataset: The set's name.
-        kind: The victim's in words.
-        victim: Its run.
-        changes: What makes it.
-        judge: Its probe; None where it has none here.
-        near: Key of a probe -> (comparing run, fidelity to this victim).
-        primary: The evaluator that is compared with the victim's.
-    """
-
-    nodes: dict[str, Node]
-    dataset: str
-    kind: str
-    victim: Node | None
-    changes: dict[str, Any]
-    judge: Probe | None
-    near: dict[str, tuple[str, dict]]
-    primary: str
 
 
 def collect(
@@ -85,18 +62,27 @@ def collect(
             ]
             if thefts[victim] and not stolen:  # another experiment's data
                 continue
-            place = Place(
-                *(nodes, name, kind, nodes.get(victim or "")),
-                changes=_of_victim(members, victim),
-                judge=by_encoder.get((set_, victim)) if victim else None,
-                near=measured.get((set_, victim), {}),
+            own = by_encoder.get((set_, victim)) if victim else None
+            near = measured.get((set_, victim), {})
+            record = partial(
+                _record,
+                nodes=nodes,
+                place=(name, kind, nodes.get(victim or "")),
+                judge=_scores(own).get(primary),
+                near=near,
                 primary=primary,
             )
-            if place.judge:
-                records.append(_record(place, "victim", place.judge))
-            records += [_record(place, "", probe, theft) for probe, theft in stolen]
-            others = [*_others(place, by_probe), *_levels(probes, set_, place.victim)]
-            records += [_record(place, role, probe) for role, probe in others]
+            changes = _of_victim(members, victim)
+            others = [("victim", own)] if own else []
+            others += [
+                ("independent", probe)
+                for probe in map(by_probe.__getitem__, near)
+                if (probe.encoder or "").startswith("victim/")
+                and probe.encoder != victim
+            ]
+            others += _levels(probes, set_, nodes.get(victim or ""))
+            records += [record(probe, "", t.changes, t) for probe, t in stolen]
+            records += [record(probe, role, changes) for role, probe in others]
     return records
 
 
@@ -183,14 +169,6 @@ def _of_victim(members: list[Member], victim: str | None) -> dict[str, Any]:
     return {k: v for k, v in found.items() if not k.startswith(OF_THEFT)}
 
 
-def _others(place: Place, by_probe: dict[str, Probe]) -> Iterator[tuple[str, Probe]]:
-    """Further victims that were compared with this one, and not stolen."""
-    for key in place.near:
-        other = place.nodes.get(by_probe[key].encoder or "")
-        if other and other.stage == "victim" and other != place.victim:
-            yield "independent", by_probe[key]
-
-
 def _levels(
     probes: list[Probe], set_: str, victim: Node | None
 ) -> Iterator[tuple[str, Probe]]:
@@ -214,31 +192,48 @@ def _seed(node: Node | None) -> int | None:
 
 
 def _record(
-    place: Place, role: str, probe: Probe, theft: Theft | None = None
+    probe: Probe,
+    role: str,
+    changes: dict[str, Any],
+    theft: Theft | None = None,
+    *,
+    nodes: dict[str, Node],
+    place: tuple[str, str, Node | None],
+    judge: Score | None,
+    near: dict[str, tuple[str, dict]],
+    primary: str,
 ) -> Record:
-    """What the probe of an encoder says, and of a theft what it took."""
-    nodes, untrained = place.nodes, probe.untrained or {}
-    scores = _scores(probe)
-    own, bound = (s.get(place.primary) for s in (scores, _scores(place.judge)))
-    encoder = nodes.get(probe.encoder or "")
-    compared, fidelity = place.near.get(probe.node.key, (None, {}))
-    if role == "untrained":
-        label = untrained.get("statistics", "batch")
-    else:
-        label = theft.label if theft else None
+    """What the probe of an encoder says, and of a theft what it took.
+
+    Args:
+        probe: The encoder's.
+        role: The encoder's; a theft's follows from whom it asked.
+        changes: What makes it.
+        theft: What it is beside, for a theft.
+        nodes: All runs.
+        place: Data set, kind of victim and the victim.
+        judge: What the primary evaluator says of the victim.
+        near: Key of a probe -> (comparing run, fidelity to the victim).
+        primary: The evaluator that is compared with the victim's.
+    """
+    dataset, kind, victim = place
+    scores, untrained = _scores(probe), probe.untrained or {}
+    own, encoder = scores.get(primary), nodes.get(probe.encoder or "")
+    compared, fidelity = near.get(probe.node.key, (None, {}))
+    label = untrained.get("statistics", "batch") if untrained else None
     r = theft.node.recipe if theft else {}
     asked = nodes.get(theft.node.parents.get("responses", "")) if theft else None
     total = (asked.meta.get("queries") or {}) if asked else {}
     accounts = asked.meta.get("accounts") if asked else None
     return Record(
-        dataset=place.dataset,
-        kind=place.kind,
+        dataset=dataset,
+        kind=kind,
         role=role or ("stolen" if asked else "alone"),
-        theft=label,
+        theft=theft.label if theft else label,
         cell=theft.cell if theft else None,
-        changes=theft.changes if theft else place.changes,
+        changes=changes,
         settings=theft.settings if theft else {},
-        victim=place.victim.key if place.victim else None,
+        victim=victim.key if victim else None,
         run=probe.encoder or probe.node.key,
         probe=probe.node.key,
         compared=compared,
@@ -247,15 +242,17 @@ def _record(
         loss=r.get("loss", "own") if theft else None,
         queries=labels.queries(nodes, theft.node) if theft else None,
         seed=_seed(encoder) if encoder else untrained.get("seed"),
-        victim_seed=_seed(place.victim),
+        victim_seed=_seed(victim),
         confidence=probe.node.recipe.get("confidence", 0.95),
         scores=scores,
-        of_victim=own.accuracy / bound.accuracy if own and bound else None,
+        of_victim=own.accuracy / judge.accuracy
+        if own and judge and judge.accuracy
+        else None,
         fidelity=fidelity,
         accounts=accounts or ({"attacker": total} if total else {}),
         usd=total.get("cost") if asked else 0.0 if theft else None,
         flops=_flops(nodes, encoder),
-        victim_flops=_flops(nodes, place.victim),
+        victim_flops=_flops(nodes, victim),
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import textwrap
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,13 +155,7 @@ def _map(shown: Gallery, encoder: str) -> Picture:
 Points = list[tuple[int, float]]
 
 
-class Panel(NamedTuple):
-    """Curves that are drawn together: a title, the axis's name, lines of points."""
-
-    title: str
-    axis: str
-    colour: str
-    lines: list[tuple[Points, float]]  # with how dark each is
+Panel = tuple[str, str, str, list[tuple[Points, float]]]
 
 
 def curves(
@@ -170,27 +165,27 @@ def curves(
 
     Victims stand first; what has no log, as a victim from elsewhere, is left out.
     """
-    panels = [p for p in _panels(nodes, records, own) if p.lines]
+    panels = [panel for panel in _panels(nodes, records, own) if panel[-1]]
     if not panels:
         return None
     with styled(STYLE):
         deep = -(-len(panels) // 2)
         figure = Drawing((WIDTH, 1.75 * deep))
         grid = figure.subplots(deep, 2, squeeze=False).ravel()
-        for axes, panel in zip(grid, panels, strict=False):
-            for points, dark in panel.lines:
+        for axes, (title, what, colour, lines) in zip(grid, panels, strict=False):
+            for points, dark in lines:
                 mark = "o" if len(points) < 3 else ""
                 x, y = zip(*points, strict=True)
-                axes.plot(x, y, color=panel.colour, alpha=dark, marker=mark, lw=1.2)
-            axes.set_title(textwrap.fill(panel.title, 34), fontsize=9)
+                axes.plot(x, y, color=colour, alpha=dark, marker=mark, lw=1.2)
+            axes.set_title(textwrap.fill(title, 34), fontsize=9)
             axes.locator_params(axis="x", nbins=4, integer=True)
-            axes.set(xlabel="step", ylabel=panel.axis)
+            axes.set(xlabel="step", ylabel=what)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
     ends = (
-        f"{p.title} ends at {', '.join(f'{line[-1][1]:.3g}' for line, _ in p.lines)} "
-        f"({p.axis})"
-        for p in panels
+        f"{title} ends at {', '.join(f'{line[-1][1]:.3g}' for line, _ in lines)} "
+        f"({what})"
+        for title, what, _, lines in panels
     )
     stolen = any(r.role in THEFTS for r in records)
     caption = "Loss against step of each network trained here, a line for each run."
@@ -200,7 +195,7 @@ def curves(
             "units: a curve tells whether its training had settled, not which stealer "
             "is the better."
         )
-    if any(p.axis != "loss" for p in panels):
+    if any(what != "loss" for _, what, *_ in panels):
         caption += (
             " Watched: accuracy of a vote of nearest neighbours, or of a linear probe, "
             "among training images."
@@ -209,31 +204,30 @@ def curves(
     return Picture(*("curves.png", "training", "Training curves", alt, caption, figure))
 
 
-def _panels(nodes: dict[str, Node], records: list[Record], own: Styles) -> list[Panel]:
-    """Of the victims, what was watched of them, and of each theft."""
-    victims = {r.victim: nodes[r.victim] for r in records if r.victim}.values()
-    shade = COLOURS["victim"]
+def _panels(
+    nodes: dict[str, Node], records: list[Record], own: Styles
+) -> Iterator[Panel]:
+    """Title, axis, colour and lines (points, how dark) of victims and thefts."""
+    victims = dict.fromkeys(r.victim for r in records if r.victim)
 
-    def logged(found: list[Node], key: str, file: str = ROWS) -> list[Points]:
-        rows = (read_rows(node.path, file) for node in found)
-        lines = ([(r["step"], r[key]) for r in own if key in r] for own in rows)
-        return [line for line in lines if line]
+    def logged(key: str, name: str, file: str = ROWS) -> Points:
+        rows = read_rows(nodes[key].path, file)
+        times = 100 if file == WATCHED else 1
+        return [(r["step"], times * r[name]) for r in rows if name in r]
 
-    losses = [(line, 1.0) for line in logged([*victims], "loss")]
-    panels = [Panel("victim", "loss", shade, losses)]
-    for name in ("linear", "knn"):
-        looks = [
-            ([(step, 100 * share) for step, share in line], 1.0)
-            for line in logged([*victims], name, WATCHED)
-        ]
-        panels.append(Panel("victim, watched", f"{evaluator(name)}, %", shade, looks))
-    most = max((r.queries or 0 for r in records), default=0) or 1
-    for name, (colour, _) in own.items():
-        runs = {r.run: r for r in records if r.theft == name and r.role in THEFTS}
+    for name, file in (("loss", ROWS), ("linear", WATCHED), ("knn", WATCHED)):
+        found = [(logged(key, name, file), 1.0) for key in victims]
+        title, axis = "victim", name
+        if file == WATCHED:
+            title, axis = "victim, watched", f"{evaluator(name)}, %"
+        yield title, axis, COLOURS["victim"], [line for line in found if line[0]]
+    most = max((r.queries or 0 for r in records), default=0)
+    for theft, (colour, _) in own.items():
+        runs = {r.run: r for r in records if r.theft == theft and r.role in THEFTS}
         lines = [
-            (line, 0.4 + 0.6 * (r.queries / most) ** 0.5 if r.queries else 1.0)
-            for r in runs.values()
-            for line in logged([nodes[r.run]], "loss")
+            (logged(key, "loss"), 0.4 + 0.6 * (r.queries / most) ** 0.5)
+            if r.queries
+            else (logged(key, "loss"), 1.0)
+            for key, r in runs.items()
         ]
-        panels.append(Panel(f"stealer, {name}", "loss", colour, lines))
-    return panels
+        yield f"stealer, {theft}", "loss", colour, [line for line in lines if line[0]]

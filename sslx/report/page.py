@@ -1,15 +1,15 @@
 """report.html, one page that asks nothing of any other host, and report.md."""
 
+from collections.abc import Callable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sslx.report import gallery, tables, words
 from sslx.report.drawing import COLOURS, Picture, colour, styles, svg
 from sslx.report.gallery import Gallery
 from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.words import Report
-from sslx.runs.lineage import Node
 from sslx.version import __version__
 
 SHORT = 12  # lines of a table that is not folded
@@ -33,18 +33,6 @@ def render(
         drawn: Of ``charts``, and of ``gallery`` curves and maps.
         shown: The gallery, None where there is none.
     """
-    environment = Environment(
-        autoescape=select_autoescape(["html.j2"]),
-        loader=PackageLoader("sslx.report", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "line": lambda text: type(text)(" ").join(text.split()),
-        "pipes": tables.pipes,
-        "svg": svg,
-    }
     first, rows, records = report.headline, report.rows, report.records
     # Of one seed there is nothing to test.
     compared = report.compared if any(row.n > 1 for row in report.compared) else []
@@ -72,14 +60,28 @@ def render(
         "runs": _runs(report),
         "seeds": words.seeds(rows),
         "sets": _sets(report),
-        "settings": tables.settings_table(_determined(report)),
+        "settings": _settings(report),
         "short": SHORT,
         "shown": shown,
         "title": title,
         "version": __version__,
     }
-    files = ("report.html", "report.md")
-    return {f: environment.get_template(f"{f}.j2").render(known) for f in files}
+    return {f: _template(f).render(known) for f in ("report.html", "report.md")}
+
+
+def _template(file: str) -> Template:
+    """That of a file; what it and the prose say is escaped for HTML, not Markdown."""
+    environment = Environment(
+        autoescape=file.endswith(".html"),
+        loader=PackageLoader("sslx.report", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable] = {"pipes": tables.pipes, "svg": svg}
+    filters["line"] = lambda text: type(text)(" ").join(text.split())
+    environment.filters |= filters
+    return environment.get_template(f"{file}.j2")
 
 
 def _sets(report: Report) -> list[dict[str, Any]]:
@@ -104,16 +106,24 @@ def _sets(report: Report) -> list[dict[str, Any]]:
     return out
 
 
-def _determined(report: Report) -> dict[str, tuple[Node, dict[str, str]]]:
-    """The victim's run and the headline's, with their settings."""
+def _settings(report: Report) -> tables.Lines:
+    """What determined the victim's run and the headline's: a line for each key."""
     nodes, first = report.nodes, report.members[0]
-    runs = {"victim": nodes.get(first.victim or "")}
-    if steal := nodes.get(first.theft or ""):
-        parents = {"queries": "responses", "head": "head", "before": "ssl"}
-        for word, role in parents.items():
-            runs[word] = nodes.get(steal.parents.get(role, ""))
-        runs["stealer"] = steal
-    return {word: (run, settings_of(run)) for word, run in runs.items() if run}
+    steal = nodes.get(first.theft or "")
+    before = {"queries": "responses", "head": "head", "before": "ssl"}
+    keys = {word: steal.parents.get(r) for word, r in before.items()} if steal else {}
+    keys = {"victim": first.victim, **keys, "stealer": first.theft}
+    columns = {
+        word: {"seed": str(nodes[key].recipe.get("seed", ""))} | settings_of(nodes[key])
+        for word, key in keys.items()
+        if key in nodes
+    }
+    lines = dict.fromkeys(key for column in columns.values() for key in column)
+    head = ["setting", *columns]
+    return [
+        head,
+        *([key, *(c.get(key, "") for c in columns.values())] for key in lines),
+    ]
 
 
 def _runs(report: Report) -> list[list[str]]:

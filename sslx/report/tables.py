@@ -8,7 +8,6 @@ from typing import Any
 from sslx.report.aggregate import Difference, Figure, Row
 from sslx.report.labels import evaluator, short
 from sslx.report.records import MEASURES, READ, Record
-from sslx.runs.lineage import Node
 
 Lines = list[list[str]]
 MOST = 30  # comparisons shown; all are in differences.csv
@@ -29,11 +28,11 @@ def number(value: float | int | None, form: str = ".3g") -> str:
     return "" if value is None else format(value, form)
 
 
-def trimmed(lines: Lines) -> Lines:
-    """A table without the columns that hold nothing."""
-    head, *body = lines
-    kept = [i for i in range(len(head)) if any(line[i] for line in body)]
-    return [[line[i] for i in kept] for line in lines]
+def _lines(rows: Iterable[dict[str, str]]) -> Lines:
+    """Header and lines of rows that have the same keys, without empty columns."""
+    body = list(rows)
+    head = [key for key in (body[0] if body else {}) if any(row[key] for row in body)]
+    return [head, *([row[key] for key in head] for row in body)]
 
 
 def evaluators(rows: Iterable[Row]) -> list[str]:
@@ -48,28 +47,16 @@ def measures(rows: Iterable[Row]) -> list[str]:
     return [name for name in MEASURES if name in found]
 
 
-def _place(rows: list[Row] | list[Difference], where: bool) -> list[list[str]]:
-    """The leading columns: data set, and the victims' kind where there are several."""
-    several = len({row.kind for row in rows}) > 1
-    cells = [[row.dataset, row.kind if several else ""] for row in rows]
-    return [["data set", "victim"], *(c if where else ["", ""] for c in cells)]
+def _place(row: Row | Difference, rows: list, where: bool = True) -> dict[str, str]:
+    """Data set, and the victims' kind where there are several; nothing if not asked."""
+    kind = row.kind if len({other.kind for other in rows}) > 1 else ""
+    return {"data set": row.dataset, "victim": kind} if where else {}
 
 
-def _who(row: Row) -> list[str]:
-    theft = row.theft or ""
-    if row.role == "untrained" and theft == "batch":  # goes without saying
-        theft = ""
-    return [row.role, theft, number(row.queries, ",")]
-
-
-def _built(
-    rows: list[Row], where: bool, head: list[str], cells: Iterable[list[str]]
-) -> Lines:
-    """Place and encoder of each row, and what else is said of it."""
-    first = [["encoder", "theft", "queries", *head]]
-    first += [[*_who(row), *own] for row, own in zip(rows, cells, strict=True)]
-    places = _place(rows, where)
-    return trimmed([[*a, *b] for a, b in zip(places, first, strict=True)])
+def _who(row: Row | Record) -> dict[str, str]:
+    usual = row.role == "untrained" and row.theft == "batch"  # goes without saying
+    theft = "" if usual else row.theft or ""
+    return {"encoder": row.role, "theft": theft, "queries": number(row.queries, ",")}
 
 
 def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
@@ -79,63 +66,62 @@ def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
         rows: Of the aggregate.
         where: Whether to name the data set, and the victim where there are several.
     """
-    names = evaluators(rows)
     several = any(row.runs > 1 for row in rows)
-    head = ["runs", *map(evaluator, names), "% of victim"]
-    cells = [
-        [str(row.runs) if several and row.role != "pixels" else ""]
-        + [percent(row.figures.get(name)) for name in names]
-        + [percent(row.of_victim)]
+    return _lines(
+        _place(row, rows, where)
+        | _who(row)
+        | {"runs": str(row.runs) if several and row.role != "pixels" else ""}
+        | {evaluator(e): percent(row.figures.get(e)) for e in evaluators(rows)}
+        | {"% of victim": percent(row.of_victim)}
         for row in rows
-    ]
-    return _built(rows, where, head, cells)
+    )
 
 
 def fidelity_table(rows: list[Row], where: bool = True, whole: bool = False) -> Lines:
     """How alike each encoder and its victim are; ``whole`` for all measures."""
-    rows = [row for row in rows if row.fidelity]
     names = measures(rows)
     read = [name for name in list(MEASURES)[:READ] if name in names]
-    names = names if whole or not read else read
-    cells = ([number(r.fidelity.get(name), ".3f") for name in names] for r in rows)
-    return _built(rows, where, [MEASURES[name] for name in names], cells)
-
-
-def cost_table(rows: list[Row], where: bool = True) -> Lines:
-    """What each theft costs, a line for each cell: it is the same on all data sets."""
-    rows = [row for row in rows if row.flops is not None or row.usd is not None]
-    first = {(row.kind, row.role, row.cell): row for row in reversed(rows)}
-    rows = [row for row in rows if any(row is own for own in first.values())]
-    cells = [
-        [
-            number(row.usd, ".6g"),
-            number(row.flops, ".2e"),
-            number(row.flops_of_victim, ".1%").replace("%", " %"),
-        ]
+    shown = names if whole or not read else read
+    return _lines(
+        _place(row, rows, where)
+        | _who(row)
+        | {MEASURES[name]: number(row.fidelity.get(name), ".3f") for name in shown}
         for row in rows
-    ]
-    head = ["USD", "training FLOPs", "of victim's"]
-    lines = _built([row._replace(dataset="") for row in rows], where, head, cells)
-    return lines
+        if row.fidelity
+    )
+
+
+def cost_table(rows: list[Row]) -> Lines:
+    """What each theft costs, a line for each cell: it is the same on all data sets."""
+    cells = {(row.kind, row.role, row.cell): row for row in reversed(rows)}
+    return _lines(
+        {"victim": _place(row, rows)["victim"]}
+        | _who(row)
+        | {
+            "USD": number(row.usd, ".6g"),
+            "training FLOPs": number(row.flops, ".2e"),
+            "of victim's": number(row.flops_of_victim, ".1%").replace("%", " %"),
+        }
+        for row in rows
+        if cells[row.kind, row.role, row.cell] is row
+        and (row.flops is not None or row.usd is not None)
+    )
 
 
 def bill_table(records: list[Record]) -> Lines:
     """What was asked, as counted: a line for each account; who shares it, shares it."""
-    thefts: dict[str, dict[str, Record]] = {}
+    asked: dict[str, list[Record]] = {}
     for r in records:
-        if r.asked and r.theft:
-            thefts.setdefault(r.asked, {}).setdefault(r.theft, r)
-    keys: dict[str, None] = {}
-    for own in thefts.values():
-        for r in own.values():
-            keys |= {key: None for c in r.accounts.values() for key in c}
-    lines = [["theft", "seed", "account", *(key.replace("_", " ") for key in keys)]]
-    for own in thefts.values():
-        first = next(iter(own.values()))
-        for account, counted in first.accounts.items():
-            values = [_counter(counted.get(key)) for key in keys]
-            lines.append([", ".join(own), number(first.seed, "d"), account, *values])
-    return lines
+        if r.asked:
+            asked.setdefault(r.asked, []).append(r)
+    bills = [(own, *bill) for own in asked.values() for bill in own[0].accounts.items()]
+    keys = dict.fromkeys(key for *_, counted in bills for key in counted)
+    return _lines(
+        {"theft": ", ".join(dict.fromkeys(r.theft or "" for r in own))}
+        | {"seed": number(own[0].seed, "d"), "account": account}
+        | {key.replace("_", " "): _counter(counted.get(key)) for key in keys}
+        for own, account, counted in bills
+    )
 
 
 def _counter(value: int | float | None) -> str:
@@ -147,44 +133,41 @@ def _counter(value: int | float | None) -> str:
 def difference_table(rows: list[Difference], most: int = MOST) -> Lines:
     """The comparisons of least p, a line for each."""
     best = sorted(rows, key=lambda row: (row.p is None, row.p))[:most]
-    rows = [row for row in rows if any(row is other for other in best)]
-    lines = [["queries", "theft", "less theft", "pairs", "points", "p", "Holm p"]]
-    for row in rows:
-        points = Figure(row.difference, row.low, row.high, None, row.n)
-        p = [number(value, ".2g") for value in (row.p, row.holm)]
-        lines.append(
-            [f"{row.queries:,}", row.a, row.b, str(row.n), percent(points), *p]
-        )
-    places = _place(rows, True)
-    return trimmed([[*a, *b] for a, b in zip(places, lines, strict=True)])
+    return _lines(
+        _place(row, rows)
+        | {"queries": f"{row.queries:,}", "theft": row.a, "less theft": row.b}
+        | {"pairs": str(row.n)}
+        | {"points": percent(Figure(row.difference, row.low, row.high, None, row.n))}
+        | {"p": number(row.p, ".2g"), "Holm p": number(row.holm, ".2g")}
+        for row in rows
+        if any(row is other for other in best)
+    )
 
 
 def encoder_table(records: list[Record], primary: str) -> Lines:
     """Every encoder by itself, with how its linear probe was solved."""
-    head = ["data set", "encoder", "theft", "queries", "seed", evaluator(primary)]
-    lines = [[*head, "L2 strength", "converged", "at the grid's end", "run"]]
-    for r in records:
-        who = [short(r.dataset), r.role, r.theft or "", number(r.queries, ",")]
-        score = r.scores.get(primary)
-        accuracy = f"{100 * score.accuracy:.1f}" if score else ""
-        solved = r.scores["linear"].solved if "linear" in r.scores else {}
-        words = {True: "yes", False: "no", None: ""}
-        how = [words[solved.get(key)] for key in ("converged", "l2_at_edge")]
-        line = [*who, number(r.seed, "d"), accuracy, number(solved.get("l2"), "g")]
-        if [*line, *how, r.run] not in lines:
-            lines.append([*line, *how, r.run])
-    return trimmed(lines)
+    once = {(r.dataset, r.run, r.theft): r for r in records}
+    words = {True: "yes", False: "no", None: ""}
 
+    def solved(r: Record) -> dict[str, str]:
+        linear = r.scores.get("linear")
+        how = linear.solved if linear else {}
+        return {
+            "L2 strength": number(how.get("l2"), "g"),
+            "converged": words[how.get("converged")],
+            "at the grid's end": words[how.get("l2_at_edge")],
+        }
 
-def settings_table(runs: dict[str, tuple[Node, dict[str, str]]]) -> Lines:
-    """What determined runs: a line for each key, a column for each (run, settings)."""
-    columns = {
-        word: {"seed": str(node.recipe["seed"])} | own if "seed" in node.recipe else own
-        for word, (node, own) in runs.items()
-    }
-    keys = dict.fromkeys(key for column in columns.values() for key in column)
-    lines = [[key, *(c.get(key, "") for c in columns.values())] for key in keys]
-    return [["setting", *columns], *lines]
+    return _lines(
+        {"data set": short(r.dataset)}
+        | _who(r)
+        | {"seed": number(r.seed, "d")}
+        | {evaluator(primary): f"{100 * r.scores[primary].accuracy:.1f}"}
+        | solved(r)
+        | {"run": r.run}
+        for r in once.values()
+        if primary in r.scores
+    )
 
 
 def plain(lines: Lines) -> str:
@@ -205,32 +188,29 @@ def pipes(lines: Lines) -> str:
 
 def table_csv(rows: list[Row]) -> str:
     """table.csv: the aggregate with all its digits, a line for each row."""
-    plain_keys = ("dataset", "kind", "role", "theft", "attack", "loss", "queries")
+    who = ("dataset", "kind", "role", "theft", "attack", "loss", "queries")
     counts = ("runs", "pairs", "varies", "confidence")
-    costs = ("usd", "flops", "flops_of_victim")
-    parts = ("mean", "low", "high", "by")
-    names, alike = evaluators(rows), measures(rows)
-    head: list[Any] = [*plain_keys, *counts, "n_test"]
-    head += [f"{name}_{part}" for name in [*names, "of_victim"] for part in parts]
-    lines = [[*head, *alike, *costs]]
+    costs, lines = ("usd", "flops", "flops_of_victim"), []
     for row in rows:
-        figures = [*(row.figures.get(name) for name in names), row.of_victim]
-        lines.append(
-            [getattr(row, key) for key in (*plain_keys, *counts)]
-            + [max(figure.n_test or 0 for figure in row.figures.values())]
-            + [getattr(f, part) if f else None for f in figures for part in parts]
-            + [row.fidelity.get(name) for name in alike]
-            + [getattr(row, key) for key in costs]
-        )
+        line = {key: getattr(row, key) for key in (*who, *counts)}
+        line["n_test"] = max(figure.n_test or 0 for figure in row.figures.values())
+        for name in [*evaluators(rows), "of_victim"]:
+            figure = row.figures.get(name, row.of_victim if "of_" in name else None)
+            for part in ("mean", "low", "high", "by"):
+                line[f"{name}_{part}"] = getattr(figure, part, None)
+        line |= {name: row.fidelity.get(name) for name in measures(rows)}
+        lines.append(line | {key: getattr(row, key) for key in costs})
     return _csv(lines)
 
 
 def differences_csv(rows: list[Difference]) -> str:
     """differences.csv: all comparisons with all their digits."""
-    return _csv([list(Difference._fields), *map(list, rows)])
+    return _csv([row._asdict() for row in rows])
 
 
-def _csv(lines: list[list[Any]]) -> str:
+def _csv(lines: list[dict[str, Any]]) -> str:
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
+    writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return file.getvalue()

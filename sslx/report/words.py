@@ -101,8 +101,8 @@ def notes(report: Report) -> list[str]:
     if any("objective" not in node.recipe for node in report.victims):
         whose = "the attacker's images, and those" if report.steals else "images"
         out.append(
-            f"What the victim was trained on is not known here: it may have seen {whose} "
-            "of the probes."
+            "What the victim was trained on is not known here: it may have seen "
+            f"{whose} of the probes."
         )
     solved = {
         (r.probe, name): score.solved

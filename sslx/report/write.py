@@ -28,7 +28,8 @@ def make(run: Run) -> None:
         UserError: One of them is not finished, or nothing has been probed.
     """
     r = run.recipe
-    with working_on(run, f"{len(r['members'])} combinations") as needed:
+    n = len(r["members"])
+    with working_on(run, f"{n} combination{'s' * (n > 1)}") as needed:
         if not needed:
             return
         found = [read_node(parent.path) for parent in run.parents.values()]

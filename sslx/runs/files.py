@@ -18,14 +18,24 @@ CHECKPOINTS = "ckpt"  # folder of a run
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write bytes to, which takes the place of ``path`` when it is whole."""
-    fresh = path.with_name(path.name + ".tmp")
-    with open(fresh, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+def replacing(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
+    """A file to write bytes to, which takes the place of ``path`` when it is whole.
+
+    Args:
+        path: The file. What was there stays where writing fails.
+        shared: Whether another process may be about to write it, too; of a run's files
+            none may, so that what a killed one has left is written over.
+    """
+    own = f".{os.getpid()}" if shared else ""
+    fresh = path.with_name(f"{path.name}{own}.tmp")
+    try:
+        with open(fresh, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -53,6 +63,22 @@ def read_json(path: Path) -> Any:
         return found
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__})") from None
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file by their names; nothing in it is executed.
+
+    Raises:
+        ValueError: It is damaged, no npz file, or holds anything but arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception:  # damage and pickled objects raise nearly anything
+        raise ValueError from None
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError  # some other zip file, such as a renamed .pth
+    return arrays
 
 
 def is_finished(run: Run) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx.runs.files import CHECKPOINTS, read_json
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 # A directory with any of these is a run, or what is left of one.
 _MARKS = ("meta.json", "config.json", CHECKPOINTS, "lock")
@@ -85,13 +85,12 @@ def lineage(workdir: str | Path) -> dict[str, Node]:
         UserError: The workdir is no directory, or no run is in it.
     """
     workdir = Path(workdir)
-    if not workdir.is_dir():
-        raise UserError(f"there is no directory {workdir}")
+    refuse_if(not workdir.is_dir(), f"there is no directory {workdir}")
     folders = [p for p in sorted(workdir.glob("*/*")) if p.is_dir() and is_run(p)]
-    if not folders:
-        raise UserError(
-            f"{workdir} is neither a run directory nor a workdir with runs in it"
-        )
+    refuse_if(
+        not folders,
+        f"{workdir} is neither a run directory nor a workdir with runs in it",
+    )
     nodes = {node.key: node for node in map(read_node, folders)}
     for node in nodes.values():
         for parent in dict.fromkeys(node.parents.values()):

@@ -14,7 +14,7 @@ from sslx import hosts
 from sslx.progress import detail, duration, say
 from sslx.runs.files import is_finished, write_json, write_meta
 from sslx.runs.names import Run
-from sslx.types import UserError
+from sslx.types import refuse_if
 
 _claimed: set[Path] = set()  # run directories that this process holds by ``claim``
 
@@ -39,10 +39,11 @@ def hold(run: Run) -> Iterator[None]:
             say(f"{run.stage}/{run.name} is held by {holder}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         # Who waited may hold the lock of a directory that was deleted meanwhile.
-        if not os.path.exists(file.name) or not os.path.samestat(
-            os.fstat(file.fileno()), os.stat(file.name)
-        ):
-            raise UserError(f"{run.path} was deleted meanwhile; start again")
+        refuse_if(
+            not os.path.exists(file.name)
+            or not os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)),
+            f"{run.path} was deleted meanwhile; start again",
+        )
         _sign(file)
         yield
 
@@ -118,11 +119,11 @@ def _working_on(run: Run, what: str) -> Iterator[bool]:
         yield False
         return
     for parent in run.parents.values():
-        if not is_finished(parent):
-            raise UserError(
-                f"{run.stage}/{run.name} builds on {parent.stage}/{parent.name}, which "
-                "is not finished; add its stage to config.stages"
-            )
+        refuse_if(
+            not is_finished(parent),
+            f"{run.stage}/{run.name} builds on {parent.stage}/{parent.name}, which "
+            "is not finished; add its stage to config.stages",
+        )
     with hold(run):
         if is_finished(run):  # by the process that held it
             detail(f"{label}: finished by another process")

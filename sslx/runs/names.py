@@ -7,7 +7,7 @@ equal requests meet in one directory and a changed setting never meets an old re
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,12 +75,19 @@ def fingerprint_of(run: Run) -> str:
     return run.name.rpartition("-")[2]
 
 
-def with_ancestors(runs: Iterable[Run]) -> list[Run]:
-    """Runs and all that they build on, each once, parents first."""
+def with_ancestors(
+    runs: Iterable[Run], leave_out: Callable[[Run], bool] = lambda run: False
+) -> list[Run]:
+    """Runs and all that they build on, each once, parents first.
+
+    Args:
+        runs: To begin with.
+        leave_out: Runs that are not wanted, nor what only they build on.
+    """
     found: dict[Path, Run] = {}
 
     def visit(run: Run) -> None:
-        if run.path not in found:
+        if run.path not in found and not leave_out(run):
             for parent in run.parents.values():
                 visit(parent)
             found[run.path] = run

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sslx.service.database import digest, one_line, transaction
 from sslx.service.ledger import Ledger, add_key, find_key
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 def check_accounts(accounts: Mapping[str, str]) -> None:
@@ -15,10 +15,14 @@ def check_accounts(accounts: Mapping[str, str]) -> None:
         UserError: One has not.
     """
     for account, key in accounts.items():
-        if not account:
-            raise UserError("an account has no name")
-        if not isinstance(key, str) or not key:
-            raise UserError(f"account {account!r} has no key: give it a text")
+        refuse_if(
+            not account,
+            "an account has no name",
+        )
+        refuse_if(
+            not isinstance(key, str) or not key,
+            f"account {account!r} has no key: give it a text",
+        )
 
 
 def register(ledger: Ledger, accounts: Mapping[str, str]) -> None:
@@ -51,10 +55,10 @@ def admit(ledger: Ledger, account: str, api_key: str | None) -> None:
         raise UserError(f"account {account!r} is not known here: nothing was counted")
     if not isinstance(api_key, str):
         raise UserError(f"account {account!r} needs its api_key: nothing was counted")
-    if not hmac.compare_digest(known, _hidden(account, api_key)):
-        raise UserError(
-            f"this is not the api_key of account {account!r}: nothing was counted"
-        )
+    refuse_if(
+        not hmac.compare_digest(known, _hidden(account, api_key)),
+        f"this is not the api_key of account {account!r}: nothing was counted",
+    )
 
 
 def _hidden(account: str, key: str) -> bytes:

@@ -21,7 +21,7 @@ from sslx.service.defences.defence import (
     check_defence,
 )
 from sslx.service.ledger import Ledger
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 Embed = Callable[[np.ndarray], np.ndarray]
 
@@ -56,8 +56,10 @@ def make_provider(
     """
     given = {"secret": secret, "calibration": calibration, "gradient": gradient}
     check_defence(defence, [name for name, it in given.items() if it is not None])
-    if secret is not None and len(secret) < 16:
-        raise UserError("the secret is short: give 16 random bytes or more")
+    refuse_if(
+        secret is not None and len(secret) < 16,
+        "the secret is short: give 16 random bytes or more",
+    )
     if calibration is not None and calibration.answers.shape[1] != dim:
         raise UserError(
             f"the calibration is of answers of {calibration.answers.shape[1]} numbers, "
@@ -142,11 +144,11 @@ def _victim(
     """What the victim answers to what the defence shows it."""
     gradient = [] if provider.gradient is None else [provider.gradient]
     shown = provider.defence.before(state, sent, *gradient)
-    if (shown.shape, shown.dtype) != (sent.shape, sent.dtype):
-        raise UserError(
-            f"the defence shows the victim {shown.dtype} images of shape "
-            f"{shown.shape} for {sent.dtype} ones of {sent.shape}; nothing was counted"
-        )
+    refuse_if(
+        (shown.shape, shown.dtype) != (sent.shape, sent.dtype),
+        f"the defence shows the victim {shown.dtype} images of shape "
+        f"{shown.shape} for {sent.dtype} ones of {sent.shape}; nothing was counted",
+    )
     return _checked(provider.embed(shown), (len(sent), provider.dim), "the victim")
 
 
@@ -155,11 +157,11 @@ def _checked(
 ) -> Float32[np.ndarray, "b d"]:
     with np.errstate(over="ignore"):  # what overflows is refused below
         answers = np.asarray(answers).astype(np.float32)
-    if answers.shape != shape:
-        raise UserError(
-            f"{who} answered with shape {answers.shape} instead of {shape}; "
-            "nothing was counted"
-        )
+    refuse_if(
+        answers.shape != shape,
+        f"{who} answered with shape {answers.shape} instead of {shape}; "
+        "nothing was counted",
+    )
     if not np.isfinite(answers).all():
         bad = int((~np.isfinite(answers).all(axis=1)).sum())
         raise UserError(
@@ -170,22 +172,22 @@ def _checked(
 
 
 def _checked_rows(rows: np.ndarray) -> np.ndarray:
-    if rows.ndim != 2 or not rows.shape[1] or rows.dtype != np.int64:
-        raise UserError(
-            f"the defence's rows are {rows.dtype} of shape {rows.shape}, not int64 "
-            "(r, k) with a bucket first; nothing was counted"
-        )
+    refuse_if(
+        rows.ndim != 2 or not rows.shape[1] or rows.dtype != np.int64,
+        f"the defence's rows are {rows.dtype} of shape {rows.shape}, not int64 "
+        "(r, k) with a bucket first; nothing was counted",
+    )
     return rows
 
 
 def _noted(notes: dict[str, np.ndarray], n: int) -> list[bytes]:
     """The notes of each image as JSON; nothing where there are none."""
     for name, values in notes.items():
-        if np.shape(values) != (n,) or not np.isfinite(values).all():
-            raise UserError(
-                f"the defence's note {name!r} is not a finite number for each of {n} "
-                "images; nothing was counted"
-            )
+        refuse_if(
+            np.shape(values) != (n,) or not np.isfinite(values).all(),
+            f"the defence's note {name!r} is not a finite number for each of {n} "
+            "images; nothing was counted",
+        )
     if not notes:
         return [b""] * n
     return [

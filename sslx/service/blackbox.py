@@ -16,7 +16,7 @@ from sslx.service.database import one_line, transaction
 from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger
 from sslx.service.terms import Terms, check_budget, check_terms
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 class Service(NamedTuple):
@@ -149,20 +149,28 @@ def serve(
 
 
 def _check_names(account: str, call: str | None) -> None:
-    if not isinstance(account, str) or not account:
-        raise UserError(f"an account's name is a text, not {account!r}")
-    if call == "":
-        raise UserError("a call's id is empty: give one, or None for a new one")
+    refuse_if(
+        not isinstance(account, str) or not account,
+        f"an account's name is a text, not {account!r}",
+    )
+    refuse_if(
+        call == "",
+        "a call's id is empty: give one, or None for a new one",
+    )
 
 
 def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
     wanted = f"uint8 images of shape (n, {', '.join(map(str, shape))}), n at least 1"
     if not isinstance(images, np.ndarray):
         raise UserError(f"expected {wanted}; got a {type(images).__name__}")
-    if images.dtype != np.uint8:
-        raise UserError(f"expected {wanted}; got {images.dtype}")
-    if images.shape[1:] != shape or len(images) == 0:
-        raise UserError(f"expected {wanted}; got shape {images.shape}")
+    refuse_if(
+        images.dtype != np.uint8,
+        f"expected {wanted}; got {images.dtype}",
+    )
+    refuse_if(
+        images.shape[1:] != shape or len(images) == 0,
+        f"expected {wanted}; got shape {images.shape}",
+    )
 
 
 def _ask(

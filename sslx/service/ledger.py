@@ -24,7 +24,7 @@ from sslx.service.database import (
     way_out,
 )
 from sslx.service.terms import REPEATS, Terms, check_same
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 HASH = 32  # bytes of a sha256
 
@@ -92,8 +92,10 @@ def reading(path: str | os.PathLike) -> Iterator[Ledger]:
         UserError: There is no such file, or it is damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no answers at {path}: nothing was asked there yet")
+    refuse_if(
+        not path.is_file(),
+        f"no answers at {path}: nothing was asked there yet",
+    )
     db = connect(path, "ro")
     with closing(db), transaction(db, path, "DEFERRED"):
         if not _has_notes(db):

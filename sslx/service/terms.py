@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sslx.registry import pick
 from sslx.service.database import digest, way_out
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 # Of images and calls, of an account and of all; entries of ``Terms``.
 LIMITS = ("image_limit", "call_limit", "total_image_limit", "total_call_limit")
@@ -101,10 +101,14 @@ def check_terms(terms: Terms) -> None:
         UserError: A limit or the price is negative, or ``repeats`` is unknown.
     """
     for name, value in terms._asdict().items():
-        if name.endswith("_limit") and value is not None and value < 0:
-            raise UserError(f"{name} is {value}: write 0 or more, or None for no limit")
-    if not (math.isfinite(terms.price) and terms.price >= 0):
-        raise UserError(f"price is {terms.price}: write USD per image, 0 or more")
+        refuse_if(
+            name.endswith("_limit") and value is not None and value < 0,
+            f"{name} is {value}: write 0 or more, or None for no limit",
+        )
+    refuse_if(
+        not (math.isfinite(terms.price) and terms.price >= 0),
+        f"price is {terms.price}: write USD per image, 0 or more",
+    )
     pick(REPEATS, terms.repeats, "policy for repeated images")
 
 
@@ -117,11 +121,11 @@ def check_same(path: Path, was: Terms, now: Terms) -> None:
     for name, old, new in zip(Terms._fields, was, now, strict=True):
         if old == new:
             continue
-        if name == "api_keys":
-            raise UserError(
-                f"{path} was made {'with' if old else 'without'} accounts and keys; "
-                f"give {'them' if old else 'None'} in accounts"
-            )
+        refuse_if(
+            name == "api_keys",
+            f"{path} was made {'with' if old else 'without'} accounts and keys; "
+            f"give {'them' if old else 'None'} in accounts",
+        )
         if name in ("secret", "calibration"):  # digests say nothing to a reader
             made = "another" if old and new else "a" if old else "no"
             what = f"with {made} {name}"

@@ -14,7 +14,7 @@ from sslx.context import Context, pool
 from sslx.data.views import is_plain, make_asked
 from sslx.embed.classifier import answering
 from sslx.embed.finished import open_run
-from sslx.embed.untrained import embed_untrained
+from sslx.embed.forward import embed_untrained
 from sslx.progress import progress
 from sslx.queries.choosers import PLANS, refined
 from sslx.queries.plan import Call, Plan, make_plan

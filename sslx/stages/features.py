@@ -14,7 +14,7 @@ import numpy as np
 
 from sslx.context import Context, Place
 from sslx.embed.finished import open_run
-from sslx.embed.untrained import embed_untrained, untrained
+from sslx.embed.forward import embed_untrained, untrained
 from sslx.models import make_encoder
 from sslx.models.preprocess import normalise
 from sslx.progress import say

@@ -35,18 +35,9 @@ def missing(goals: Sequence[Run], stages: Collection[str]) -> list[Run]:
         goals: Runs.
         stages: That may be made; the others must be there.
     """
-    found: dict[str, Run] = {}
-
-    def visit(run: Run) -> None:
-        if run.key in found or run.stage not in stages or is_finished(run):
-            return
-        for parent in run.parents.values():
-            visit(parent)
-        found[run.key] = run
-
-    for run in goals:
-        visit(run)
-    return list(found.values())
+    return with_ancestors(
+        goals, lambda run: run.stage not in stages or is_finished(run)
+    )
 
 
 def carry_out(
@@ -63,9 +54,8 @@ def carry_out(
         UserError: What went wrong with some of it, when all else is done that does not
             build on it.
     """
-    wanted = hosts.share(lambda: [run.key for run in missing(goals, stages)])
-    by_key = {run.key: run for run in with_ancestors(goals)}
-    todo = [by_key[key] for key in wanted]
+    wanted = set(hosts.share(lambda: [run.key for run in missing(goals, stages)]))
+    todo = [run for run in with_ancestors(goals) if run.key in wanted]
     if not todo:
         say(f"[sslx] all {len(goals)} runs are there")
         return

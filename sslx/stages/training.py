@@ -17,14 +17,14 @@ from sslx.types import Objective
 def make_training(
     run: Run, objective: Objective, arrays: dict[str, np.ndarray]
 ) -> Training:
-    """What the loop needs, from a run's recipe and the arrays of its images."""
+    """What the loop needs, from a run's recipe and what its objective uses."""
     r = run.recipe
     optimiser, schedule = optimiser_of(r)
     return Training(
         objective=objective,
         optimiser=optimiser,
         schedule=schedule,
-        data={name: arrays[name] for name in objective.uses},
+        data=arrays,
         seed=seed_of(r),
         steps=r["steps"],
         batch_size=r["batch_size"],
@@ -54,7 +54,8 @@ def train(
         head = None if "responses" in run.parents else objective.head
         meta = {key: r[key] for key in keys} | {"head": head}
     write_meta(run, finished=False, **meta)
-    fit(make_training(run, objective, arrays), run.path, context.loop, watch)
+    used = {name: arrays[name] for name in objective.uses}
+    fit(make_training(run, objective, used), run.path, context.loop, watch)
     if "responses" in run.parents:
         flops = _answers_flops(r, run.parents["responses"].recipe)
     else:
@@ -86,6 +87,8 @@ def _answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float |
     numbers = recipe["attack_numbers"]
     views = responses["views"]
     if "encoder" not in recipe:
+        if not {"hidden", "projection"} <= numbers.keys():
+            return None  # the head of an attack of one's own
         wide = responses["dim"]
         hidden = numbers["hidden"] or wide
         forward: float | None = 2.0 * hidden * (wide + numbers["projection"])

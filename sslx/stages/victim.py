@@ -8,8 +8,8 @@ from sslx.build import make_objective
 from sslx.context import Context
 from sslx.data.splits import divide
 from sslx.embed import recording
-from sslx.embed.answers import ITEM
-from sslx.embed.weights import read_trunk
+from sslx.embed.function import ITEM
+from sslx.models.weight_files import read_trunk
 from sslx.progress import say
 from sslx.runs.files import write_meta
 from sslx.runs.locks import working_on

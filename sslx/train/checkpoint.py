@@ -19,7 +19,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 
 from sslx import hosts
 from sslx.runs.files import CHECKPOINTS, read_json
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
@@ -133,8 +133,7 @@ def load(
     found = [sealed["step"]] if sealed else steps(run)
     if not sharding.is_fully_addressable:
         found = hosts.share(lambda: found)
-    if not found:
-        raise UserError(f"{run} has no checkpoint")
+    refuse_if(not found, f"{run} has no checkpoint")
     folder = (run / CHECKPOINTS / str(found[-1])).absolute()
     template = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
@@ -166,8 +165,7 @@ def load(
         intact = digest(tree) == expected[item]
     except Exception as error:
         raise UserError(f"{damaged} ({_first_line(error)})") from None
-    if not intact:
-        raise UserError(f"{damaged} (the {item}'s digest differs)")
+    refuse_if(not intact, f"{damaged} (the {item}'s digest differs)")
     return tree
 
 
@@ -185,8 +183,7 @@ def stored(run: Path, item: str, sealed: dict[str, Any] | None = None) -> Any:
     Raises:
         UserError: There is no checkpoint, or what describes the item is damaged.
     """
-    if not steps(run):
-        raise UserError(f"{run} has no checkpoint")
+    refuse_if(not steps(run), f"{run} has no checkpoint")
     step = sealed["step"] if sealed else steps(run)[-1]
     folder = run.absolute() / CHECKPOINTS / str(step)
     if not (folder / item).is_dir():

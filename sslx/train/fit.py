@@ -14,10 +14,10 @@ from sslx.progress import progress, say
 from sslx.rng import rows_at
 from sslx.train import checkpoint
 from sslx.train.interrupt import Stopped, asked_to_stop
-from sslx.train.logbook import Logbook, open_logbook
+from sslx.train.logbook import WATCHED, Logbook, open_logbook
 from sslx.train.mesh import data_mesh, my_rows, on_cpu, place, replicated, split_rows
 from sslx.train.step import State, init_state, make_dispatch, make_step, make_update
-from sslx.types import Objective, UserError
+from sslx.types import Objective, refuse_if
 
 
 class Loop(NamedTuple):
@@ -151,14 +151,14 @@ def _note(book: Logbook, steps: range, metrics: Any, total: int, loop: Loop) -> 
     for i, step in enumerate(steps):
         row = {name: float(values[i]) for name, values in metrics.items()}
         done = step + 1
-        if not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])):
-            raise UserError(
-                f"step {done}: the loss is {row['loss']:.6g}, the gradient's norm "
-                f"{row['grad_norm']:.6g}; try a lower learning rate (what was saved "
-                "before is kept)"
-            )
+        refuse_if(
+            not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])),
+            f"step {done}: the loss is {row['loss']:.6g}, the gradient's norm "
+            f"{row['grad_norm']:.6g}; try a lower learning rate (what was saved "
+            "before is kept)",
+        )
         if done % loop.log_every == 0 or done in (1, total):
-            book.write(done, row)
+            book(done, row)
 
 
 def _boundary(step: int, t: Training, loop: Loop, watch: Watch | None) -> int:
@@ -172,7 +172,7 @@ def _watch(book: Logbook, step: int, t: Training, state: State, watch: Watch | N
     if watch and (step == t.steps or step % watch.every == 0):
         row = hosts.share(lambda: watch.look(state))
         if row:
-            book.watched(step, row)
+            book(step, row, WATCHED)
 
 
 def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State:

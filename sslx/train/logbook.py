@@ -4,25 +4,19 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from tensorboardX import SummaryWriter
 
 from sslx import hosts
+from sslx.runs.files import replacing
 
 ROWS = "metrics.jsonl"
 WATCHED = "watch.jsonl"
 
 
-class Logbook(NamedTuple):
-    """Both take ``(step, metrics)``, metrics as floats, and add a row.
-
-    ``write`` to ``metrics.jsonl``; ``watched`` to ``watch.jsonl``, which is there only
-    if it was called, and in TensorBoard under ``watch/``.
-    """
-
-    write: Callable[[int, dict[str, float]], None]
-    watched: Callable[[int, dict[str, float]], None]
+# ``add(step, metrics, file=ROWS)``, metrics as floats: adds a row to the file, WATCHED
+# being there only if it was named, and in TensorBoard under ``watch/``.
+Logbook = Callable[..., None]
 
 
 def read_rows(folder: Path, name: str = ROWS) -> list[dict]:
@@ -39,9 +33,8 @@ def read_rows(folder: Path, name: str = ROWS) -> list[dict]:
 
 def _drop_after(folder: Path, name: str, step: int) -> None:
     kept = [row for row in read_rows(folder, name) if row["step"] <= step]
-    fresh = folder / (name + ".tmp")
-    fresh.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    fresh.replace(folder / name)
+    with replacing(folder / name) as file:
+        file.write("".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
 @contextmanager
@@ -53,26 +46,19 @@ def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
     run alone. Of several processes the first alone writes.
     """
     if not hosts.first():
-        yield Logbook(lambda step, metrics: None, lambda step, metrics: None)
+        yield lambda *row: None
         return
     _drop_after(folder, ROWS, step)
     if (folder / WATCHED).exists():
         _drop_after(folder, WATCHED, step)
-    # Line-buffered, or a kill loses all rows since the last flush.
-    with (
-        open(folder / ROWS, "a", buffering=1) as file,
-        SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board,
-    ):
+    with SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board:
 
-        def write(step: int, metrics: dict[str, float]) -> None:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
-            for name, value in metrics.items():
-                board.add_scalar(name, value, step)
-
-        def watched(step: int, metrics: dict[str, float]) -> None:
-            with open(folder / WATCHED, "a") as rows:
+        def add(step: int, metrics: dict[str, float], file: str = ROWS) -> None:
+            # Closed at once, or a kill loses all rows since the last flush.
+            with open(folder / file, "a") as rows:
                 rows.write(json.dumps({"step": step, **metrics}) + "\n")
+            prefix = "watch/" if file == WATCHED else ""
             for name, value in metrics.items():
-                board.add_scalar(f"watch/{name}", value, step)
+                board.add_scalar(f"{prefix}{name}", value, step)
 
-        yield Logbook(write, watched)
+        yield add

@@ -1,28 +1,16 @@
 """Optimisers by name, all on a linear warm-up followed by a cosine to zero."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from sslx.registry import pick
+from sslx.registry import keywords, pick
 from sslx.types import Params
 
 Schedule = Callable[..., Any]
-
-
-class Optimiser(NamedTuple):
-    """An entry of ``OPTIMISERS``.
-
-    Attributes:
-        build: ``(schedule, *, weight_decay, **numbers)`` -> optax transformation.
-        takes: Those of ``make_optimiser``'s numbers that only some take.
-    """
-
-    build: Callable[..., optax.GradientTransformation]
-    takes: tuple[str, ...]
 
 
 def matrices(params: Params) -> Params:
@@ -98,12 +86,14 @@ def _clipped_trust(
     return optax.GradientTransformation(init, update)
 
 
-OPTIMISERS = {
-    "adam": Optimiser(_adam, ("decay_vectors",)),
-    "adamw": Optimiser(_adamw, ("decay_vectors",)),
-    "larc": Optimiser(_larc, ("momentum", "trust_coefficient")),
-    "lars": Optimiser(_lars, ("momentum", "trust_coefficient")),
-    "sgd": Optimiser(_sgd, ("decay_vectors", "momentum")),
+# name -> ``(schedule, *, weight_decay, ...) -> transformation``; the further keywords
+# are those of ``make_optimiser``'s last three numbers that it takes.
+OPTIMISERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adam": _adam,
+    "adamw": _adamw,
+    "larc": _larc,
+    "lars": _lars,
+    "sgd": _sgd,
 }
 
 
@@ -122,7 +112,7 @@ def make_optimiser(
 
     Args:
         name: One of ``OPTIMISERS``; the last three numbers below it ignores where its
-            entry does not name them.
+            entry does not take them.
         learning_rate: Peak rate.
         weight_decay: Coupled (part of the gradient) but for adamw.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
@@ -136,17 +126,15 @@ def make_optimiser(
     Raises:
         UserError: Unknown name.
     """
-    entry = pick(OPTIMISERS, name, "optimiser")
-    cosine = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1))
-    if warmup_steps:
-        rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
-        schedule = optax.join_schedules([rise, cosine], [warmup_steps])
-    else:
-        schedule = cosine
+    build = pick(OPTIMISERS, name, "optimiser")
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warmup_steps, max(steps, warmup_steps + 1)
+    )
     numbers = {
+        "weight_decay": weight_decay,
         "momentum": momentum,
         "trust_coefficient": trust_coefficient,
         "decay_vectors": decay_vectors,
     }
-    own = {key: numbers[key] for key in entry.takes}
-    return entry.build(schedule, weight_decay=weight_decay, **own), schedule
+    own = {key: numbers[key] for key in keywords(build)}
+    return build(schedule, **own), schedule

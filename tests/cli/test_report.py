@@ -80,6 +80,9 @@ def test_two_experiments_in_one_workdir(tmp_path):
     assert sorted(m[:2] for m in given.members) == sorted(pairs)
     found = [(r.dataset, r.kind[-2:]) for r in collect(given.nodes, given.members)]
     assert sorted(found) == 4 * [("digits", "=8")] + 4 * [("svhn", "16")]
+    records = collect(given.nodes, given.members)
+    cells = [r.cell for r in records if r.cell]
+    assert len(set(cells)) == 4 and all("split_seed=" in cell for cell in cells)
 
 
 def test_a_single_experiment(tmp_path, monkeypatch):

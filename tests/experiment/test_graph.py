@@ -95,12 +95,28 @@ def test_what_is_wrong_names_its_combination(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             resolve(config(grid), tmp_path)
-    with pytest.raises(UserError, match="write steal.also=()"):
-        resolve(config(also=("queries=90",)), tmp_path)
     with pytest.raises(UserError, match="study.name must be of letters"):
         resolve(config(study__name="a/b"), tmp_path)
-    with pytest.raises(UserError, match="must have 'steal'"):
-        resolve(config(stages=("victim", "probe", "report")), tmp_path)
+
+
+def test_one_combination_is_not_named(tmp_path):
+    # Catches an error that speaks of a grid where there is none.
+    with pytest.raises(UserError, match="^unknown loss 'mes'"):
+        resolve(config((), steal__loss="mes"), tmp_path)
+
+
+def test_a_study_of_victims(tmp_path):
+    # Catches a study that steals though its stages say otherwise, or refuses to be.
+    grid = (("victim.objective=simclr", "victim.objective=barlow"),)
+    found = resolve(config(grid, stages=("victim", "probe", "report")), tmp_path)
+    assert [m.victim.recipe["objective"] for m in found.members] == ["simclr", "barlow"]
+    assert [m.changes for m in found.members] == [
+        {"victim.objective": "simclr"},
+        {"victim.objective": "barlow"},
+    ]
+    assert found.thefts == []
+    stages = {run.stage for run in found.goals}
+    assert stages == {"victim", "probe", "fidelity", "gallery"}
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ SETTINGS = {
 
 def kill_in(workdir, settings, stage, delay):
     """Kills a launch that long after the stage has begun; says what it was doing."""
-    process = tiny.start(workdir, settings)
+    process = tiny.start(workdir, "--verbose", settings=settings)
     last = "nothing"
     for line in process.stderr:
         if ": started" in line or ": taken up" in line:
@@ -55,7 +55,7 @@ def main(seed: int, more: dict) -> int:
     draw, settings = random.Random(seed), SETTINGS | more
     with tempfile.TemporaryDirectory() as folder:
         straight, killed = Path(folder) / "straight", Path(folder) / "killed"
-        undisturbed = tiny.start(straight, settings)
+        undisturbed = tiny.start(straight, settings=settings)
         undisturbed.communicate()
         assert undisturbed.returncode == 0
         hits = 0
@@ -64,7 +64,7 @@ def main(seed: int, more: dict) -> int:
             where = kill_in(killed, settings, stage, delay)
             hits += where == stage
             print(f"killed {delay:5.2f} s after {stage} began: {where}", flush=True)
-        last = tiny.start(killed, settings)
+        last = tiny.start(killed, settings=settings)
         print(last.communicate()[1].splitlines()[-1])
         assert last.returncode == 0
         want, got = outcome(straight), outcome(killed)

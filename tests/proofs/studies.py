@@ -37,7 +37,7 @@ KILLS = 6
 
 def begin(workdir: Path) -> subprocess.Popen:
     """Starts the study and leaves it running."""
-    return tiny.start(workdir, SETTINGS)
+    return tiny.start(workdir, "--verbose", settings=SETTINGS)
 
 
 def end(process: subprocess.Popen) -> list[str]:

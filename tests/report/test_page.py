@@ -63,6 +63,12 @@ def test_sections_stand_where_their_data_are(tmp_path):
             assert ElementTree.fromstring(content).tag.endswith("svg")
         assert image["alt"]
     assert "victim ends at 2.5 (loss)" in source and "watched ends at 25" in source
+    text = " ".join(page.text.split())
+    for words in (
+        *("no better than its mean answer", "as XLA counts one pass", "share one bill"),
+        *("p of the paired t test", "were neither trained on nor sold"),
+    ):
+        assert words in text
     # Every figure, whole; the measures that are read, the rest folded.
     assert page.tables[1][0][-2:] == ["agreement of probes", "linear CKA"]
     # All runs, and what determined the headline.

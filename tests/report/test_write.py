@@ -40,13 +40,25 @@ def test_a_study_from_its_report_run(tmp_path, capsys):
     # A run is what it ended with.
     assert {path.name for path in run.path.iterdir()} == {"config.json", "meta.json"}
     found = read(folder)
-    rows = rows_of(found)
+    rows = aggregate(collect(*command.gather([run.path])[:2]))
     assert [r.role for r in rows] == (
         ["victim"] + 4 * ["stolen"] + ["alone", "untrained", "pixels"]
     )
     thefts = [r for r in found["records"] if r["role"] in ("stolen", "alone")]
     assert len(thefts) == len(pairs)
     # JSON and CSV to the last digit.
+    flat = iter(found["rows"])
+    for row in rows:
+        for name, figure in row.figures.items():
+            entry = next(flat)
+            assert (entry["role"], entry["evaluator"]) == (row.role, name)
+            assert (entry["accuracy"], entry["interval_kind"]) == (
+                *(figure.mean, figure.by),
+            )
+            assert entry["interval"] == [figure.low, figure.high]
+            assert entry["fidelity"] == row.fidelity
+            assert entry["of_victim"] == (row.of_victim and row.of_victim._asdict())
+    assert next(flat, None) is None
     with open(folder / "table.csv") as file:
         lines = list(csv.DictReader(file))
     for row, line in zip(rows, lines, strict=True):
@@ -117,7 +129,6 @@ def test_results(tmp_path):
     for entry in counted:
         assert set(entry["accounts"]["attacker"]) == keys
         assert entry["accounts"]["attacker"]["images"] == 100
-    assert rows_of(found) == aggregate(collect(*given[:2]))
 
 
 def test_a_report_run(tmp_path, capsys):
@@ -175,6 +186,65 @@ def test_an_experiment_says_who_was_robbed(tmp_path):
     assert words.title(given, members) == "Direct extraction of a simclr encoder"
     alone = [Member(fake.key(v), None, {})]
     assert words.title(given, alone) == "Evaluation of a simclr encoder"
+
+
+def foreign(workdir, **recipe):
+    """A victim from elsewhere, as its run is."""
+    recipe = {"seed": 0, "image_shape": fake.SHAPE, **recipe}
+    return fake.finished(workdir, "victim", "foreign", recipe, {}, flops=None)
+
+
+def test_victims_from_elsewhere(tmp_path):
+    # Catches a page that claims to know what a victim is, or was trained on.
+    for name, recipe, told, title in (
+        ("a", {"origin": "npz", "images": 1700, "dim": 6}, "1,700 images", "API"),
+        ("b", {"origin": "python", "function": "f:g", "dim": 6}, "f:g (6", "API"),
+        (
+            *("c", {"origin": "weights", "encoder": fake.ENCODER}),
+            *("a conv3 encoder, made of PyTorch weights", "imported encoder"),
+        ),
+    ):
+        v = foreign(tmp_path / name, **recipe)
+        fake.probe(tmp_path / name, v, 0.8)
+        fake.probe(tmp_path / name, None, 0.2)
+        alone = [Member(fake.key(v), None, {})]
+        nodes, out = lineage(tmp_path / name), tmp_path / name / "out"
+        assert title in words.title(nodes, alone)
+        write(out, nodes, alone, title=words.title(nodes, alone))
+        for file in ("report.md", "report.html"):
+            text = " ".join((out / file).read_text("utf-8").split())
+            assert told in text and "evaluated alone" in text
+            assert "may have seen images of the probes" in text
+            for word in ("untrained", "stealer", "attacker's", "extraction of"):
+                assert word not in text, (file, word)
+        t = fake.steal(tmp_path / name, v, 0)
+        fake.probe(tmp_path / name, t, 0.7)
+        fake.probe(tmp_path / name, None, 0.3, untrained=0)
+        given = command.gather([tmp_path / name])
+        write(out, *given[:2], title="T")
+        text = (out / "report.md").read_text("utf-8")
+        assert "may have seen the attacker's images, and those of the probes" in text
+        whose = "the victim's" if name == "c" else "the headline stealer's"
+        assert f"Untrained is {whose} architecture" in text
+
+
+def test_the_primary_evaluator(tmp_path):
+    # Catches a headline, a ratio or a difference that stays the linear probe's.
+    run, pairs = fake.grid(tmp_path)
+    members = fake.members([pairs[1], *pairs])
+    out = tmp_path / "out"
+    write(out, lineage(tmp_path), members, title="T", primary="knn")
+    found = read(out)
+    # knn is 0.1 below linear: 0.525 and 0.575 of victims 0.7 and 0.72.
+    (row,) = (
+        r
+        for r in found["rows"]
+        if r["cell"] == found["headline"] and r["evaluator"] == "knn"
+    )
+    assert (found["primary"], row["cell"]) == ("knn", "mse, 100 queries")
+    assert row["of_victim"]["mean"] == pytest.approx((0.525 / 0.7 + 0.575 / 0.72) / 2)
+    text = (out / "report.md").read_text("utf-8")
+    assert "a kNN probe on the stolen encoder is right for 55.0 %" in text
 
 
 def test_pieces_that_are_missing(tmp_path):

@@ -2,13 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from sslx.stages.flops import (
-    answers_flops,
-    count_flops,
-    forward_flops,
-    unlabelled_flops,
-)
 
+from sslx.models.flops import count_flops, forward_flops
+from sslx.stages.training import _answers_flops, _unlabelled_flops
 from tests.report import fake_study as fake
 
 
@@ -65,5 +61,5 @@ def test_flops_of_trainings(tmp_path):
     t = fake.steal(tmp_path, v, 0)
     asked = t.parents["responses"].recipe
     forward = forward_flops(fake.ENCODER, fake.SHAPE)
-    assert answers_flops(t.recipe, asked) == 3 * forward * 4 * 10
-    assert unlabelled_flops(v.recipe) == 2 * answers_flops(t.recipe, asked)
+    assert _answers_flops(t.recipe, asked) == 3 * forward * 4 * 10
+    assert _unlabelled_flops(v.recipe, 2) == 2 * _answers_flops(t.recipe, asked)

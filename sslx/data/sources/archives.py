@@ -54,6 +54,12 @@ def _rows(path: Path, width: int) -> np.ndarray:
     return np.memmap(path, np.uint8, "r").reshape(-1, width)
 
 
+def _labelled(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict]]:
+    """Examples of images and their labels alone, with their rows for keys."""
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        yield i, {"image": _png(image), "label": int(label)}
+
+
 def cifar(builder: Any, files: dict[str, Path], scratch: Path) -> Contents:
     """CIFAR-10 and -100: records of label bytes and 3x32x32 pixel bytes."""
     info = builder._cifar_info
@@ -103,18 +109,14 @@ def stl10(builder: Any, files: dict[str, Path], scratch: Path) -> Contents:
     """STL-10: 3x96x96 bytes an image, column by column; labels from 1; none is -1."""
     folder = _unpack(files[""], scratch) / "stl10_binary"
 
-    def examples(images: np.ndarray, labels: np.ndarray):
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            pixels = image.reshape(3, 96, 96).transpose(2, 1, 0)
-            yield i, {"image": _png(pixels), "label": int(label)}
-
     splits = {}
     for split, part in (("train",) * 2, ("test",) * 2, ("unlabelled", "unlabeled")):
         images = _rows(folder / f"{part}_X.bin", 3 * 96 * 96)
         labels = np.full(len(images), -1)
         if split != "unlabelled":
             labels = _rows(folder / f"{part}_y.bin", 1)[:, 0].astype(int) - 1
-        splits[split] = (len(images), examples(images, labels))
+        pixels = images.reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
+        splits[split] = (len(images), _labelled(pixels, labels))
     names = _lines(folder / "class_names.txt")
     return Contents({"label": names}, splits)
 
@@ -130,14 +132,10 @@ def idx(builder: Any, files: dict[str, Path], scratch: Path) -> Contents:
         shape = np.frombuffer(content, ">i4", content[3], 4)
         return np.frombuffer(content, np.uint8, -1, 4 + 4 * content[3]).reshape(shape)
 
-    def examples(images: np.ndarray, labels: np.ndarray):
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            yield i, {"image": _png(image), "label": int(label)}
-
     splits = {}
     for split in ("train", "test"):
         images, labels = (array(files[f"{split}_{w}"]) for w in ("data", "labels"))
-        splits[split] = (len(images), examples(images, labels))
+        splits[split] = (len(images), _labelled(images, labels))
     return Contents({}, splits)
 
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from sslx.data.source import Info, Options, Source, Split
-from sslx.types import UserError
+from sslx.data.source import Info, Options, Split, Whole, read_whole
+from sslx.types import refuse_if
 
 CANVAS = 12
 PLACEMENTS = 3  # of each digit, all in the same split
@@ -18,8 +18,7 @@ TRAIN_DIGITS = 1350  # the other 447 are the test split
 
 
 @lru_cache(maxsize=1)
-def _build() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images (1797, 3, 12, 12, 1), labels (1797,), order of the digits (1797,)."""
+def _read() -> Whole:
     from sklearn.datasets import load_digits  # a second, so only when wanted
 
     digits = load_digits()
@@ -34,48 +33,32 @@ def _build() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for digit, digit_corners, image in zip(small, corners, images, strict=True):
         for (top, left), canvas in zip(digit_corners, image, strict=True):
             canvas[top : top + 8, left : left + 8, 0] = digit
-    return images, digits.target.astype(np.int32), random.permutation(len(small))
-
-
-def _only_name(rest: str) -> None:
-    if rest:
-        raise UserError(f"the data set is called 'digits', not 'digits:{rest}'")
-
-
-def _find(rest: str, options: Options) -> None:
-    _only_name(rest)
-
-
-def _describe(rest: str, options: Options) -> Info:
-    _only_name(rest)
-    return Info(
+    order = random.permutation(len(small))
+    ids, splits = {}, {}
+    for split, chosen in (
+        ("train", order[:TRAIN_DIGITS]),
+        ("test", order[TRAIN_DIGITS:]),
+    ):
+        ids[split] = np.repeat(chosen, PLACEMENTS).astype(np.int64)
+        labels = digits.target[ids[split]].astype(np.int32)
+        splits[split] = Split(images[chosen].reshape(-1, CANVAS, CANVAS, 1), labels)
+    info = Info(
         identity={"digits": {"canvas": CANVAS, "placements": PLACEMENTS, "version": 1}},
         slug="digits",
         image_shape=(CANVAS, CANVAS, 1),
         classes=10,
-        sizes={
-            "train": TRAIN_DIGITS * PLACEMENTS,
-            "test": (1797 - TRAIN_DIGITS) * PLACEMENTS,
-        },
+        sizes={split: len(rows) for split, rows in ids.items()},
     )
+    return Whole(info, splits, ids)
 
 
-def _digits(split: str) -> np.ndarray:
-    order = _build()[2]
-    return order[:TRAIN_DIGITS] if split == "train" else order[TRAIN_DIGITS:]
+def _find(rest: str, options: Options) -> None:
+    refuse_if(rest, f"the data set is called 'digits', not 'digits:{rest}'")
 
 
-def _load(rest: str, split: str, options: Options) -> Split:
-    _only_name(rest)
-    images, labels, _ = _build()
-    digits = _digits(split)
-    rows = images[digits].reshape(-1, CANVAS, CANVAS, 1)
-    return Split(rows, np.repeat(labels[digits], PLACEMENTS))
+def _open(rest: str, options: Options) -> Whole:
+    _find(rest, options)
+    return _read()
 
 
-def _ids(rest: str, split: str, options: Options) -> np.ndarray:
-    _only_name(rest)
-    return np.repeat(_digits(split), PLACEMENTS).astype(np.int64)
-
-
-DIGITS = Source(_find, _describe, _load, _ids)
+DIGITS = read_whole(_find, _open)

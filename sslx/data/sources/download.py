@@ -3,12 +3,12 @@
 import hashlib
 import http.client
 import os
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from sslx.progress import progress
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 TIMEOUT = 20.0  # s without an answer
 _CHUNK = 1 << 20
@@ -41,13 +41,17 @@ def fetch(url: str, path: Path, size: int, sha256: str) -> None:
     fresh = path.with_name(f"{path.name}.{os.getpid()}.part")
     wanted = f"not {sha256[:12]}..."
     lies = there and f"; what lies there now has the sha256 {there[:12]}..., {wanted}"
+    bar = progress(size, 0, path.name, "B", unit_scale=True, unit_divisor=1024)
     try:
-        found = _receive(url, path, fresh, size)
-        if found != sha256:
-            raise UserError(
-                f"{url} is not the file it should be (sha256 {found[:12]}..., "
-                f"{wanted}); try again later, or put the right one at {path}"
-            )
+        with open(fresh, "wb") as file, bar:
+            for chunk in _received(url, path):
+                bar.update(file.write(chunk))
+        found = _sha256(fresh)
+        refuse_if(
+            found != sha256,
+            f"{url} is not the file it should be (sha256 {found[:12]}..., "
+            f"{wanted}); try again later, or put the right one at {path}",
+        )
         fresh.replace(path)
     except UserError as error:
         raise UserError(f"{error}{lies or ''}") from None
@@ -55,35 +59,20 @@ def fetch(url: str, path: Path, size: int, sha256: str) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def _receive(url: str, path: Path, fresh: Path, size: int) -> str:
-    """Writes what a server sends to ``fresh``; returns its sha256."""
-    sha = hashlib.sha256()
+def _received(url: str, path: Path) -> Iterator[bytes]:
+    """What a server sends, all of it."""
     request = urllib.request.Request(url, headers={"User-Agent": "sslx"})
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except (OSError, http.client.HTTPException) as error:
-        raise _offline(url, path, error) from None
-    received = 0
-    bar = progress(size, 0, path.name, "B", unit_scale=True, unit_divisor=1024)
-    with answer, open(fresh, "wb") as file, bar:
-        while True:
-            try:
-                chunk = answer.read(_CHUNK)
-            except (OSError, http.client.HTTPException) as error:
-                raise _offline(url, path, error) from None
-            if not chunk and received < int(answer.headers["Content-Length"] or 0):
-                raise _offline(url, path, EOFError("the connection was cut"))
-            if not chunk:
-                return sha.hexdigest()
-            received += len(chunk)
-            file.write(chunk)
-            sha.update(chunk)
-            bar.update(len(chunk))
-
-
-def _offline(url: str, path: Path, error: Exception) -> UserError:
-    why = getattr(error, "reason", None) or str(error) or type(error).__name__
-    return UserError(
-        f"{url} cannot be loaded ({why}); try again, or fetch it on another machine "
-        f"and put it at {path}"
-    )
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            missing = int(answer.headers["Content-Length"] or 0)
+            while chunk := answer.read(_CHUNK):
+                missing -= len(chunk)
+                yield chunk
+        if missing > 0:
+            raise EOFError("the connection was cut")
+    except (OSError, http.client.HTTPException, EOFError) as error:
+        why = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise UserError(
+            f"{url} cannot be loaded ({why}); try again, or fetch it on another "
+            f"machine and put it at {path}"
+        ) from None

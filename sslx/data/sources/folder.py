@@ -3,36 +3,19 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from sslx.data import form
-from sslx.data.source import Info, Missing, Options, Source, Split
+from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.progress import progress
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 SUFFIXES = {  # in any case
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
     *(".png", ".ppm", ".tif", ".tiff", ".webp"),
 }
 _LAYOUT = "a folder set is PATH/train/CLASS/*.png and PATH/test/CLASS/*.png (or .jpg)"
-
-
-class _Read(NamedTuple):
-    """A folder in memory.
-
-    Attributes:
-        splits: Split -> images in the form asked for, and labels.
-        ids: Split -> int64 (n,), of the pixels before that.
-        shape: (h, w, c) before that; None where files differ.
-        digest: sha256 over names and bytes of all files.
-    """
-
-    splits: dict[str, Split]
-    ids: dict[str, np.ndarray]
-    shape: form.Shape
-    digest: str
 
 
 def _folders(path: Path) -> list[str]:
@@ -44,8 +27,7 @@ def _folders(path: Path) -> list[str]:
 def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
     """Split -> (file, label) of every image, sorted; checks the layout."""
     missing = [s for s in ("train", "test") if not (path / s).is_dir()]
-    if missing:
-        raise UserError(f"{path} has no folder {' and no '.join(missing)}; {_LAYOUT}")
+    refuse_if(missing, f"{path} has no folder {' and no '.join(missing)}; {_LAYOUT}")
     classes = _folders(path / "train")
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
@@ -68,17 +50,9 @@ def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
                 and not p.name.startswith(".")
                 and not p.is_dir()
             )
-            if not images:
-                raise UserError(f"class folder {folder} holds no image; {_LAYOUT}")
+            refuse_if(not images, f"class folder {folder} holds no image; {_LAYOUT}")
             out[split] += [(p, label) for p in images]
     return out
-
-
-def _image(file: Path, content: bytes) -> np.ndarray:
-    try:
-        return form.decode(content)
-    except ValueError as error:
-        raise UserError(f"{file} is not a readable image: {error}") from None
 
 
 def _same(file: Path, shape, first: tuple[Path, form.Shape]) -> None:
@@ -100,20 +74,12 @@ def _unreadable(file: Path, error: OSError) -> UserError:
     )
 
 
-def _apart(files: dict[str, list[tuple[Path, int]]], ids: dict[str, list[int]]) -> None:
-    """Raises a UserError if an image stands in both splits."""
-    train = dict(zip(ids["train"], files["train"], strict=True))
-    for mark, (file, _) in zip(ids["test"], files["test"], strict=True):
-        if mark in train:
-            raise UserError(
-                f"{file} shows the same image as {train[mark][0]}: a test image must "
-                "not be trained on; remove one of them"
-            )
-
-
 @lru_cache(maxsize=2)
-def _read(path: Path, stamp: tuple, options: Options) -> _Read:
-    """All of a folder; ``stamp`` tells versions of the files apart."""
+def _read(path: Path, stamp: tuple, options: Options) -> Whole:
+    """All of a folder; ``stamp`` tells versions of the files apart.
+
+    The images come in the form asked for; ids and shape are of the files' own.
+    """
     files, sha = _files(path), hashlib.sha256()
     splits, shapes = {}, set()
     ids: dict[str, list[int]] = {}
@@ -125,11 +91,15 @@ def _read(path: Path, stamp: tuple, options: Options) -> _Read:
             for file, _ in entries:
                 try:
                     content = file.read_bytes()
+                    raw = form.decode(content)
                 except OSError as error:
                     raise _unreadable(file, error) from None
+                except ValueError as error:
+                    raise UserError(
+                        f"{file} is not a readable image: {error}"
+                    ) from None
                 sha.update(f"{file.relative_to(path).as_posix()}\0".encode())
                 sha.update(f"{len(content)}\0".encode() + content)
-                raw = _image(file, content)
                 shapes.add(raw.shape)
                 ids[split].append(form.pixel_id(raw))
                 images.append(form.fit(raw, options))
@@ -138,9 +108,20 @@ def _read(path: Path, stamp: tuple, options: Options) -> _Read:
                 bar.update()
             labels = np.array([label for _, label in entries], np.int32)
             splits[split] = Split(np.stack(images), labels)
-    _apart(files, ids)
+    again = "{} shows the same image as {}"
+    form.apart(
+        ids, lambda t, o: again.format(files["test"][t][0], files["train"][o][0])
+    )
     numbers = {split: np.array(marks, np.int64) for split, marks in ids.items()}
-    return _Read(splits, numbers, form.common(shapes), sha.hexdigest())
+    info = Info(
+        # The bytes, and what this machine's decoders made of them.
+        identity={"folder": sha.hexdigest(), "ids": form.digest(*numbers.values())},
+        slug=path.resolve().name,
+        image_shape=form.common(shapes),
+        classes=files["train"][-1][1] + 1,
+        sizes={split: len(entries) for split, entries in files.items()},
+    )
+    return Whole(info, splits, numbers)
 
 
 def _stamp(file: Path) -> tuple:
@@ -152,38 +133,17 @@ def _stamp(file: Path) -> tuple:
 
 
 def _find(rest: str, options: Options) -> Path:
-    if not rest:
-        raise UserError("write the folder's path after 'folder:'")
+    refuse_if(not rest, "write the folder's path after 'folder:'")
     path = Path(rest).expanduser()
     if not path.is_dir():
         raise Missing(f"no folder {path}; {_LAYOUT}")
     return path
 
 
-def _open(rest: str, options: Options) -> _Read:
+def _open(rest: str, options: Options) -> Whole:
     path = _find(rest, options)
     stamp = tuple(_stamp(p) for entries in _files(path).values() for p, _ in entries)
     return _read(path, stamp, Options(size=options.size, channels=options.channels))
 
 
-def _describe(rest: str, options: Options) -> Info:
-    found = _open(rest, options)
-    return Info(
-        # The bytes, and what this machine's decoders made of them.
-        identity={"folder": found.digest, "ids": form.digest(*found.ids.values())},
-        slug=Path(rest).resolve().name,
-        image_shape=found.shape,
-        classes=int(found.splits["train"].labels.max()) + 1,
-        sizes={name: len(split.labels) for name, split in found.splits.items()},
-    )
-
-
-def _load(rest: str, split: str, options: Options) -> Split:
-    return _open(rest, options).splits[split]
-
-
-def _ids(rest: str, split: str, options: Options) -> np.ndarray:
-    return _open(rest, options).ids[split]
-
-
-FOLDER = Source(_find, _describe, _load, _ids)
+FOLDER = read_whole(_find, _open)

@@ -6,13 +6,14 @@ for them to know which rows are whose. The archive's own checksum tells damage.
 
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sslx.runs.files import read_arrays, replacing
 
 FOLDER = "~/.cache/sslx/ids"
 FORMAT = 1  # to be raised where ids come to be made in another way
@@ -28,18 +29,11 @@ def remembered(stamp: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
     content = json.dumps([FORMAT, stamp]).encode()
     name = hashlib.sha256(content).hexdigest()[:32]
     path = Path(FOLDER).expanduser() / f"{name}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["ids"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        pass  # none yet, or damaged
+    with suppress(ValueError, KeyError):  # none yet, or damaged
+        return read_arrays(path)["ids"]
     ids = compute()
-    try:
+    with suppress(OSError):  # a home that cannot be written to only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{name}.{os.getpid()}.tmp")
-        with open(fresh, "wb") as file:
+        with replacing(path, shared=True) as file:
             np.savez(file, ids=ids)
-        fresh.replace(path)
-    except OSError:
-        pass  # a home that cannot be written to only costs time
     return ids

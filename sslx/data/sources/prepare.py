@@ -18,7 +18,8 @@ import zlib
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from types import SimpleNamespace
+from typing import NamedTuple
 
 from sslx.data.sources.archives import READERS
 from sslx.data.sources.download import fetch
@@ -26,22 +27,11 @@ from sslx.data.sources.prepared import first_line, locate, place
 from sslx.progress import progress, say
 from sslx.types import UserError
 
+# What the names of the folders begin with in which a set is being written.
+_SCRATCH = ".preparing-{}-"
 # What reading a damaged archive leads to; OSError, without a number of the system's,
 # is gzip's and that of the reader of MATLAB files.
 _DAMAGE = (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, struct.error)
-
-
-class _Asked(Exception):
-    """Carries what a builder wants downloaded out of it."""
-
-
-class _Asking:
-    """Stands in for TFDS's download manager to learn the addresses."""
-
-    def download(self, urls: Any) -> NoReturn:
-        raise _Asked(urls)
-
-    download_and_extract = download
 
 
 class Archive(NamedTuple):
@@ -58,25 +48,17 @@ def archives(name: str) -> dict[str, Archive]:
     import tensorflow_datasets as tfds
 
     builder = tfds.builder(name)
-    urls: Any = None
-    try:
-        builder._split_generators(_Asking())
-    except _Asked as asked:
-        (urls,) = asked.args
+    asked: list[Any] = []
+    # In the place of TFDS's download manager, to learn what it is told to load.
+    manager = SimpleNamespace(download=asked.append, download_and_extract=asked.append)
+    with contextlib.suppress(TypeError):  # it goes on with what it has not got
+        builder._split_generators(manager)
+    (urls,) = asked
     found = {}
     for key, url in (urls if isinstance(urls, dict) else {"": urls}).items():
         info = builder.url_infos[url]
         found[key] = Archive(url, info.filename, int(info.size), info.checksum)
     return found
-
-
-def _fetch(name: str, data_dir: Path) -> dict[str, Path]:
-    """Downloads a set's archives; key -> file."""
-    files = {}
-    for key, (url, filename, size, sha256) in archives(name).items():
-        files[key] = data_dir / "downloads" / name / filename
-        fetch(url, files[key], size, sha256)
-    return files
 
 
 def _counted(what: str, total: int, examples: Iterator) -> Iterator:
@@ -122,11 +104,6 @@ def _write(name: str, files: dict[str, Path], scratch: Path) -> Path:
     return Path(builder.data_dir)
 
 
-def _scratch(name: str) -> str:
-    """What the names of the folders begin with in which a set is being written."""
-    return f".preparing-{name}-"
-
-
 @contextlib.contextmanager
 def _alone(name: str, where: Path) -> Iterator[None]:
     """Keeps other processes from preparing the same set in the same place.
@@ -142,7 +119,7 @@ def _alone(name: str, where: Path) -> Iterator[None]:
         except BlockingIOError:
             say(f"another process prepares {name} in {where}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
-        for folder in where.glob(f"{_scratch(name)}*"):
+        for folder in where.glob(f"{_SCRATCH.format(name)}*"):
             shutil.rmtree(folder, ignore_errors=True)
         for part in downloads.glob("*.part"):
             part.unlink(missing_ok=True)
@@ -185,9 +162,12 @@ def prepare(name: str, data_dir: str | None) -> Path:
 
 def _prepare(name: str, where: Path) -> Path:
     """Downloads and writes a set that is not there; its version folder."""
-    files = _fetch(name, where)
+    files, folder = {}, where / "downloads" / name
+    for key, (url, filename, size, sha256) in archives(name).items():
+        files[key] = folder / filename
+        fetch(url, files[key], size, sha256)
     # Elsewhere first, so that a kill leaves no version folder that looks whole.
-    prefix = _scratch(name)
+    prefix = _SCRATCH.format(name)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=where) as scratch:
         try:
             done = _write(name, files, Path(scratch))
@@ -198,20 +178,13 @@ def _prepare(name: str, where: Path) -> Path:
                 raise
             if os.strerror(errno.ENOSPC) in str(error):
                 raise OSError(os.strerror(errno.ENOSPC)) from None
-            raise _unreadable(files, error) from None
+            why = first_line(error)
+            raise UserError(
+                f"an archive in {folder} is damaged ({why}); delete it and try again"
+                if isinstance(error, _DAMAGE)
+                else f"the archives in {folder} cannot be read "
+                f"({type(error).__name__}: {why})"
+            ) from None
         final = where / done.relative_to(scratch)
         final.parent.mkdir(parents=True, exist_ok=True)
         return done.replace(final)
-
-
-def _unreadable(files: dict[str, Path], error: Exception) -> UserError:
-    folder = next(iter(files.values())).parent
-    if isinstance(error, _DAMAGE):
-        return UserError(
-            f"an archive in {folder} is damaged ({first_line(error)}); delete it and "
-            "try again"
-        )
-    kind = type(error).__name__
-    return UserError(
-        f"the archives in {folder} cannot be read ({kind}: {first_line(error)})"
-    )

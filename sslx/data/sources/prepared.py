@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx.data.source import Missing
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 _NAME = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
@@ -130,11 +130,11 @@ def _keys(folder: Path, builder: Any) -> tuple[str, str]:
     ):
         return chosen[0], chosen[1]
     found = [[k for k, f in features.items() if isinstance(f, kind)] for kind in kinds]
-    if [len(keys) for keys in found] != [1, 1]:
-        raise UserError(
-            f"{folder} is no image classification set: it has {len(found[0])} image "
-            f"and {len(found[1])} label features"
-        )
+    refuse_if(
+        [len(keys) for keys in found] != [1, 1],
+        f"{folder} is no image classification set: it has {len(found[0])} image "
+        f"and {len(found[1])} label features",
+    )
     return found[0][0], found[1][0]
 
 
@@ -163,12 +163,12 @@ def _open(folder: Path, stamp: tuple[int, ...]) -> Prepared:
             f"{folder} holds no prepared set ({first_line(error)}); remove that folder "
             "and prepare the set again (sslx prepare)"
         ) from None
-    if kind != "array_record":
-        raise UserError(
-            f"{folder} is prepared as {kind}, sslx reads array_record; use another "
-            "data.dir, or remove that folder and prepare the set again (sslx "
-            "prepare)"
-        )
+    refuse_if(
+        kind != "array_record",
+        f"{folder} is prepared as {kind}, sslx reads array_record; use another "
+        "data.dir, or remove that folder and prepare the set again (sslx "
+        "prepare)",
+    )
     image, label = _keys(folder, builder)
     test = "test" if "test" in sizes else "validation"
     for split in ("train", test):

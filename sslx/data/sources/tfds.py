@@ -23,7 +23,7 @@ from sslx.data.sources.prepared import (
     open_prepared,
 )
 from sslx.progress import progress
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 _CHUNK = 512  # records read at a time
 
@@ -80,17 +80,6 @@ def _records(found: Prepared, split: str) -> Iterator[dict]:
         ) from None
 
 
-def _decode(found: Prepared, row: int, content: bytes) -> np.ndarray:
-    feature = found.builder.info.features[found.image]
-    try:
-        # TFDS lets any file stand for the channels that the feature declares.
-        return form.decode(content, {1: 1, 3: 3, 4: 3}.get(feature.shape[-1], 0))
-    except ValueError as error:
-        raise UserError(
-            f"{found.folder}: image {row} of {found.name} is not readable: {error}"
-        ) from None
-
-
 class _Rows(NamedTuple):
     """A split in memory, in the form asked for."""
 
@@ -106,8 +95,16 @@ def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Row
     images: np.ndarray | None = None
     labels, ids = np.zeros(total, np.int32), np.zeros(total, np.int64)
     shapes = set()
+    # TFDS lets any file stand for the channels that the feature declares.
+    declared = found.builder.info.features[found.image].shape[-1]
+    channels = {1: 1, 3: 3, 4: 3}.get(declared, 0)
     for i, example in enumerate(_records(found, split)):
-        raw = _decode(found, i, example[found.image])
+        try:
+            raw = form.decode(example[found.image], channels)
+        except ValueError as error:
+            raise UserError(
+                f"{found.folder}: image {i} of {found.name} is not readable: {error}"
+            ) from None
         ids[i] = form.pixel_id(raw)
         shapes.add(raw.shape)
         labels[i] = example[found.label]
@@ -116,18 +113,17 @@ def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Row
             images = np.zeros((total, *image.shape), np.uint8)
         _same(found, images.shape[1:], image.shape)
         images[i] = image
-    if labels.min() < 0:
-        raise UserError(f"{found.name!r} has images without a label in {split}")
+    refuse_if(labels.min() < 0, f"{found.name!r} has images without a label in {split}")
     assert images is not None
     return _Rows(Split(images, labels), ids, form.common(shapes))
 
 
 def _same(found: Prepared, first: tuple, second: tuple) -> None:
-    if first != second:
-        raise UserError(
-            f"{found.name!r} has images of mixed size ({first}, {second}, ...); bring "
-            "them together with data.size=PIXELS"
-        )
+    refuse_if(
+        first != second,
+        f"{found.name!r} has images of mixed size ({first}, {second}, ...); bring "
+        "them together with data.size=PIXELS",
+    )
 
 
 def _read(found: Prepared, split: str, options: Options) -> _Rows:
@@ -153,7 +149,7 @@ def _describe(rest: str, options: Options) -> Info:
         "name": found.name,
         "version": found.folder.name,
         "examples": sizes,
-        "ids": form.digest(*(_ids_of(found, split, options) for split in sizes)),
+        "ids": form.digest(*(_ids(rest, split, options) for split in sizes)),
     }
     return Info(
         identity={"tfds": content},
@@ -187,8 +183,9 @@ def _official(folder: Path, stamp: tuple, split: str) -> np.ndarray | None:
     return ids if len(np.unique(ids)) == len(ids) else None
 
 
-def _ids_of(found: Prepared, split: str, options: Options) -> np.ndarray:
+def _ids(rest: str, split: str, options: Options) -> np.ndarray:
     """Ids of a split: official ones, else of its pixels as they are decoded here."""
+    found = _open(rest, options)
     stamp = _stamp(found, split)
 
     def compute() -> np.ndarray:
@@ -197,10 +194,6 @@ def _ids_of(found: Prepared, split: str, options: Options) -> np.ndarray:
 
     decoders = (PIL.__version__, PIL.features.version("jpg"))
     return remembered([*stamp, *decoders], compute)
-
-
-def _ids(rest: str, split: str, options: Options) -> np.ndarray:
-    return _ids_of(_open(rest, options), split, options)
 
 
 TFDS = Source(find, _describe, _load, _ids)

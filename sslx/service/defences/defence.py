@@ -33,7 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, UInt8, UInt32
 
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 State = dict[str, np.ndarray]
 # (score, images) -> float32 (n, h, w, c): how the score of each image's answer changes
@@ -77,8 +77,10 @@ def calibrate(answers: Float[np.ndarray, "n d"]) -> Calibration:
     Raises:
         UserError: There are fewer than two, or numbers that are not finite.
     """
-    if len(answers) < 2 or not np.isfinite(answers).all():
-        raise UserError("a calibration needs two answers or more, all finite")
+    refuse_if(
+        len(answers) < 2 or not np.isfinite(answers).all(),
+        "a calibration needs two answers or more, all finite",
+    )
     answers = answers.astype(np.float32)
     return Calibration(answers, answers.mean(axis=0), answers.std(axis=0))
 
