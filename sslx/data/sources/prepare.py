@@ -47,7 +47,8 @@ def archives(name: str) -> dict[str, Archive]:
     """What a set is made of, under the keys of TFDS's builder ("" for a single one)."""
     import tensorflow_datasets as tfds
 
-    builder, asked = tfds.builder(name), []
+    builder = tfds.builder(name)
+    asked: list = []
     # In the place of TFDS's download manager, to learn what it is told to load.
     manager = SimpleNamespace(download=asked.append, download_and_extract=asked.append)
     with contextlib.suppress(TypeError):  # it goes on with what it has not got
