@@ -117,7 +117,7 @@ def test_evaluated_alone(weights, workdir, report, tmp_path):
     # Catches an evaluation that needs a theft, another untrained network than the
     # victim's own, curves of a training that there was none of.
     folder = run(config(weights, stages=("victim", "probe", "report")), tmp_path)
-    stages = {"victim", "features", "probe", "fidelity", "report"}
+    stages = {"victim", "features", "probe", "fidelity", "gallery", "report"}
     assert {p.name for p in tmp_path.iterdir()} == stages
     assert folder.name.startswith("weights-resnet18-")
     found, stolen = (

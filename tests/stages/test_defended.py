@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from sslx.experiment.experiment import resolve
 
+from sslx.experiment.graph import resolve
 from sslx.service import DEFENCES, Defence
 from sslx.types import UserError
 from tests import tiny
@@ -22,8 +22,8 @@ PADDED = Defence(
 
 
 def answers_recipe(tmp_path, **changes):
-    (cell,) = resolve(tiny.config(**changes), tmp_path).cells
-    return cell.responses.recipe
+    (theft,) = resolve(tiny.config(**changes), tmp_path).thefts
+    return theft.responses.recipe
 
 
 def test_answers_are_as_wide_as_the_defence_makes_them(tmp_path, monkeypatch):
