@@ -48,11 +48,7 @@ def archives(name: str) -> dict[str, Archive]:
     import tensorflow_datasets as tfds
 
     builder = tfds.builder(name)
-<<<<<<< HEAD
     asked: list[Any] = []
-=======
-    asked: list = []
->>>>>>> cut
     # In the place of TFDS's download manager, to learn what it is told to load.
     manager = SimpleNamespace(download=asked.append, download_and_extract=asked.append)
     with contextlib.suppress(TypeError):  # it goes on with what it has not got
