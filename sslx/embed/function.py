@@ -51,10 +51,9 @@ def asking(spec: str, dim: int | None = None) -> Embed:
 
     def embed(images: np.ndarray) -> np.ndarray:
         parts: list[np.ndarray] = []
-        width = dim
         for start in range(0, len(images), BATCH):
             chunk = np.array(images[start : start + BATCH])  # its own to write to
-            n = len(chunk)
+            n, width = len(chunk), parts[0].shape[1] if parts else dim
             try:
                 answers = ask(chunk)
             except (Exception, SystemExit) as error:
@@ -62,7 +61,6 @@ def asking(spec: str, dim: int | None = None) -> Embed:
             parts.append(
                 check_answers(answers, n, width, f"victim.source: {spec}'s answers")
             )
-            width = parts[0].shape[1]
         return np.concatenate(parts)
 
     return embed
