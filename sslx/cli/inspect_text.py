@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
@@ -16,8 +15,7 @@ def as_text(facts: dict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (_columns, _pairs, _wrapped)
-    environment.filters |= {f.__name__.removeprefix("_"): f for f in filters}
+    environment.filters |= {"columns": _columns, "wrapped": _wrapped}
     sections = _sections(facts.get("runs", {}))
     lengths = (
         2 * depth + len(key) for rows in sections.values() for depth, key in rows
@@ -48,18 +46,6 @@ def _columns(text: str) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     form = "  ".join(f"{{:{'>' if i else '<'}{w}}}" for i, w in enumerate(widths))
     return "".join(f"  {form.format(*row)}".rstrip() + "\n" for row in rows)
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    def text(value: Any) -> str:
-        if isinstance(value, float):
-            return f"{value:.4g}"
-        if type(value) is int:  # no truth value
-            return f"{value:,}"
-        return "none" if value is None else str(value)
-
-    named = ((key, value) for key, value in values.items() if key != "problem")
-    return ", ".join(f"{key} {text(value)}" for key, value in named)
 
 
 def _sections(runs: dict[str, dict]) -> dict[str, list[tuple[int, str]]]:

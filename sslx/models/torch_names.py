@@ -118,12 +118,10 @@ def expected(name: str, stem: str, width: int, channels: int) -> dict[str, Leaf]
 
 def unwrap(checkpoint: Mapping) -> Mapping:
     """The mapping of names to arrays inside a checkpoint of several things."""
-    while True:
-        inner = [checkpoint.get(key) for key in _INSIDE]
-        found = next((x for x in inner if isinstance(x, Mapping)), None)
-        if found is None:
-            return checkpoint
-        checkpoint = found
+    for key in _INSIDE:
+        if isinstance(checkpoint.get(key), Mapping):
+            return unwrap(checkpoint[key])
+    return checkpoint
 
 
 def find_trunk(names: Iterable[str]) -> Found:

@@ -4,8 +4,8 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -29,14 +29,11 @@ def hold(run: Run) -> Iterator[None]:
     if run.path in _claimed:
         yield
         return
-    run.path.mkdir(parents=True, exist_ok=True)
-    with open(run.path / "lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _lock(run) as (file, ours):
+        if not ours:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            say(f"{run.stage}/{run.name} is held by {holder}; waiting for it")
+            say(f"{run.key} is held by {holder}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         # Who waited may hold the lock of a directory that was deleted meanwhile.
         refuse_if(
@@ -49,28 +46,35 @@ def hold(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def claim(runs: Sequence[Run]) -> Iterator[bool]:
-    """Holds runs if no other process does, without waiting.
+def claim(run: Run) -> Iterator[bool]:
+    """Holds a run if no other process does, without waiting.
 
     What this process works on meanwhile, ``hold`` need not hold again.
 
     Yields:
-        Whether it holds them now; else it holds none of them.
+        Whether it holds it now.
     """
-    with ExitStack() as stack:
-        for run in runs:
-            run.path.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(run.path / "lock", "a+"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                stack.close()
-                yield False
-                return
+    with _lock(run) as (file, ours):
+        if ours:
             _sign(file)
-        _claimed.update(run.path for run in runs)
-        stack.callback(_claimed.difference_update, [run.path for run in runs])
-        yield True
+            _claimed.add(run.path)
+        try:
+            yield ours
+        finally:
+            _claimed.discard(run.path)
+
+
+@contextmanager
+def _lock(run: Run) -> Iterator[tuple[IO[str], bool]]:
+    """The open lock file of a run, and whether it is locked now, without waiting."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    with open(run.path / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = True
+        except BlockingIOError:
+            ours = False
+        yield file, ours
 
 
 def _sign(file: IO[str]) -> None:

@@ -87,7 +87,7 @@ def _work_off(
         for run in list(pending.values()):
             if run.path not in pending or _parents(run) & pending.keys():
                 continue  # lost, or its turn comes
-            with claim([run]) as ours:
+            with claim(run) as ours:
                 if not ours and not is_finished(run):
                     busy = True
                     continue

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sslx import data
+from sslx.cli.prepare import main
 from sslx.data.sources import prepare
 from sslx.data.sources.archives import READERS
 from sslx.types import UserError
@@ -39,7 +40,7 @@ def here(tmp_path):
 
 
 def run(tmp_path, *names):
-    return prepare.main([*names, "--data_dir", str(tmp_path / "sets")])
+    return main([*names, "--data_dir", str(tmp_path / "sets")])
 
 
 @pytest.mark.parametrize("name", sorted(READERS))

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sslx.data.sources.archives import READERS
 from sslx.data.sources.download import fetch
