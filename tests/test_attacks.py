@@ -22,6 +22,8 @@ from sslx.stages.answers import answered
 from sslx.types import UserError
 from tests import tiny
 
+pytestmark = pytest.mark.slow  # quick: a step of each, experiment/test_thefts.py
+
 # Forty queries of each; as few steps as show that a stage works.
 SMALL = {
     "victim__steps": 4,

@@ -10,6 +10,7 @@ import pytest
 
 from sslx import data
 from sslx.experiment.graph import resolve
+from sslx.program import run
 from sslx.types import UserError
 from tests import tiny
 
@@ -209,6 +210,7 @@ def test_npz_that_is_none(tmp_path):
     assert "not a readable npz" in line
 
 
+@pytest.mark.slow  # quick: tests/train/test_fit.py
 def test_nan_loss(tmp_path):
     # Catches a run that goes on with weights that are no numbers.
     line = message(
@@ -220,18 +222,18 @@ def test_nan_loss(tmp_path):
     assert re.search(r"step \d+: the loss is (nan|inf)", line), line
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A workdir with a finished victim and its answers."""
-    workdir = tmp_path_factory.mktemp("finished")
-    done = tiny.launch(workdir, "--config.stages=('victim','steal')")
-    assert done.returncode == 0, done.stderr
-    return workdir
-
-
 @pytest.fixture
-def workdir(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "w")
+def workdir(experiment, tmp_path):
+    """A finished experiment, to be damaged."""
+    return shutil.copytree(experiment, tmp_path / "w")
+
+
+def refused(workdir, **changes):
+    """The line that a theft ends with which reads what is there."""
+    with pytest.raises(UserError) as error:
+        run(tiny.config(stages=("victim", "steal"), **changes), workdir)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def flip(path):
@@ -247,19 +249,16 @@ def largest(folder):
 
 
 def only(workdir, stage):
-    (run,) = (workdir / stage).iterdir()
-    return run
-
-
-MORE = ("--config.steal.queries=299", "--config.stages=('victim','steal')")
-OTHER = ("--config.steal.loss=infonce", "--config.stages=('victim','steal')")
+    (path,) = (workdir / stage).iterdir()
+    return path
 
 
 def test_flipped_byte_in_the_weights(workdir):
     # Catches a service that answers with damaged weights.
     encoder = only(workdir, "victim") / "ckpt" / "12" / "encoder"
     flip(largest(encoder))
-    assert "damaged" in message(workdir, *MORE)
+    line = message(workdir, "--config.steal.queries=299", "--config.stages=('steal',)")
+    assert "damaged" in line
 
 
 def test_truncated_checkpoint(workdir):
@@ -269,9 +268,8 @@ def test_truncated_checkpoint(workdir):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = sorted(workdir.rglob("ckpt/*"))
-    assert re.search(
-        "damaged; delete .* to compute the run again", message(workdir, *MORE)
-    )
+    line = refused(workdir, steal__queries=299)
+    assert re.search("damaged; delete .* to compute the run again", line)
     assert sorted(workdir.rglob("ckpt/*")) == before
 
 
@@ -281,9 +279,9 @@ def test_weights_of_another_step_or_run(workdir, tmp_path):
     ckpt = only(workdir, "victim") / "ckpt"
     shutil.move(ckpt / "12", tmp_path / "12")
     assert (ckpt / "8").is_dir()
-    assert "is damaged" in message(workdir, *MORE)
+    assert "is damaged" in refused(workdir, steal__queries=299)
     shutil.copytree(ckpt / "8", ckpt / "12")
-    assert "encoder's digest differs" in message(workdir, *MORE)
+    assert "encoder's digest differs" in refused(workdir, steal__queries=299)
 
 
 def test_flipped_byte_in_the_answers(workdir):
@@ -294,22 +292,23 @@ def test_flipped_byte_in_the_answers(workdir):
     content = bytearray(path.read_bytes())
     content[content.index(answer)] ^= 1
     path.write_bytes(content)
-    line = message(workdir, *OTHER)
+    line = refused(workdir, steal__loss="softnn")
     assert "ledger.sqlite is damaged" in line and "to ask again" in line
 
 
 def test_checkpoint_of_another_architecture(workdir, tmp_path):
     # Catches weights loaded by position or by what names they share.
     other = tmp_path / "other"
-    done = tiny.launch(other, "--config.victim.encoder_kw.conv3.width=4", OUT)
-    assert done.returncode == 0, done.stderr
+    small = {"victim__encoder_kw__conv3__width": 4, "victim__watch_every": 0}
+    run(tiny.config(stages=("victim",), **small), other)
     target = only(workdir, "victim") / "ckpt"
     shutil.rmtree(target)
     shutil.copytree(only(other, "victim") / "ckpt", target)
-    line = message(workdir, *MORE)
+    line = refused(workdir, steal__queries=299)
     assert "does not fit the model" in line and "conv1/kernel" in line
 
 
+@pytest.mark.slow  # three launches
 def test_the_log_is_short(experiment, tmp_path):
     # Catches a line for each of the probes, a second launch that does not say what was
     # there, and no way to see the names.
@@ -326,7 +325,11 @@ def test_the_log_is_short(experiment, tmp_path):
     assert done.stderr == "[sslx] all 11 runs are there\n"
     assert done.stdout.splitlines()[-1].startswith("report: ")
     done = tiny.launch(
-        workdir, *smaller, OTHER[0], "--config.stages=('steal',)", "--verbose"
+        workdir,
+        *smaller,
+        "--config.steal.loss=infonce",
+        "--config.stages=('steal',)",
+        "--verbose",
     )
     named = r"\[steal\] direct-infonce-conv3-90q-s0-\w{10}: (started: direct|done in )"
     assert len(re.findall(named, done.stderr)) == 2
