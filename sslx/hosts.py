@@ -154,7 +154,7 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
         return
     if address and process > 0:
         _reach(address, patience)
-    # It would take SIGTERM for itself; engine/interrupt.py has it, and Ctrl-C.
+    # It would take SIGTERM for itself; train/interrupt.py has it, and Ctrl-C.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(

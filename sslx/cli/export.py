@@ -98,7 +98,7 @@ def load(file: str | Path) -> tuple[Encoder, Params, Params, dict[str, Any]]:
         return encoder, tree["params"], tree.get("stats", {}), meta
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"{file} cannot be read as an encoder that sslx.export wrote "
+            f"{file} cannot be read as an encoder that sslx export wrote "
             f"({type(error).__name__})"
         ) from None
 
