@@ -103,7 +103,7 @@ def pairs():
             yield pytest.param(attack, loss, marks=[] if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("attack,loss", pairs())
+@pytest.mark.parametrize("attack,loss", list(pairs()))
 def test_every_attack_with_every_loss(attack, loss, tmp_path, monkeypatch):
     # Catches a pair that fails within training, one that trains nothing, and one that
     # is refused without a reason.
