@@ -97,7 +97,9 @@ def _parse(argv: list[str]) -> list[str]:
             2,
         )
     except Exception as error:  # the config file is a program of the user's
-        known = type(error).__name__ == "UserError"
+        from sslx.types import UserError
+
+        known = isinstance(error, UserError)
         _leave(str(error) if known else f"config: {type(error).__name__}: {error}", 2)
     if len(rest) > 1:
         _leave(f"unexpected {rest[1]!r} on the command line; flags start with --", 2)

@@ -7,7 +7,7 @@ Expected: not measured
 The sets, once: sslx prepare svhn_cropped cifar10
 
 The study's code asks SVHN's test images; here the pool are training images that the
-victim never saw, and test images are for tests. The last cell asks CIFAR-10's training
+victim never saw, and test images are for tests. The last theft asks CIFAR-10's training
 images, which have nothing of the victim's.
 """
 

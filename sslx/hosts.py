@@ -154,7 +154,7 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
         return
     if address and process > 0:
         _reach(address, patience)
-    # It would take SIGTERM for itself; engine/interrupt.py has it, and Ctrl-C.
+    # It would take SIGTERM for itself; train/interrupt.py has it, and Ctrl-C.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -169,10 +169,10 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
     except (RuntimeError, ValueError, KeyError) as error:
         if not address and isinstance(error, ValueError) and _on_tpu():
             return  # one host with TPUs and nobody who would know of others
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"the processes did not come together: {reason}; set engine.coordinator, "
-            "engine.processes and engine.process, or engine.processes=1 to be alone"
+            f"the processes did not come together: {str(error).splitlines()[0]}; set "
+            "engine.coordinator, engine.processes and engine.process, or "
+            "engine.processes=1 to be alone"
         ) from None
 
 

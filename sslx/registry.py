@@ -151,6 +151,6 @@ def code_of(*names: str) -> dict[str, dict[str, str]]:
         imports.
     """
     own = {name: sys.modules[name.partition(":")[0]] for name in names if ":" in name}
-    files = {name: Path(str(module.__file__)) for name, module in own.items()}
+    files = {n: Path(m.__file__) for n, m in own.items() if m.__file__}
     code = {k: hashlib.sha256(v.read_bytes()).hexdigest() for k, v in files.items()}
     return {"code": code} if code else {}

@@ -70,7 +70,7 @@ class Objective(NamedTuple):
     ``params`` and ``stats`` are dicts whose entry ``"encoder"`` is the trunk (absent
     where a head is trained alone) and whose entries ``"projector"`` and
     ``"classifier"``, if any, are the head and the linear classifier that a service may
-    answer with: the engine saves each apart, so that a later stage opens it alone.
+    answer with: each is saved apart, so that a later stage opens it alone.
 
     Attributes:
         init: ``(key, batch) -> (params, stats, extras)``.

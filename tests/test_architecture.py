@@ -39,7 +39,7 @@ FLOORS = [
 # The package, what starts it, and where commands were before.
 DOORS = {"__init__", "__main__", "inspect", "export"}
 # Where each file is an entry of a table, or part of what those share.
-TABLES = {"attacks", "service/defences", "data/sources", "stages"}
+TABLES = {"attacks", "service/defences", "data/sources"}
 # The folders where a config may be seen.
 CONFIGS = {"experiment", "program"}
 
@@ -57,7 +57,9 @@ def module(path, root):
 def imports(path):
     """What a file imports, wherever in it: (as written, the module meant)."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by dots"
+            assert node.module
             yield from ((node.module, a.name) for a in node.names)
         elif isinstance(node, ast.Import):
             yield from ((a.name, "") for a in node.names)

@@ -31,10 +31,21 @@ ATTACKS: dict[str, Attack] = {
     "knockoff": Attack(knockoff, outputs=("probabilities",), takes_loss=False),
     "label_theft": Attack(label_theft, outputs=("label",), takes_loss=False),
     "own_head": Attack(own_head, through_head=True),
-    "rda": Attack(rda, _VECTORS, takes_loss=False, least_views=2),
+    "rda": Attack(
+        rda,
+        _VECTORS,
+        takes_loss=False,
+        least_views=2,
+        passes=lambda numbers, views: numbers["train_views"],
+    ),
     "recreate_head": Attack(recreate_head, through_head=True, least_views=2, head=head),
     "ssl_only": Attack(None, takes_loss=False, warm=True),
-    "stolen_encoder": Attack(stolen_encoder, _VECTORS, takes_loss=False),
+    "stolen_encoder": Attack(
+        stolen_encoder,
+        _VECTORS,
+        takes_loss=False,
+        passes=lambda numbers, views: views * (1 + numbers["augmented"]),
+    ),
     "symmetrized": Attack(symmetrized, _VECTORS, takes_loss=False, least_views=2),
     "warm_start": Attack(warm_start, _VECTORS, warm=True),
 }

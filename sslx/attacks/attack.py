@@ -12,6 +12,9 @@ from sslx.types import Metrics, Objective
 Match = Callable[[Array, Array, Array | None], tuple[Array, Metrics]]
 
 
+OWN = "own"  # the loss of an attack that brings one
+
+
 class Theft(NamedTuple):
     """What an attack must know of the run that it is part of.
 
@@ -58,6 +61,8 @@ class Attack(NamedTuple):
             so may be negative.
         least_views: Views of each image that must be asked at least.
         warm: Whether the stealer first trains without labels on the pool, unasked.
+        passes: ``(numbers, views asked) -> views`` of an image that go through the
+            stealer in a step.
         head: ``(theft, **numbers) -> Objective`` of a projector to be trained on the
             answers before the stealer (``params["projector"]`` alone, no encoder);
             None for attacks without.
@@ -69,6 +74,7 @@ class Attack(NamedTuple):
     through_head: bool = False
     least_views: int = 1
     warm: bool = False
+    passes: Callable[[dict[str, Any], int], int] = lambda numbers, views: views
     head: Callable[..., Objective] | None = None
 
     @property

@@ -101,7 +101,7 @@ def make_student(encoder: Encoder, theft: Theft, widths: Sequence[int] = ()) -> 
         trunk_key, head_key = jax.random.split(key)
         if theft.trunk is None:
             params, stats = encoder.init(trunk_key, view)
-        else:  # copies, for the engine gives its state's memory away
+        else:  # copies, for training gives its state's memory away
             kept = jax.tree.map(jnp.array, theft.trunk)
             params, stats = kept["params"], kept["stats"]
         params = {"encoder": params}

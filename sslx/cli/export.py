@@ -62,8 +62,18 @@ def export(
         name: np.array(array, order="C")
         for name, array in flatten_dict(trees, sep="/").items()
     }
+    meta = opened.meta
+    sealed = meta.get("weights")
+    step = sealed["step"] if sealed else checkpoint.steps(opened.path)[-1]
+    rebuilds = {**meta, "step": step}
+    metadata = {
+        "run": f"{meta['stage']}/{meta['name']}",
+        "fingerprint": meta["fingerprint"],
+        "sslx": meta["sslx"],
+        **{key: json.dumps(rebuilds.get(key)) for key in _AS_JSON},
+    }
     with replacing(file, shared=True) as out:
-        out.write(save(arrays, _metadata(opened.path, opened.meta)))
+        out.write(save(arrays, metadata))
     return arrays
 
 
@@ -88,21 +98,9 @@ def load(file: str | Path) -> tuple[Encoder, Params, Params, dict[str, Any]]:
         return encoder, tree["params"], tree.get("stats", {}), meta
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"{file} cannot be read as an encoder that sslx.export wrote "
+            f"{file} cannot be read as an encoder that sslx export wrote "
             f"({type(error).__name__})"
         ) from None
-
-
-def _metadata(path: Path, meta: dict[str, Any]) -> dict[str, str]:
-    sealed = meta.get("weights")
-    step = sealed["step"] if sealed else checkpoint.steps(path)[-1]
-    rebuilds = {**meta, "step": step}
-    return {
-        "run": f"{meta['stage']}/{meta['name']}",
-        "fingerprint": meta["fingerprint"],
-        "sslx": meta["sslx"],
-        **{key: json.dumps(rebuilds.get(key)) for key in _AS_JSON},
-    }
 
 
 def main(argv: list[str] | None = None) -> None:

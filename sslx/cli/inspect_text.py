@@ -1,4 +1,4 @@
-"""The facts of ``sslx.inspect`` as text, at most 100 columns where names allow it."""
+"""The facts of ``sslx inspect`` as text, at most 100 columns where names allow it."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ WIDTH = 96
 
 
 def as_text(facts: dict) -> str:
-    """The text of what ``sslx.inspect.look`` gives."""
+    """The text of what ``inspect.look`` gives."""
     environment = Environment(
         loader=PackageLoader("sslx.cli", "templates"),
         trim_blocks=True,

@@ -3,15 +3,10 @@
 import argparse
 import signal
 import sys
-from typing import NoReturn
 
 from sslx.data.sources.prepare import READERS, prepare
 from sslx.data.sources.prepared import locate, open_prepared
 from sslx.types import UserError
-
-
-def _interrupt(number, frame) -> NoReturn:
-    raise KeyboardInterrupt  # as Ctrl-C does, so that half-done work is removed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
         help="where sets lie (TFDS_DATA_DIR, else ~/tensorflow_datasets)",
     )
     args = parser.parse_args(argv)
-    before_term = signal.signal(signal.SIGTERM, _interrupt)
+    # KeyboardInterrupt, as of Ctrl-C, so that half-done work is removed.
+    before_term = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for name in args.names:
             before = locate(name, args.data_dir)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sslx.report.records import Member, probes_of
-from sslx.report.write import members_of, write
+from sslx.report.write import members_of, remade, write
 from sslx.runs.lineage import Node, is_run, lineage, read_node
 from sslx.types import UserError
 
@@ -178,9 +178,13 @@ def main(argv: list[str] | None = None) -> None:
         help="where to write; default: ./report",
     )
     args = parser.parse_args(argv)
-    nodes, members, notes = gather(args.paths)
     folder = args.out  # never a run: its files are what the run ended with
-    title = f"Study of {len({m.theft for m in members})} stolen encoders"
-    print(write(folder, nodes, members, title=title, notes=notes))
+    only = read_node(args.paths[0]) if len(args.paths) == 1 else None
+    if only and "members" in only.recipe:  # as it was made
+        print(remade(only.recipe, _reported(only), folder))
+    else:
+        nodes, members, notes = gather(args.paths)
+        title = f"Study of {len({m.theft for m in members})} stolen encoders"
+        print(write(folder, nodes, members, title=title, notes=notes))
     print(f"page: {folder / 'report.html'}")
     print(f"report: {folder / 'report.md'}", flush=True)

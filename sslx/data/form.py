@@ -15,7 +15,6 @@ Shape = tuple[int | None, int | None, int | None]
 
 _MODES = {1: "L", 3: "RGB"}
 _GREY = ("1", "L", "LA", "La")
-_DEEP = ("I", "F")  # and I;16 with its kin: more than 8 bits
 
 
 def decode(content: bytes, channels: int = 0) -> np.ndarray:
@@ -65,7 +64,7 @@ def _is_deep(image: Image.Image, content: bytes) -> bool:
     Pillow keeps them where it has a mode for them, else it drops the lower ones and
     does not say so.
     """
-    if image.mode.split(";")[0] in _DEEP:
+    if image.mode.split(";")[0] in ("I", "F"):  # the first one with its kin, I;16 ...
         return True
     if image.format == "PNG":
         return content[24] > 8  # of IHDR, which always comes first

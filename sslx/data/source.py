@@ -85,12 +85,17 @@ class Whole(NamedTuple):
 
 
 def read_whole(
-    find: Callable[[str, Options], object], read: Callable[[str, Options], Whole]
+    find: Callable[[str, Options], Any], read: Callable[[Any, Options], Whole]
 ) -> Source:
-    """The source of sets that are read as a whole; ``read`` remembers the last ones."""
+    """The source of sets that are read as a whole.
+
+    Args:
+        find: As of ``Source``.
+        read: Reads what ``find`` gives, and remembers the last ones.
+    """
     return Source(
         find,
-        lambda rest, options: read(rest, options).info,
-        lambda rest, split, options: read(rest, options).splits[split],
-        lambda rest, split, options: read(rest, options).ids[split],
+        lambda rest, options: read(find(rest, options), options).info,
+        lambda rest, split, options: read(find(rest, options), options).splits[split],
+        lambda rest, split, options: read(find(rest, options), options).ids[split],
     )

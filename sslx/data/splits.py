@@ -24,7 +24,7 @@ def divide(
     return _divide(np.asarray(ids, np.int64).tobytes(), share, seed)
 
 
-@lru_cache(maxsize=32)  # a study divides the same sets for each of its cells
+@lru_cache(maxsize=32)  # a study divides the same sets for each of its combinations
 def _divide(
     ids: bytes, share: float, seed: int | None
 ) -> tuple[np.ndarray, np.ndarray]:

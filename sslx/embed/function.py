@@ -51,10 +51,9 @@ def asking(spec: str, dim: int | None = None) -> Embed:
 
     def embed(images: np.ndarray) -> np.ndarray:
         parts: list[np.ndarray] = []
-        width = dim
         for start in range(0, len(images), BATCH):
             chunk = np.array(images[start : start + BATCH])  # its own to write to
-            n = len(chunk)
+            n, width = len(chunk), parts[0].shape[1] if parts else dim
             try:
                 answers = ask(chunk)
             except (Exception, SystemExit) as error:
@@ -62,7 +61,6 @@ def asking(spec: str, dim: int | None = None) -> Embed:
             parts.append(
                 check_answers(answers, n, width, f"victim.source: {spec}'s answers")
             )
-            width = parts[0].shape[1]
         return np.concatenate(parts)
 
     return embed
@@ -82,10 +80,10 @@ def identify(spec: str, image_shape: tuple[int, ...]) -> tuple[str, int]:
         0, 256, (FIXED, *image_shape), np.uint8
     )
     first, second = embed(images), embed(images)
+    gap = np.abs(first - second).max() if first.shape == second.shape else np.inf
     refuse_if(
-        not np.array_equal(first, second),
-        f"victim.source: {spec} answers the same images differently, by "
-        f"{np.abs(first - second).max():.1g} at most; let it round its answers, or "
-        "ask once and use npz:FILE",
+        gap > 0,
+        f"victim.source: {spec} answers the same images differently, by {gap:.1g} at "
+        "most; let it round its answers, or ask once and use npz:FILE",
     )
     return checkpoint.digest({ITEM: first}), first.shape[1]

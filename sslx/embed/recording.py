@@ -133,8 +133,8 @@ def recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
 
 @lru_cache(maxsize=8)
 def _keys_of(name: str, split: str, options: data.Options) -> set[bytes]:
-    images = data.load(name, split, options).images
-    return {key.tobytes() for key in content(images)}
+    keys = content(data.load(name, split, options).images)
+    return {key.tobytes() for key in keys}
 
 
 def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from sslx.evals.solver import Solution, check_finite, check_problem, fit
+from sslx.progress import progress
 from sslx.types import UserError, refuse_if
 
 
@@ -230,18 +231,20 @@ def _validate(
     right = dict.fromkeys(strengths, 0)
     solutions: dict[float, Solution] = {}
     converged = True
-    for held in parts:
-        if len(parts) > 1 and np.ptp(labels[~held]) == 0:
-            continue  # a single class is left: all of the part count as wrong
-        mean, scale = _standardiser(features[~held])
-        fitted = (features[~held] - mean) * scale
-        validation = (features[held] - mean) * scale
-        start = None
-        for l2 in strengths:
-            start = solve(fitted, labels[~held], l2=l2, start=start)
-            solutions[l2] = start
-            right[l2] += int(np.sum(_predict(start, validation) == labels[held]))
-            converged = converged and start.converged
+    with progress(len(parts) * len(strengths), 0, "linear probe", "fit") as bar:
+        for held in parts:
+            if len(parts) > 1 and np.ptp(labels[~held]) == 0:
+                continue  # a single class is left: all of the part count as wrong
+            mean, scale = _standardiser(features[~held])
+            fitted = (features[~held] - mean) * scale
+            validation = (features[held] - mean) * scale
+            start = None
+            for l2 in strengths:
+                start = solve(fitted, labels[~held], l2=l2, start=start)
+                solutions[l2] = start
+                right[l2] += int(np.sum(_predict(start, validation) == labels[held]))
+                converged = converged and start.converged
+                bar.update()
     total = int(np.sum(parts))
     return {l2: n / total for l2, n in right.items()}, solutions, converged
 

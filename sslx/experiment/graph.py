@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from sslx import data
+from sslx.attacks.attack import OWN
 from sslx.context import Context
 from sslx.experiment.checks import check, check_sets
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
 from sslx.experiment.probes import at_hand, kept_of, make_probes
-from sslx.experiment.thefts import OWN, Theft, make_theft_runs
+from sslx.experiment.thefts import Theft, make_theft_runs
 from sslx.experiment.victims import (
     independent_runs,
     is_foreign,

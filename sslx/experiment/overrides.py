@@ -10,6 +10,7 @@ from sslx.types import UserError, refuse_if
 
 # Sections and keys that a change may touch; the others are the same for all.
 SECTIONS = ("seed", "precision", "data", "victim", "service", "steal", "probe")
+FIXED = ("victim.watch_every", "probe.primary")  # the same for all, too
 ALLOWED = (
     "with a whole key of the config, as in 'steal.loss=mse' or 'seed=1'; what is in "
     "the sections engine and study, and stages, are the same for all"
@@ -83,7 +84,7 @@ def changed(config: ConfigDict, change: str) -> tuple[ConfigDict, dict[str, Any]
         there = isinstance(section, ConfigDict) and last in section
         whole = there and isinstance(section[last], ConfigDict)
         refuse_if(
-            not there or whole or [*path, last][0] not in SECTIONS,
+            not there or whole or [*path, last][0] not in SECTIONS or key in FIXED,
             f"{pair} is not KEY=VALUE {ALLOWED}",
         )
         values[key] = section[last] = _value(text, section[last], pair)

@@ -117,13 +117,19 @@ def not_beside_older(run: Run, split_seed: int | None) -> Run:
     Raises:
         UserError: The older run is there, and the run itself is not.
     """
-    r = run.recipe
-    if r["held_out"] is None and r["test_kept"] is None and split_seed is not None:
-        slug, older = run.name.rpartition("-")[0], r | {"split_seed": split_seed}
-        path = make_run(run.workdir, run.stage, slug, older, run.parents).path
-        refuse_if(
-            path.exists() and not run.path.exists(),
-            f"{path} is of sslx 0.1, whose names of such runs differ; take another "
-            "--workdir, or delete it to make it anew",
-        )
+
+    def older(run: Run) -> Run:
+        """As 0.1 had named it and what it builds on."""
+        r, slug = run.recipe, run.name.rpartition("-")[0]
+        if "pool" in r and r["held_out"] is None and r["test_kept"] is None:
+            r = r | {"split_seed": split_seed}
+        parents = {role: older(parent) for role, parent in run.parents.items()}
+        return make_run(run.workdir, run.stage, slug, r, parents)
+
+    path = older(run).path
+    refuse_if(
+        path.exists() and not run.path.exists(),
+        f"{path} is of sslx 0.1, whose names of such runs differ; take another "
+        "--workdir, or delete it to make it anew",
+    )
     return run

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from sslx import data
+from sslx.attacks.attack import OWN
 from sslx.data.splits import divide
 from sslx.evals.reference import LEARNING_RATES
 from sslx.experiment.recipes import (
@@ -14,7 +15,7 @@ from sslx.experiment.recipes import (
     reading,
     share,
 )
-from sslx.experiment.thefts import OWN, Theft
+from sslx.experiment.thefts import Theft
 from sslx.runs.names import Run, make_run
 from sslx.types import UserError, refuse_if
 
@@ -57,7 +58,7 @@ def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
     for name in config.probe.datasets:
         try:
             found[name] = data.describe(name, reading(config))
-        except data.Missing:  # with probe.skip_missing: see _check_sets
+        except data.Missing:  # with probe.skip_missing: see checks.check_sets
             skipped.append(name)
     refuse_if(
         skipped and not found,
@@ -237,6 +238,13 @@ def _probe(
     recipe = bench.on | ({"untrained": network} if network else {})
     parents = {"encoder": encoder} if encoder else {}
     features = make_run(bench.workdir, "features", slug, recipe, parents)
+    if network:
+        # 0.1 called it random; what it has found is taken.
+        older = make_run(
+            bench.workdir, "features", slug.replace(word, "random", 1), recipe, {}
+        )
+        if older.path.exists():
+            slug, features = older.name.rpartition("-")[0], older
     protocol = bench.protocol
     # The study's rates: one for what is its provider's, one for the attacker.
     if protocol["reference"]:

@@ -135,7 +135,7 @@ def responses_run(
     """The run that asks the victim what the steal section plans.
 
     Args:
-        config: The cell's.
+        config: Of one combination.
         pool: The attacker's images.
         victim: Whom it asks.
         encoder: The stealer's, whose untrained features may choose the images.
@@ -184,6 +184,6 @@ def responses_run(
         recipe["encoder"] = encoder.meta
         recipe |= normalisation(config, pool.image_shape[2])
     slug = f"{s.plan}-{pool.slug}-{s.queries}q-s{config.seed}"
-    words = {"augment": s.ask_augment}
+    words = {"ask_augment": s.ask_augment}
     run = make_run(victim.workdir, "responses", slug, recipe, parents, words)
     return not_beside_older(run, config.data.split_seed)

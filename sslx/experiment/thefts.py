@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
+from sslx.attacks.attack import OWN
 from sslx.build import make_head, make_theft
 from sslx.embed.classifier import OUTPUTS
 from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
@@ -24,8 +25,6 @@ from sslx.queries.choosers import PLANS
 from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError, refuse_if
-
-OWN = "own"  # the loss of an attack that has one
 
 
 class Theft(NamedTuple):
@@ -126,7 +125,7 @@ def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> R
     )
     recipe = {
         "seed": config.seed,
-        "role": "stealer",  # see train.seed_of
+        "role": "stealer",  # see build.seed_of
         "attack": "ssl_only",
         **pool_part(config, pool),
         "image_shape": shape,

@@ -143,7 +143,12 @@ def _match(
         "misshapen": [f"{theirs[n]} {shapes[n]} for {want[n]}" for n in both],
     }
     faults = "; ".join(f"{what} {_some(some)}" for what, some in lists.items() if some)
-    others = _fitting(shapes, found_width, channels)
+    others = [
+        f"{other} with stem {like!r} and width {found_width}"
+        for other in NAMED
+        for like in STEMS
+        if shapes == _shapes(expected(other, like, found_width, channels))
+    ]
     advice = (
         f"these are weights of {' or '.join(others)}"
         if others
@@ -157,16 +162,6 @@ def _match(
 
 def _shapes(leaves: dict[str, Leaf]) -> Shapes:
     return {name: leaf.shape for name, leaf in leaves.items()}
-
-
-def _fitting(shapes: Shapes, width: int, channels: int) -> list[str]:
-    """The encoders whose leaves have these names and shapes, in words."""
-    return [
-        f"{name} with stem {stem!r} and width {width}"
-        for name in NAMED
-        for stem in STEMS
-        if shapes == _shapes(expected(name, stem, width, channels))
-    ]
 
 
 def _some(items: list[str]) -> str:

@@ -148,8 +148,8 @@ def _row(group: list[Record]) -> Row:
         of_victim = _figure(group, "victim" if several else "run", shares)
         if len(runs) < len(group):  # the same encoder in several ratios
             of_victim = of_victim._replace(low=None, high=None, by=None)
-    flops = _mean([r.flops for r in group])
-    bound = _mean([r.victim_flops for r in group])
+    flops = _mean([r.flops for r in group], all_known=True)
+    bound = _mean([r.victim_flops for r in group], all_known=True)
     measured = {m: _mean([r.fidelity.get(m) for r in group]) for m in MEASURES}
     changes = common([r.changes for r in group])
     return Row(
@@ -170,9 +170,12 @@ def _row(group: list[Record]) -> Row:
     )
 
 
-def _mean(values: list[float | None]) -> float | None:
+def _mean(values: list[float | None], all_known: bool = False) -> float | None:
+    """Of what is known; None for nothing, or where ``all_known`` for anything less."""
     found = [value for value in values if value is not None]
-    return float(np.mean(found)) if found else None
+    if not found or (all_known and len(found) < len(values)):
+        return None
+    return float(np.mean(found))
 
 
 def _figure(group: list[Record], unit: str, values: list[float]) -> Figure:

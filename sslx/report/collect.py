@@ -76,9 +76,10 @@ def collect(
             others = [("victim", own)] if own else []
             others += [
                 ("independent", probe)
-                for probe in map(by_probe.__getitem__, near)
-                if (probe.encoder or "").startswith("victim/")
-                and probe.encoder != victim
+                for probe in probes
+                if probe.set == set_
+                and probe.encoder not in {member.victim for member in members}
+                and _alike(nodes, probe.encoder, victim)
             ]
             others += _levels(probes, set_, nodes.get(victim or ""))
             records += [record(probe, "", t.changes, t) for probe, t in stolen]
@@ -167,6 +168,12 @@ def _of_victim(members: list[Member], victim: str | None) -> dict[str, Any]:
     """The changes that make a victim."""
     found = common([m.changes for m in members if m.victim == victim])
     return {k: v for k, v in found.items() if not k.startswith(OF_THEFT)}
+
+
+def _alike(nodes: dict[str, Node], encoder: str | None, victim: str | None) -> bool:
+    """Whether an encoder was trained as the victim, but for its seed."""
+    a, b = (nodes[key].recipe if key in nodes else {} for key in (encoder, victim))
+    return bool(b) and a | {"seed": None} == b | {"seed": None}
 
 
 def _levels(

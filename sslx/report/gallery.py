@@ -57,7 +57,7 @@ def find(nodes: dict[str, Node], members: list[Member]) -> Node | None:
     made = {
         (node.parents.get("victim"), node.parents.get("stolen")): node
         for node in nodes.values()
-        if node.stage == "gallery" and node.finished and "gallery" in node.meta
+        if node.stage == "gallery" and "classes" in node.meta.get("gallery", {})
     }
     return next((made[m[:2]] for m in members if m[:2] in made), None)
 

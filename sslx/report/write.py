@@ -33,23 +33,22 @@ def make(run: Run) -> None:
         if not needed:
             return
         found = [read_node(parent.path) for parent in run.parents.values()]
-        nodes = {node.key: node for node in found}
-        members = members_of(r)
-        notes = [f"{name} was not at hand and is left out." for name in r["skipped"]]
-        notes += [
-            f"The victim is not probed on {short(name)}: {n} of its images were not "
-            "asked of it."
-            for name, n in r["unanswered"].items()
-        ]
-        title = f"Study {r['name']}" if r["name"] else words.title(nodes, members)
-        write(
-            *(run.path, nodes, members),
-            title=title,
-            notes=notes,
-            name=run.name,
-            **{key: r[key] for key in ("primary", "names", "skipped")},
-        )
+        remade(r, {node.key: node for node in found}, run.path, run.name)
         write_meta(run, finished=True)
+
+
+def remade(r: dict[str, Any], nodes: dict[str, Node], folder: Path, name="") -> str:
+    """``write``, as the recipe of a report's run says."""
+    members = members_of(r)
+    notes = [f"{name} was not at hand and is left out." for name in r["skipped"]]
+    notes += [
+        f"The victim is not probed on {short(name)}: {n} of its images were not asked "
+        "of it."
+        for name, n in r["unanswered"].items()
+    ]
+    title = f"Study {r['name']}" if r["name"] else words.title(nodes, members)
+    given = {key: r[key] for key in ("primary", "names", "skipped")}
+    return write(folder, nodes, members, title=title, notes=notes, name=name, **given)
 
 
 def members_of(recipe: dict[str, Any]) -> list[Member]:

@@ -37,7 +37,7 @@ class Node(NamedTuple):
 
     @property
     def stage(self) -> str:
-        """victim, classifier, responses, steal, features, probe, fidelity or report."""
+        """What makes such runs: victim, classifier, responses, steal, features, ..."""
         return self.key.partition("/")[0]
 
     @property

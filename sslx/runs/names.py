@@ -17,8 +17,8 @@ class Run(NamedTuple):
 
     Attributes:
         workdir: Root of all runs.
-        stage: victim, classifier, responses, steal, features, probe, fidelity or
-            report.
+        stage: victim, classifier, responses, steal, features, probe, fidelity, gallery
+            or report.
         name: ``<slug>-<fingerprint>``, the same in every workdir.
         recipe: All that determines the result, as JSON-like data.
         parents: Role -> the run it builds on.

@@ -39,7 +39,7 @@ CREATE TABLE answers (account BLOB, id BLOB, answer BLOB, digest BLOB,
 CREATE TABLE states (account BLOB PRIMARY KEY, state BLOB, digest BLOB);
 CREATE TABLE keys (account BLOB PRIMARY KEY, key BLOB, digest BLOB) WITHOUT ROWID;
 """
-# What files of version 0.2.0 lack; they get it when they are opened to write.
+# What files of version 0.1.0 lack; they get it when they are opened to write.
 _LATER = """
 ALTER TABLE answers ADD COLUMN notes BLOB DEFAULT x'';
 CREATE TABLE rows (account BLOB, bucket BLOB, content BLOB, digest BLOB);

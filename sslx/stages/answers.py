@@ -4,9 +4,10 @@ What theft stages read of it afterwards is here, too: ``answered`` and ``bill``.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -143,13 +144,15 @@ def make(run: Run, context: Context) -> None:
     with working_on(run, f"{r['queries']} images to ask") as needed:
         if not needed:
             return
-        plan, service = make_plan(r), _serve(run)
-        images = pool(r, context).load()
-        # Paid before a kill; asked again for free.
-        paid = sum(service.counters(name).images for name in plan.accounts)
+        plan, images = make_plan(r), pool(r, context).load()
         features = cache(partial(_features, run, images))
         done = 0
-        with progress(r["queries"], paid, "queries", "image") as bar:
+        with (
+            closing(_serve(run)) as service,
+            progress(r["queries"], 0, "queries", "image") as bar,
+        ):
+            # Paid before a kill; asked again for free.
+            bar.update(sum(service.counters(name).images for name in plan.accounts))
             for round_, (_, calls) in enumerate(plan.rounds):
                 rows = _choose(run, plan, round_, images, features)
                 views = make_asked(images, rows, r)
@@ -159,13 +162,9 @@ def make(run: Run, context: Context) -> None:
                     service.query(call.account, asked, call.name)
                     done += len(call.queries)
                     bar.update(max(0, done - bar.n))
-        service.close()
         counted = bills(run.path / LEDGER, plan.accounts)
-        write_meta(run, finished=True, queries=_sum(counted, r), accounts=counted)
-
-
-def _sum(counted: dict[str, dict[str, Any]], r: dict[str, Any]) -> dict[str, Any]:
-    return total(counted, r["total_image_limit"])
+        queries = total(counted, r["total_image_limit"])
+        write_meta(run, finished=True, queries=queries, accounts=counted)
 
 
 def check_bill(run: Run) -> None:
@@ -174,7 +173,7 @@ def check_bill(run: Run) -> None:
     meta = read_json(run.path / "meta.json")
     ended = meta.get("queries"), meta.get("accounts")
     refuse_if(
-        (_sum(counted, run.recipe), counted) != ended,
+        (total(counted, run.recipe["total_image_limit"]), counted) != ended,
         f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
         "ask again",
     )

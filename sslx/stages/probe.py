@@ -55,7 +55,7 @@ def predictions(run: Run) -> dict[str, np.ndarray]:
 
 
 def _row(run, dataset, evaluator, predicted, labels, groups, notes) -> dict:
-    """A row of results.json; a probe of the last test images predicts only those."""
+    """A row of meta.json; a probe of the last test images predicts only those."""
     n = len(predicted)
     right = predicted == labels[-n:]
     size, level = effective_size(right, groups[-n:]), run.recipe["confidence"]

@@ -61,18 +61,28 @@ def carry_out(
         return
     if there := sum(run.key not in wanted for run in goals):
         say(f"[sslx] {there} of {len(goals)} runs are there")
-    if hosts.count() > 1:  # processes that train as one take the same way
-        for run in todo:
-            make[run.stage](run)
-        return
     # Without a terminal a bar is no help: _Teller says a line now and then.
     with progress(len(todo), 0, "all", "run", quiet=not sys.stderr.isatty()) as bar:
-        failed = _work_off(todo, make, _Teller(todo, bar))
+        # Processes that train as one take the same way.
+        way = _work_off if hosts.count() == 1 else _in_order
+        failed = way(todo, make, _Teller(todo, bar))
     if failed:
         more = f" (and {len(failed) - 1} more, see above)" if failed[1:] else ""
         if any(run.stage == "probe" and is_finished(run) for run in goals):
             more += f"; a report of what is finished: sslx report {todo[0].workdir}"
         raise UserError(f"{failed[0]}{more}")
+
+
+def _in_order(
+    todo: list[Run], make: Mapping[str, Make], teller: "_Teller"
+) -> list[UserError]:
+    """Makes one run after another; the first that goes wrong ends it."""
+    for i, run in enumerate(todo):
+        began = time.monotonic()
+        make[run.stage](run)
+        teller.made(run, time.monotonic() - began)
+        teller.tell(todo[i + 1 :])
+    return []
 
 
 def _work_off(
@@ -93,9 +103,10 @@ def _work_off(
                     continue
                 began = time.monotonic()
                 try:
-                    make[run.stage](run)
+                    if not is_finished(run):  # by another process, meanwhile
+                        make[run.stage](run)
+                        teller.made(run, time.monotonic() - began)
                     del pending[run.path]
-                    teller.made(run, time.monotonic() - began)
                 except UserError as error:
                     failed.append(error)
                     _give_up(run, pending)

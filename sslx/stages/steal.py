@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sslx import hosts
+from sslx.attacks.attack import OWN
 from sslx.attacks.matching import cluster_labels, make_match
 from sslx.build import make_head, make_objective, make_theft
 from sslx.context import Context, pool
@@ -22,8 +23,6 @@ from sslx.runs.names import Run
 from sslx.stages.answers import Answered, answered
 from sslx.stages.training import train
 from sslx.types import Objective
-
-OWN = "own"  # the loss of an attack that has one
 
 
 def make(run: Run, context: Context) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from sslx.attacks import attack_of
 from sslx.build import optimiser_of, seed_of
 from sslx.context import Context
 from sslx.models.flops import forward_flops
@@ -94,7 +95,7 @@ def _answers_flops(recipe: dict[str, Any], responses: dict[str, Any]) -> float |
         forward: float | None = 2.0 * hidden * (wide + numbers["projection"])
     else:
         forward = forward_flops(recipe["encoder"], recipe["image_shape"])
-        views = numbers.get("train_views") or views * (1 + numbers.get("augmented", 0))
+        views = attack_of(recipe["attack"]).passes(numbers, views)
     return None if forward is None else 3 * forward * _seen(recipe) * views
 
 

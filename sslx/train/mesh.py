@@ -56,8 +56,9 @@ def start(
     try:
         jax.devices()
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"JAX finds no device to run on: {reason}") from None
+        raise UserError(
+            f"JAX finds no device to run on: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def on_cpu() -> bool:

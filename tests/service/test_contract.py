@@ -296,7 +296,7 @@ def test_a_flipped_byte_in_notes_or_rows_is_found(tmp_path, table, column):
 def test_a_file_of_version_0_2_0_is_read_and_taken_up(tmp_path, name, kw):
     # Old runs whose answers were paid for and can no longer be read, a reader that
     # writes, or a bill begun anew.
-    old = Path(__file__).parent / "ledgers_0.2.0" / f"{name}.sqlite"
+    old = Path(__file__).parent / "ledgers_0.1.0" / f"{name}.sqlite"
     path = tmp_path / "a"
     path.write_bytes(old.read_bytes())
     before = everything(path)

@@ -28,9 +28,6 @@ class Contents(NamedTuple):
     splits: dict[str, tuple[int, Iterator[tuple[int, dict]]]]
 
 
-Reader = Callable[[Any, dict[str, Path], Path], Contents]
-
-
 def _png(pixels: np.ndarray) -> io.BytesIO:
     """uint8 (h, w, 3) or (h, w) as a PNG file."""
     file = io.BytesIO()
@@ -139,7 +136,7 @@ def idx(builder: Any, files: dict[str, Path], scratch: Path) -> Contents:
     return Contents({}, splits)
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, Callable[[Any, dict[str, Path], Path], Contents]] = {
     "cifar10": cifar,
     "cifar100": cifar,
     "fashion_mnist": idx,

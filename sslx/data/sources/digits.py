@@ -56,8 +56,7 @@ def _find(rest: str, options: Options) -> None:
     refuse_if(rest, f"the data set is called 'digits', not 'digits:{rest}'")
 
 
-def _open(rest: str, options: Options) -> Whole:
-    _find(rest, options)
+def _open(found: None, options: Options) -> Whole:
     return _read()
 
 

@@ -140,8 +140,7 @@ def _find(rest: str, options: Options) -> Path:
     return path
 
 
-def _open(rest: str, options: Options) -> Whole:
-    path = _find(rest, options)
+def _open(path: Path, options: Options) -> Whole:
     stamp = tuple(_stamp(p) for entries in _files(path).values() for p, _ in entries)
     return _read(path, stamp, Options(size=options.size, channels=options.channels))
 

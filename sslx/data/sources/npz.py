@@ -81,8 +81,7 @@ def _find(rest: str, options: Options) -> Path:
     return path
 
 
-def _open(rest: str, options: Options) -> Whole:
-    path = _find(rest, options)
+def _open(path: Path, options: Options) -> Whole:
     return _read(path, path.stat().st_mtime_ns)
 
 

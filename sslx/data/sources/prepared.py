@@ -17,7 +17,6 @@ from sslx.types import UserError, refuse_if
 _NAME = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
 )
-_OTHERS = "digits, folder:PATH, npz:PATH, MODULE:NAME of a module here or installed"
 
 
 class Prepared(NamedTuple):
@@ -95,8 +94,9 @@ def _unknown(name: str, where: Path) -> UserError:
     close = get_close_matches(name.partition(":")[0], known, 1)
     guess = f"did you mean {close[0]!r}? " if close else ""
     return UserError(
-        f"unknown data set {name!r}; {guess}known: {_OTHERS}, and by its name any TFDS "
-        f"set (cifar10, ...) that is prepared in {where}"
+        f"unknown data set {name!r}; {guess}known: digits, folder:PATH, npz:PATH, "
+        "MODULE:NAME of a module here or installed, and by its name any TFDS set "
+        f"(cifar10, ...) that is prepared in {where}"
     )
 
 
