@@ -27,6 +27,13 @@ FILES = sorted(
 TRACED: set[str] = set()
 
 
+def slow_where(names, *slow):
+    """Names as parameters, some of them marked."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in slow)) for name in names
+    ]
+
+
 def load(name):
     return importlib.import_module(f"configs.{name}")
 
@@ -61,7 +68,7 @@ def leaves(section, prefix=""):
             yield f"{prefix}{key}"
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", slow_where(FILES, "study_cifar_full"))
 def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     # Catches a dangling name, a block that does not fit its function, a step that
     # cannot be traced at the size the config asks for.
