@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 T = TypeVar("T")
 
@@ -114,8 +114,10 @@ def imported(
         UserError: It cannot be imported, or has nothing of that name and kind.
     """
     module, _, name = spec.partition(":")
-    if not module or not name.isidentifier():
-        raise UserError(f"{where} is not of the form {form}")
+    refuse_if(
+        not module or not name.isidentifier(),
+        f"{where} is not of the form {form}",
+    )
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)

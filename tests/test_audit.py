@@ -61,6 +61,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # three launches
 def test_the_document(place, monkeypatch):
     # Catches commands that have fallen behind the code; queries, or images sent to the
     # API, that are not those the document promises.

@@ -61,10 +61,13 @@ def leaves(section, prefix=""):
             yield f"{prefix}{key}"
 
 
+# Whose steps are traced quickly, too: the study's own, and all attacks.
+QUICK = {"cifar_direct", "digits_attack"}
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
-    # Catches a dangling name, a block that does not fit its function, a step that
-    # cannot be traced at the size the config asks for.
+def test_config_resolves(name, any_set, tmp_path):
+    # Catches a dangling name, a block that does not fit its function.
     module = load(name)
     config = module.get_config()
     assert config.is_locked
@@ -75,14 +78,28 @@ def test_config_resolves_and_traces_at_full_size(name, any_set, tmp_path):
     if name.startswith("victim_"):
         assert "Published:" in text
     assert f"configs/{name}.py" in text
-    if config.victim.weights:
-        config.victim.weights = weights(config.victim, tmp_path / "weights.npz")
-    for change in sides(config.study.grid):
-        (member,) = one(config, change, tmp_path).members
+    assert members(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(f, marks=[] if f in QUICK else pytest.mark.slow) for f in FILES],
+)
+def test_config_traces_at_full_size(name, any_set, tmp_path):
+    # Catches a step that cannot be traced at the size the config asks for.
+    config = load(name).get_config()
+    for member in members(config, tmp_path):
         if not config.victim.weights:
             trace(member.victim, make_objective(member.victim.recipe))
         if member.theft:
             trace_theft(member.theft)
+
+
+def members(config, tmp_path):
+    """The experiments of a config: of a grid, its sides."""
+    if config.victim.weights:
+        config.victim.weights = weights(config.victim, tmp_path / "weights.npz")
+    return [one(config, c, tmp_path).members[0] for c in sides(config.study.grid)]
 
 
 def one(config, change, workdir):

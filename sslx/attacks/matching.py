@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from sslx.attacks.attack import Match
 from sslx.losses import loss_of
 from sslx.registry import traits_of
-from sslx.types import UserError, refuse_if
+from sslx.types import refuse_if
 
 
 def make_match(
@@ -41,11 +41,11 @@ def make_match(
         f"loss {loss!r} needs answers that are not negative, and some are: ask for "
         "the representation without noise, or take another loss",
     )
-    if traits.paired and answers.shape[1] != 2:
-        raise UserError(
-            f"loss {loss!r} compares two views of each image, and {answers.shape[1]} "
-            "were asked: ask 2, or take another loss"
-        )
+    refuse_if(
+        traits.paired and answers.shape[1] != 2,
+        f"loss {loss!r} compares two views of each image, and {answers.shape[1]} "
+        "were asked: ask 2, or take another loss",
+    )
     bound = dict(numbers)
     for name in traits.quantiles:
         bound[name] = _quantiles(answers, bound[name], f"{name} of loss {loss!r}")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sslx.report.records import Member, probes_of
 from sslx.report.write import members_of, remade, write
 from sslx.runs.lineage import Node, is_run, lineage, read_node
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 Pairs = list[tuple[str | None, str]]  # key of a victim, key of a stealer
 
@@ -47,16 +47,20 @@ def gather(paths: list[Path]) -> Given:
             found = lineage(path)
             thefts, left_out = _thefts(found)
             notes += left_out
-            if not thefts:
-                raise UserError(f"{path} holds no finished theft with a finished probe")
+            refuse_if(
+                not thefts,
+                f"{path} holds no finished theft with a finished probe",
+            )
         elif (node := read_node(path)).stage == "report":
             found = _reported(node)
             pairs += _pairs_in(node, found)
             thefts = []
         elif node.stage == "steal":
             found = lineage(node.path.parent.parent)
-            if _finished(node).key not in _probed(found):
-                raise UserError(f"{path} has no finished probe; run the stage probe")
+            refuse_if(
+                _finished(node).key not in _probed(found),
+                f"{path} has no finished probe; run the stage probe",
+            )
             thefts = [node]
         else:
             raise UserError(
@@ -65,8 +69,10 @@ def gather(paths: list[Path]) -> Given:
             )
         nodes |= found
         for theft in thefts:
-            if "attack" not in theft.recipe:
-                raise UserError(f"{theft.path} names no attack: another sslx made it")
+            refuse_if(
+                "attack" not in theft.recipe,
+                f"{theft.path} names no attack: another sslx made it",
+            )
             victim = _victim(nodes, theft)
             if victim:
                 pairs.append((victim, theft.key))
@@ -109,8 +115,10 @@ def _pairs_in(report: Node, nodes: dict[str, Node]) -> Pairs:
         pairs = [(victim, steal) for victim, steal in report.meta["pairs"]]
     if "members" in report.recipe:
         pairs = [(m.victim, m.theft) for m in members_of(report.recipe) if m.theft]
-    if not pairs:
-        raise UserError(f"{report.path} is the report of an experiment without a theft")
+    refuse_if(
+        not pairs,
+        f"{report.path} is the report of an experiment without a theft",
+    )
     if lost := {key for pair in pairs for key in pair if key} - set(nodes):
         raise UserError(f"{report.path} does not build on {min(lost)}, which it names")
     return pairs

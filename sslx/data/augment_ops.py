@@ -75,26 +75,11 @@ def flip(image: Image, do: Switch) -> Image:
     return jnp.where(do, image[:, ::-1], image)
 
 
-def brightness(image: Image, factor: Number) -> Image:
-    """Multiplies by ``factor`` >= 0 and clips to [0, 1]."""
-    return _blend(image, BRIGHTNESS, factor)
+def blend(image: Image, op: Int[ArrayLike, ""], factor: Number) -> Image:
+    """Brightness, contrast or saturation, by ``op``.
 
-
-def contrast(image: Image, factor: Number) -> Image:
-    """Moves away from the mean grey of the image by ``factor`` >= 0 and clips."""
-    return _blend(image, CONTRAST, factor)
-
-
-def saturation(image: Image, factor: Number) -> Image:
-    """Moves away from each pixel's own grey by ``factor`` >= 0 and clips."""
-    if image.shape[-1] == 1:
-        return image
-    return _blend(image, SATURATION, factor)
-
-
-def _blend(image: Image, op: Int[ArrayLike, ""], factor: Number) -> Image:
-    """One of the three blends: black, the mean grey or the pixel's grey with the image.
-
+    The image is moved away from black, its mean grey or each pixel's own grey by
+    ``factor`` >= 0 and clipped to [0, 1].
     The three differ only in what the image is blended with, so that ``op`` may be
     traced at hardly any cost. A factor of 1 is the identity, bit for bit.
     """
@@ -167,14 +152,14 @@ def jitter(
     blends = blends[jnp.argsort(rank[blends])]
     if HUE not in active:
         for op in blends:
-            image = _blend(image, op, strengths[op])
+            image = blend(image, op, strengths[op])
         return image
     first = rank[blends] < rank[HUE]
     for op, here in zip(blends, first, strict=True):
-        image = _blend(image, op, jnp.where(here, strengths[op], 1.0))
+        image = blend(image, op, jnp.where(here, strengths[op], 1.0))
     image = hue(image, strengths[HUE])
     for op, here in zip(blends, first, strict=True):
-        image = _blend(image, op, jnp.where(here, 1.0, strengths[op]))
+        image = blend(image, op, jnp.where(here, 1.0, strengths[op]))
     return image
 
 

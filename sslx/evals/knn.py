@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from sslx.types import UserError, refuse_if
+from sslx.types import refuse_if
 
 # Similarities held at once: 64 MB of float32, whatever the sizes of the sets.
 CHUNK_ELEMENTS = 2**24
@@ -189,11 +189,11 @@ def _check(train, labels, test, classes: int, k: int, temperature: float) -> Non
         not temperature > 0,
         f"kNN: temperature={temperature} must be above 0",
     )
-    if labels.min() < 0 or labels.max() >= classes:
-        raise UserError(
-            f"kNN: labels run from {labels.min()} to {labels.max()}, "
-            f"but must lie between 0 and {classes - 1}"
-        )
+    refuse_if(
+        labels.min() < 0 or labels.max() >= classes,
+        f"kNN: labels run from {labels.min()} to {labels.max()}, "
+        f"but must lie between 0 and {classes - 1}",
+    )
     for name, features in (("training", train), ("test", test)):
         refuse_if(
             not np.isfinite(features).all(),

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Integer
 
 from sslx.evals.solver import Solution, check_finite, check_problem, fit
 from sslx.progress import progress
-from sslx.types import UserError, refuse_if
+from sslx.types import refuse_if
 
 
 class ProbeResult(NamedTuple):
@@ -278,11 +278,11 @@ def _validation_part(
     order = np.random.default_rng(seed).permutation(len(units))
     held[order[: round(max(0, fraction) * len(units))]] = True
     rows = held[unit_of_row]
-    if rows.sum() < 2 or rows.all():
-        raise UserError(
-            f"linear probe: validation_fraction={fraction} holds out {rows.sum()} of "
-            f"{n} training images; at least 2 must be held out and some be left"
-        )
+    refuse_if(
+        rows.sum() < 2 or rows.all(),
+        f"linear probe: validation_fraction={fraction} holds out {rows.sum()} of "
+        f"{n} training images; at least 2 must be held out and some be left",
+    )
     return rows
 
 

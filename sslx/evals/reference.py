@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer
 
-from sslx.types import UserError, refuse_if
+from sslx.types import refuse_if
 
 EPOCHS = 100
 BATCH = 256  # in the same order every epoch; the last one of an epoch is smaller
@@ -61,11 +61,11 @@ def reference_probe(
             not np.isfinite(features).all(),
             f"reference probe: the {name} features are not finite",
         )
-    if train_labels.min() < 0 or train_labels.max() >= classes:
-        raise UserError(
-            f"reference probe: labels run from {train_labels.min()} to "
-            f"{train_labels.max()}, not 0 to {classes - 1}"
-        )
+    refuse_if(
+        train_labels.min() < 0 or train_labels.max() >= classes,
+        f"reference probe: labels run from {train_labels.min()} to "
+        f"{train_labels.max()}, not 0 to {classes - 1}",
+    )
     refuse_if(
         not learning_rate > 0,
         f"reference probe: learning_rate={learning_rate} must be above 0",

@@ -17,7 +17,7 @@ from sslx.experiment.recipes import (
 )
 from sslx.experiment.thefts import Theft
 from sslx.runs.names import Run, make_run
-from sslx.types import UserError, refuse_if
+from sslx.types import refuse_if
 
 FEWEST = 20  # test images to compare two encoders on
 # Of the section, what determines a probe's figures; other keys name no probe.
@@ -114,11 +114,11 @@ def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> N
         f"victim takes {tuple(shape)}; data.size and data.channels bring sets "
         "together",
     )
-    if config.probe.knn_k > info.sizes["train"]:
-        raise UserError(
-            f"probe.knn_k is {config.probe.knn_k}, but {name!r} has only "
-            f"{info.sizes['train']} training images"
-        )
+    refuse_if(
+        config.probe.knn_k > info.sizes["train"],
+        f"probe.knn_k is {config.probe.knn_k}, but {name!r} has only "
+        f"{info.sizes['train']} training images",
+    )
 
 
 def kept_of(

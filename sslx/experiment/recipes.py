@@ -161,11 +161,11 @@ def _optim(name: str, section: ConfigDict, batch_size: int, steps: int) -> dict:
     for key in ("weight_decay", "momentum", "warmup_steps"):
         if not 0 <= optim.get(key, 0) < math.inf:
             raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
-    if optim["warmup_steps"] >= steps:
-        raise UserError(
-            f"{name}.optim.warmup_steps is {optim['warmup_steps']}, but there are only "
-            f"{steps} steps"
-        )
+    refuse_if(
+        optim["warmup_steps"] >= steps,
+        f"{name}.optim.warmup_steps is {optim['warmup_steps']}, but there are only "
+        f"{steps} steps",
+    )
     if optim.pop("learning_rate_per_256"):
         optim["learning_rate"] *= batch_size / 256
     return optim

@@ -142,12 +142,12 @@ def responses_run(
         ssl: The run of what chooses them instead.
     """
     s, service = config.steal, config.service
-    if list(pool.image_shape) != victim.recipe["image_shape"]:
-        raise UserError(
-            f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the "
-            f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
-            "data.channels bring sets together"
-        )
+    refuse_if(
+        list(pool.image_shape) != victim.recipe["image_shape"],
+        f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the "
+        f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
+        "data.channels bring sets together",
+    )
     defence = pick(DEFENCES, service.defence, "defence", own=True)
     check_defence(defence, given={"secret"})
     plan = _plan_part(s, pool)

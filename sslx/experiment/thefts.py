@@ -211,11 +211,11 @@ def _check_fit(
     if traits.labels:
         _check_labels(f"{block}.labels", numbers["labels"], steal, pool)
     for name in traits.quantiles:
-        if not numbers[name] < 1:
-            raise UserError(
-                f"{block}.{name} is the share of the answers below it and must be less "
-                f"than 1, not {numbers[name]}"
-            )
+        refuse_if(
+            not numbers[name] < 1,
+            f"{block}.{name} is the share of the answers below it and must be less "
+            f"than 1, not {numbers[name]}",
+        )
         refuse_if(
             attack.head,
             f"loss {loss!r} takes its {name}s from the answers, and attack "

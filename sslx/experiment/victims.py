@@ -144,11 +144,11 @@ def _of_weights(config: ConfigDict, workdir: Path) -> Run:
     shape, encoder = _image_shape(config), encoder_of(v, config.precision)
     trunk = read_trunk(v.weights, encoder.meta)
     takes = trunk["params"]["stem_conv"]["kernel"].shape[2]
-    if takes != shape[2]:
-        raise UserError(
-            f"{v.weights} takes images of {takes} channels, those of {v.dataset!r} "
-            f"have {shape[2]}; set data.channels={takes}"
-        )
+    refuse_if(
+        takes != shape[2],
+        f"{v.weights} takes images of {takes} channels, those of {v.dataset!r} "
+        f"have {shape[2]}; set data.channels={takes}",
+    )
     recipe = {
         "origin": "weights",
         "weights": checkpoint.digest(trunk),

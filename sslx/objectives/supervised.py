@@ -7,7 +7,7 @@ import optax
 from sslx.models.heads import make_mlp
 from sslx.objectives.siamese import Views, unchanged
 from sslx.registry import traits
-from sslx.types import Encoder, Objective, Out, Task, UserError
+from sslx.types import Encoder, Objective, Out, Task, refuse_if
 
 
 @traits(labels=True)
@@ -28,8 +28,10 @@ def supervised(encoder: Encoder, views: Views, task: Task) -> Objective:
     Raises:
         UserError: The data set has no classes.
     """
-    if not task.classes:
-        raise UserError("objective 'supervised' needs labels; the data set has none")
+    refuse_if(
+        not task.classes,
+        "objective 'supervised' needs labels; the data set has none",
+    )
     head_init, head_apply = make_mlp((task.classes,), dtype=task.dtype)
 
     def init(key, batch):

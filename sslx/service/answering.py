@@ -122,11 +122,11 @@ def answer_new(
     answers = _checked(answers, (len(new), ledger.terms.dim), "the defence")
     # What is computed from an array without axes is none.
     state = {name: np.asarray(value) for name, value in state.items()}
-    if _form(state) != form:
-        raise UserError(
-            f"the defence's state was {form} and is {_form(state)}; what grows belongs "
-            "in its rows; nothing was counted"
-        )
+    refuse_if(
+        _form(state) != form,
+        f"the defence's state was {form} and is {_form(state)}; what grows belongs "
+        "in its rows; nothing was counted",
+    )
     if bits:
         notes = notes | {"hashes": np.full(len(new), 2.0**bits / len(new))}
     noted = _noted(notes, len(new))

@@ -24,7 +24,7 @@ from sslx.service.database import (
     way_out,
 )
 from sslx.service.terms import REPEATS, Terms, check_same
-from sslx.types import UserError, refuse_if
+from sslx.types import refuse_if
 
 HASH = 32  # bytes of a sha256
 
@@ -295,8 +295,8 @@ def _read_terms(db: sqlite3.Connection, path: Path) -> Terms:
         raise damaged(path, "no header")
     check_row(path, "the header", *rows[0])
     fields: dict[str, Any] = json.loads(rows[0][0])
-    if not set(fields) ^ set(Terms._fields) <= _LATER_TERMS:
-        raise UserError(
-            f"{path} was made by another version of sslx; {way_out(path)} to ask again"
-        )
+    refuse_if(
+        not set(fields) ^ set(Terms._fields) <= _LATER_TERMS,
+        f"{path} was made by another version of sslx; {way_out(path)} to ask again",
+    )
     return Terms(**fields | {"image_shape": tuple(fields["image_shape"])})

@@ -11,7 +11,7 @@ from sslx.service import ledger as ledgers
 from sslx.service.counters import Counters, count, count_all
 from sslx.service.database import way_out
 from sslx.service.ledger import Ledger
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 def read_answers(
@@ -34,12 +34,12 @@ def read_answers(
     """
     with ledgers.reading(path) as ledger:
         hashes, ids = _asked(ledger, account, calls)
-        if hashes != [ledgers.image_hash(image) for image in images]:
-            raise UserError(
-                f"{path} holds answers to other images than these: the data set or its "
-                "order has changed, or another machine rounds augmented views "
-                f"otherwise; {way_out(Path(path))} to ask again"
-            )
+        refuse_if(
+            hashes != [ledgers.image_hash(image) for image in images],
+            f"{path} holds answers to other images than these: the data set or its "
+            "order has changed, or another machine rounds augmented views "
+            f"otherwise; {way_out(Path(path))} to ask again",
+        )
         return ledgers.read_stored(ledger, account, ids)
 
 

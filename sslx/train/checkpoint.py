@@ -84,8 +84,10 @@ def open_store(run: Path, keep: int) -> Iterator[Callable[[int, dict], None]]:
             args = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
             digests = ocp.args.JsonSave({k: digest(tree) for k, tree in items.items()})
             # A refused save only returns False.
-            if not manager.save(step, args=ocp.args.Composite(digest=digests, **args)):
-                raise UserError(f"{folder}: checkpoint {step} could not be saved")
+            refuse_if(
+                not manager.save(step, args=ocp.args.Composite(digest=digests, **args)),
+                f"{folder}: checkpoint {step} could not be saved",
+            )
 
         yield save
 

@@ -99,8 +99,8 @@ def rows_of(path):
     ]
 
 
-def trained(tmp_path, **changes):
-    config = tiny.config(stages=("victim",), victim__steps=45, **changes)
+def trained(tmp_path, steps=45, **changes):
+    config = tiny.config(stages=("victim",), victim__steps=steps, **changes)
     found = resolve(config, tmp_path)
     victim.make(found.members[0].victim, found.context)
     return found.members[0].victim
@@ -147,7 +147,7 @@ def test_it_is_no_part_of_the_run(run, tmp_path, monkeypatch, capsys):
 
 def test_none_is_none(tmp_path):
     # Catches a look at the end where none was wanted.
-    run = trained(tmp_path, victim__watch_every=0)
+    run = trained(tmp_path, 2, victim__watch_every=0)
     assert not (run.path / "watch.jsonl").exists()
     with pytest.raises(UserError, match="watch_every must be 0 or more"):
         resolve(tiny.config(victim__watch_every=-1), tmp_path)
@@ -156,6 +156,6 @@ def test_none_is_none(tmp_path):
 def test_a_method_of_one_view_is_watched(tmp_path):
     # Catches a second view that a method of one does not have.
     run = trained(
-        tmp_path, victim__objective="supervised", victim__augment="supervised"
+        tmp_path, 4, victim__objective="supervised", victim__augment="supervised"
     )
     assert rows_of(run.path)[0]["alignment"] > 1e-3
