@@ -113,6 +113,7 @@ def test_operations_and_the_accelerators_loop(monkeypatch):
     there.call()
 
 
+@pytest.mark.slow  # trains and evaluates one
 def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     # Catches a clock that the stage does not hear, accuracies of other looks, a trial
     # that is recorded, seconds of a rest passed off as those of the whole.

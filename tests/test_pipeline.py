@@ -321,6 +321,9 @@ def test_projection_narrower_stealer_bfloat16(workdir):
         steal__encoder_kw__conv3__width=4,
         precision="bfloat16",
         stages=("victim", "steal"),
+        victim__steps=2,
+        victim__watch_every=0,
+        steal__steps=2,
     )
     assert run(c, workdir) is None
     experiment = resolve(c, workdir)
