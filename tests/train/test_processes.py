@@ -143,7 +143,7 @@ def launches(workdir, *more, second=()):
         *more,
     )
     own = [[f"--config.engine.process={i}", *(second if i else ())] for i in range(2)]
-    return two([tiny.command(workdir, *flags, *more) for more in own])
+    return two([tiny.command(workdir, "--verbose", *flags, *more) for more in own])
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,7 @@ def test_one_speaks_for_both(done):
     for stage, runs in (("victim", 1), ("responses", 1), ("steal", 1), ("probe", 4)):
         assert len(re.findall(rf"\[{stage}\] .*: started", err)) == runs
         assert len(re.findall(rf"\[{stage}\] .*: done in", err)) == runs
+        assert len(re.findall(rf"\[{stage}\] {runs} runs? in", err)) == 1
     assert [line for line in out1.splitlines() if "Gloo" not in line] == []
     assert err1.strip() == ""
     assert not list(workdir.glob(".*"))
