@@ -181,4 +181,4 @@ def test_time_left(bench, capsys, monkeypatch):
     bench.then = {"a": pass_time, "b": pass_time}
     runs = [bench.run(n, steps=s, batch_size=2) for n, s in (("a", 10), ("b", 30))]
     bench.carry_out(*runs)
-    assert "1 of 2 runs made, 5 min left" in capsys.readouterr().err
+    assert "1 of 2 to be made, 5 min left" in capsys.readouterr().err
