@@ -126,7 +126,7 @@ def _what(chain: list[tuple[int, Node]]) -> dict[str, Any]:
         "objective": own.get("objective"),
         **{key: own.get(key) for key in ("origin", "function", "images", "dim")},
         "attack": attacks[0] if attacks and nodes[0].stage != "probe" else None,
-        **{key: own.get(key) for key in ("loss", "plan", "views", "output")},
+        **{key: own.get(key) for key in ("loss", "plan", "views", "output", "defence")},
         "encoder": encoder.get("name"),
         "encoder_kw": encoder.get("kw"),
         "data": slugs[0] if slugs else None,

@@ -40,12 +40,12 @@ def settings_of(node: Node) -> Settings:
 
 
 def flat(recipe: dict[str, Any], path: str = "") -> Settings:
-    """A recipe as ``dotted.key -> value``, without its seeds."""
+    """A recipe as ``dotted.key -> value``, without seeds and digests of code."""
     out: Settings = {}
     for key, value in recipe.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key != "code":
             out |= flat(value, f"{path}{key}.")
-        elif key != "seed":
+        elif key not in ("seed", "code"):  # digests say nothing to a reader
             out[path + key] = _told(value)
     return out
 
@@ -126,7 +126,11 @@ def thefts(
         # "direct" goes without saying, and so does a loss that the attack brings.
         named = [attack] * (attack != "direct" or loss == "own")
         named += [loss] * (loss != "own")
-        label = " ".join(named + words(settings, list(keys[attack, loss])))
+        # A defence is always named; that there is none goes without saying.
+        telling_keys = [key for key in keys[attack, loss] if key != "defence"]
+        if settings.get("defence", "none") != "none":
+            telling_keys.append("defence")
+        label = " ".join(named + words(settings, telling_keys))
         alike = groups[attack, loss, queries, kind]
         own = {
             key: value

@@ -55,12 +55,13 @@ def carry_out(
             build on it.
     """
     wanted = set(hosts.share(lambda: [run.key for run in missing(goals, stages)]))
-    todo = [run for run in with_ancestors(goals) if run.key in wanted]
+    runs = with_ancestors(goals)
+    todo = [run for run in runs if run.key in wanted]
     if not todo:
-        say(f"[sslx] all {len(goals)} runs are there")
+        say(f"[sslx] all {len(runs)} runs are there")
         return
-    if there := sum(run.key not in wanted for run in goals):
-        say(f"[sslx] {there} of {len(goals)} runs are there")
+    if there := len(runs) - len(todo):
+        say(f"[sslx] {there} of {len(runs)} runs are there")
     # Without a terminal a bar is no help: _Teller says a line now and then.
     with progress(len(todo), 0, "all", "run", quiet=not sys.stderr.isatty()) as bar:
         # Processes that train as one take the same way.
@@ -171,7 +172,7 @@ class _Teller:
             self.bar.set_postfix_str(left, False)
             if self.bar.disable and time.monotonic() - self.told > SPEAK:
                 self.told = time.monotonic()
-                say(f"[sslx] {self.runs.total()} of {self.total} runs made, {left}")
+                say(f"[sslx] {self.runs.total()} of {self.total} to be made, {left}")
         self.bar.update(self.total - len(pending) - self.bar.n)
 
 

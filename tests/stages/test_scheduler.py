@@ -118,11 +118,12 @@ def test_what_fails_does_not_stop_the_others(bench, capsys):
     grandchild = bench.run("grandchild", {"a": child, "b": good})
     probed = bench.run("probed", {"encoder": good}, stage="probe")
     lost = bench.run("lost", {"encoder": child}, stage="probe")
-    with pytest.raises(UserError, match="^the loss is nan"):
+    with pytest.raises(UserError, match="^the loss is nan; a report of what is"):
         bench.carry_out(lost, grandchild, probed, stages=("steal", "probe"))
     assert bench.done == ["bad", "good", "probed"]
     said = capsys.readouterr().err
     assert "[steal] the loss is nan; the others go on" in said
+    assert said.count("; the others go on") == 1  # of the cause, not of what it costs
     assert "[probe] 1 run in" in said
 
 
@@ -180,4 +181,4 @@ def test_time_left(bench, capsys, monkeypatch):
     bench.then = {"a": pass_time, "b": pass_time}
     runs = [bench.run(n, steps=s, batch_size=2) for n, s in (("a", 10), ("b", 30))]
     bench.carry_out(*runs)
-    assert "1 of 2 runs made, 5 min left" in capsys.readouterr().err
+    assert "1 of 2 to be made, 5 min left" in capsys.readouterr().err
