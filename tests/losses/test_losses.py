@@ -231,15 +231,15 @@ def test_softnn_saturates_where_nothing_can_be_represented():
     np.testing.assert_allclose(got, -np.log(1e-9), rtol=1e-4)
 
 
-def test_float32_is_close_to_float64(float64):
+@pytest.mark.parametrize("name,kw", CASES)
+def test_float32_is_close_to_float64(float64, name, kw):
     # Catches cancellation: distances of rows far from the origin.
     s, t = rows(5, 16, 32)
-    for name, kw in CASES:
-        # Sigmoids of 100 are 1, and a loss of 0 says nothing.
-        both = (s, t) if name in ("bce", "bce_reference") else (s + 100, t + 100)
-        exact = value(name, kw, *(jnp.asarray(x) for x in both))
-        single = value(name, kw, *(jnp.asarray(x, jnp.float32) for x in both))
-        np.testing.assert_allclose(single, exact, rtol=2e-4)
+    # Sigmoids of 100 are 1, and a loss of 0 says nothing.
+    both = (s, t) if name in ("bce", "bce_reference") else (s + 100, t + 100)
+    exact = value(name, kw, *(jnp.asarray(x) for x in both))
+    single = value(name, kw, *(jnp.asarray(x, jnp.float32) for x in both))
+    np.testing.assert_allclose(single, exact, rtol=2e-4)
 
 
 def test_top1(float64):
