@@ -87,6 +87,7 @@ def files(workdir):
     return {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_served_stolen_and_probed(report, weights, workdir):
     # Catches other weights or another normalisation than those given, a head taken
     # for the encoder's, a query too many, a row or a warning that is missing.
@@ -113,6 +114,7 @@ def test_served_stolen_and_probed(report, weights, workdir):
         assert "What the victim was trained on is not known here" in text
 
 
+@pytest.mark.slow
 def test_evaluated_alone(weights, workdir, report, tmp_path):
     # Catches an evaluation that needs a theft, another untrained network than the
     # victim's own, curves of a training that there was none of.
@@ -135,6 +137,7 @@ def test_evaluated_alone(weights, workdir, report, tmp_path):
             assert word not in text
 
 
+@pytest.mark.slow
 def test_inspected_and_exported(report, weights, workdir, tmp_path):
     # Catches a run that only its own stage can read.
     path = resolve(config(weights), workdir).members[0].victim.path
@@ -151,6 +154,7 @@ def test_inspected_and_exported(report, weights, workdir, tmp_path):
     assert sum(row["count"] for row in part["total"]) == sizes
 
 
+@pytest.mark.slow
 def test_again_does_nothing(report, weights, workdir, tmp_path):
     # Catches a fingerprint made from the path or the kind of the file.
     before = files(workdir)
@@ -159,6 +163,7 @@ def test_again_does_nothing(report, weights, workdir, tmp_path):
     assert files(workdir) == before
 
 
+@pytest.mark.slow
 def test_what_makes_another_victim(report, weights, workdir, tmp_path):
     # Catches new weights under an old run's name; and a victim that is made anew
     # because of what is only the attacker's.

@@ -313,6 +313,7 @@ def test_victim_images_are_not_for_the_attacker(workdir):
     assert set(ids).isdisjoint(data.ids("digits", "test"))
 
 
+@pytest.mark.slow
 def test_projection_narrower_stealer_bfloat16(workdir):
     # Catches a service that answers with representations whatever is asked, a stealer
     # whose width must equal the answers', a precision that does not reach every part.

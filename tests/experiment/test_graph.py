@@ -129,6 +129,7 @@ def finished(tmp_path_factory, experiment):
     return launch(c, workdir), workdir, c
 
 
+@pytest.mark.slow
 def test_report_of_a_study(finished):
     # Catches a report that misses combinations or mixes seeds, or thefts beside the
     # wrong victim.
@@ -167,6 +168,7 @@ def test_report_of_a_study(finished):
     assert set(stolen) == {"linear", "linear_0.1", "knn", "reference_probe"}
 
 
+@pytest.mark.slow
 def test_features_that_are_lost_or_damaged(finished, tmp_path, capsys):
     # Catches figures of a damaged file, a run that ends on one, and files that are
     # wanted although they were not to be kept.
@@ -198,6 +200,7 @@ def test_features_that_are_lost_or_damaged(finished, tmp_path, capsys):
     np.testing.assert_allclose(some[:64], first, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_only_shown(finished, capsys):
     # Catches work done twice, and a table that is printed only the first time.
     folder, workdir, c = finished

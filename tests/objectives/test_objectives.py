@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import pytest
 
 from tests.train import toy
 
@@ -17,6 +18,7 @@ def gradient(objective, batch, key):
     return params, stats, *run(params)
 
 
+@pytest.mark.slow
 def test_simclr_trains_everything():
     # Catches a detached projector or trunk, forgotten statistics, equal views.
     batch = {"images": jnp.asarray(toy.images(16))}

@@ -110,6 +110,7 @@ def test_learning_rate_per_256_images(tmp_path):
     assert r["batch_size"] < 10**4
 
 
+@pytest.mark.slow
 def test_a_projector_with_statistics_is_served(tmp_path, monkeypatch):
     # Catches a head rebuilt with other layers, without its running statistics or with
     # the batch's, and a predictor that is loaded or applied with it.

@@ -111,6 +111,7 @@ def run(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("watched"), victim__watch_every=1)
 
 
+@pytest.mark.slow
 def test_rows_of_a_run(run):
     # Catches epochs of another length, features of another state or by the batch's
     # statistics, other images than those chosen.
@@ -133,6 +134,7 @@ def test_rows_of_a_run(run):
     assert inspect_run(run.path)["watch"] == rows[-1]
 
 
+@pytest.mark.slow
 def test_it_is_no_part_of_the_run(run, tmp_path, monkeypatch, capsys):
     # Catches a recipe that names how often was looked; and a warning at every look, or
     # in several lines.
@@ -153,6 +155,7 @@ def test_none_is_none(tmp_path):
         resolve(tiny.config(victim__watch_every=-1), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_method_of_one_view_is_watched(tmp_path):
     # Catches a second view that a method of one does not have.
     run = trained(

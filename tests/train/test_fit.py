@@ -115,6 +115,7 @@ def test_nan_stops_and_keeps_what_was_sound(tmp_path):
     assert checkpoint.steps(tmp_path) == [1]
 
 
+@pytest.mark.slow
 def test_the_accelerators_path(tmp_path, straight, monkeypatch):
     # Catches rows of the wrong steps, a log with holes, a dispatch past a checkpoint.
     monkeypatch.setattr("sslx.train.fit.on_cpu", lambda: False)

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import AxisType, Mesh
 
 from sslx.rng import rows_at, stream
@@ -35,6 +36,7 @@ def batch_at(t, step):
     return {"images": t.data["images"][rows]}
 
 
+@pytest.mark.slow
 def test_one_and_eight_devices_agree(float64):
     # Catches statistics, negatives or augmentation keys that are a device's own: rows
     # differ on each device, so local ones would change the weights.
@@ -69,6 +71,7 @@ def flops(update, init, t, mesh):
     return compiled.cost_analysis()["flops"]
 
 
+@pytest.mark.slow
 def test_devices_share_the_work():
     # Catches a view-major layout: right values, but every device computes every row.
     t, update, init = setup("float32")
