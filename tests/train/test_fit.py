@@ -172,6 +172,7 @@ def test_watch(tmp_path, straight):
     assert not (straight[1] / "watch.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_watch_in_dispatches(tmp_path, straight, monkeypatch):
     # Catches a dispatch of several steps that runs past a look.
     monkeypatch.setattr("sslx.train.fit.on_cpu", lambda: False)
