@@ -84,10 +84,8 @@ def open_store(run: Path, keep: int) -> Iterator[Callable[[int, dict], None]]:
             args = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
             digests = ocp.args.JsonSave({k: digest(tree) for k, tree in items.items()})
             # A refused save only returns False.
-            refuse_if(
-                not manager.save(step, args=ocp.args.Composite(digest=digests, **args)),
-                f"{folder}: checkpoint {step} could not be saved",
-            )
+            saved = manager.save(step, args=ocp.args.Composite(digest=digests, **args))
+            refuse_if(not saved, f"{folder}: checkpoint {step} could not be saved")
 
         yield save
 
