@@ -52,6 +52,7 @@ class Context(NamedTuple):
         loop: How trainings are carried out.
         places: Fingerprint of a data set's identity -> where it lies.
         files: Digest of weights or of recorded answers -> the file that holds them.
+        left_out: What recipes say of rows that are left out -> the rows.
         recordings: Digest of a pool that a recording makes -> the file, and the names
             and options of the data sets whose test images are nobody's to ask.
         watching: Of victims.
@@ -61,6 +62,7 @@ class Context(NamedTuple):
     loop: Loop
     places: Mapping[str, Place]
     files: Mapping[str, str]
+    left_out: Mapping[str, np.ndarray]
     recordings: Mapping[str, tuple[str, list[tuple[str, data.Options]]]]
     watching: Watching
     keep_features: bool
@@ -78,6 +80,12 @@ class Context(NamedTuple):
             )
         return found
 
+    def without(self, rows: np.ndarray, recipe: dict[str, Any]) -> np.ndarray:
+        """Rows without those that a recipe leaves out."""
+        if "left_out" not in recipe:
+            return rows
+        return np.setdiff1d(rows, self.left_out[recipe["left_out"]])
+
 
 class Images(NamedTuple):
     """The attacker's: both functions load; no ``labels`` where they have none."""
@@ -90,28 +98,35 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
     """The attacker's images, from the recipe of what uses them.
 
     Args:
-        recipe: With ``pool``, ``split``, ``held_out``, ``test_kept``, ``split_seed``.
+        recipe: With ``pool``, ``split``, ``held_out``, ``test_kept``, ``split_seed``,
+            and ``left_out`` where there are such.
         context: Where they lie.
     """
     if "answered" in recipe["pool"]:
         known = context.recordings[recipe["pool"]["answered"]]
         return Images(partial(recording.askable, *known), None)
     place, split = context.place(recipe["pool"]), recipe["split"]
-    rows: np.ndarray | slice = slice(None)
+    ids = place.ids(split)
+    rows = np.arange(len(ids))
     if recipe["held_out"] is not None:
-        ids = place.ids(split)
         _, rows = divide(ids, recipe["held_out"], recipe["split_seed"])
     elif recipe["test_kept"] is not None:
-        rows, _ = divide(place.ids(split), recipe["test_kept"], recipe["split_seed"])
+        rows, _ = divide(ids, recipe["test_kept"], recipe["split_seed"])
+    rows = context.without(rows, recipe)
+
+    def taken(array: np.ndarray) -> np.ndarray:
+        return array if len(rows) == len(array) else array[rows]
+
     return Images(
-        lambda: place.load(split).images[rows], lambda: place.load(split).labels[rows]
+        lambda: taken(place.load(split).images), lambda: taken(place.load(split).labels)
     )
 
 
 def kept_rows(run: Run, context: Context) -> np.ndarray:
-    """The rows of the test split that figures are on: those that were not for sale."""
+    """The rows of the test split that figures are on: not for sale, and nobody's."""
     r = run.recipe
     ids = context.place(r["data"]).ids("test")
-    if r["test_kept"] is None:
-        return np.arange(len(ids))
-    return divide(ids, r["test_kept"], r["split_seed"])[1]
+    rows = np.arange(len(ids))
+    if r["test_kept"] is not None:
+        _, rows = divide(ids, r["test_kept"], r["split_seed"])
+    return context.without(rows, r)

@@ -67,6 +67,8 @@ def _prepare(experiment: Experiment, config: ConfigDict, workdir: Path) -> None:
     if told["skipped"] and "probe" in config.stages:
         names = ", ".join(told["skipped"])
         say(f"[probe] not at hand, left out (probe.skip_missing): {names}")
+    for why in experiment.left_out:
+        say(why)
     for name, n in told["unanswered"].items():
         say(f"[probe] victim on {name}: left out, {n} images were not asked of it")
     for training in with_ancestors(experiment.goals):

@@ -1,6 +1,7 @@
 """Image classification sets as arrays: uint8 NHWC images and integer labels."""
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,23 @@ from sslx.data.sources.digits import DIGITS
 from sslx.data.sources.folder import FOLDER
 from sslx.data.sources.npz import NPZ
 from sslx.data.sources.tfds import TFDS
+from sslx.data.splits import joined
 from sslx.registry import NoModule, code_of, pick
+from sslx.runs.names import fingerprint
 from sslx.types import refuse_if
 
-__all__ = ["Info", "Missing", "Options", "SOURCES", "describe", "find", "ids", "load"]
+__all__ = [
+    "Info",
+    "Missing",
+    "Options",
+    "SOURCES",
+    "describe",
+    "find",
+    "ids",
+    "load",
+    "marks",
+    "name_of",
+]
 
 # What stands before the colon of a name ("npz:/some/file.npz"), or the whole name. Any
 # other name is MODULE:NAME of a source of one's own, or that of a TFDS set.
@@ -63,7 +77,12 @@ def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
     """
     source, rest, code = _source(name)
     info = form.described(source.describe(rest, options), options)
-    return info._replace(identity=info.identity | code)
+    identity = info.identity | code
+    own = {split: source.ids(rest, split, options) for split in info.sizes}
+    alike = {split: ids(name, split, options) for split in info.sizes}
+    if any((alike[split] != own[split]).any() for split in info.sizes):
+        identity["copies"] = form.digest(*alike.values())  # they decide who sees what
+    return info._replace(identity=identity)
 
 
 def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
@@ -93,9 +112,40 @@ def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
 def ids(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
     """Which original each row of ``load`` shows, int64 (n,).
 
-    Rows that share an id (placements of one digit) belong on the same side of any
-    further split.
+    Rows that share an id (placements of one digit, copies of one image) belong on the
+    same side of any further split.
     """
     _check_split(split)
     source, rest, _ = _source(name)
-    return source.ids(rest, split, options)
+    return joined(source.ids(rest, split, options), marks(name, split, options))
+
+
+def marks(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
+    """What tells the images of ``load`` apart by their pixels, in all sets alike.
+
+    Returns:
+        int64 (n,), read-only; equal where shape and pixels are.
+    """
+    _check_split(split)
+    source, rest, _ = _source(name)
+    if source.marks:
+        return source.marks(rest, split, options)
+    return _marks(
+        fingerprint(source.describe(rest, options).identity), name, split, options
+    )
+
+
+@lru_cache(maxsize=64)
+def _marks(content: str, name: str, split: str, options: Options) -> np.ndarray:
+    """The same; ``content`` tells versions of the set apart."""
+    found = form.pixel_ids(load(name, split, options).images)
+    found.flags.writeable = False
+    return found
+
+
+def name_of(name: str, split: str, row: int, options: Options = AS_THEY_ARE) -> str:
+    """What people call an image of a set: its file, or its place in the split."""
+    source, rest, _ = _source(name)
+    if source.name_of:
+        return source.name_of(rest, split, row, options)
+    return f"{split}[{row}]"

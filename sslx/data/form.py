@@ -92,6 +92,11 @@ def pixel_id(image: np.ndarray) -> int:
     return int.from_bytes(sha.digest(), "big") >> 1
 
 
+def pixel_ids(images: np.ndarray) -> np.ndarray:
+    """``pixel_id`` of each of uint8 (n, h, w, c): int64 (n,)."""
+    return np.fromiter(map(pixel_id, images), np.int64, len(images))
+
+
 def apart(ids: dict[str, list[int]], words: Callable[[int, int], str]) -> None:
     """Raises a UserError if an image stands in both splits.
 

@@ -68,12 +68,18 @@ class Source(NamedTuple):
             ``sslx.data.load``.
         ids: ``(rest, split, options) -> int64 (n,)``, equal for rows that show the
             same original.
+        name_of: ``(rest, split, row, options) -> str``, what people call an image;
+            None: its place in the split.
+        marks: What ``sslx.data.marks`` gives, where that need not read the images;
+            None where it does.
     """
 
     find: Callable[[str, Options], object]
     describe: Callable[[str, Options], Info]
     load: Callable[[str, str, Options], Split]
     ids: Callable[[str, str, Options], np.ndarray]
+    name_of: Callable[[str, str, int, Options], str] | None = None
+    marks: Callable[[str, str, Options], np.ndarray] | None = None
 
 
 class Whole(NamedTuple):

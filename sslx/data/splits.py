@@ -3,8 +3,36 @@
 from functools import lru_cache
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from sslx.rng import host_stream
+
+
+def joined(ids: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """Ids by which copies stay together: of rows with one id or one mark, the least.
+
+    Args:
+        ids: int64 (n,), equal for rows that show the same original.
+        marks: int64 (n,), equal for rows of equal pixels.
+
+    Returns:
+        int64 (n,), ``ids`` itself where no rows of different ids are copies; rows that
+        are alike through a third one are alike.
+    """
+    first, by_id = np.unique(ids, return_inverse=True)
+    known, by_mark = np.unique(marks, return_inverse=True)
+    size = len(first) + len(known)
+    pairs = coo_array(
+        (np.ones(len(ids)), (by_id, len(first) + by_mark)), shape=(size, size)
+    )
+    count, part = connected_components(pairs, directed=False)
+    if count == len(first):
+        return ids
+    least = np.zeros(count, np.int64)
+    # Ids ascend in ``first``, so the least of a part is written last.
+    least[part[: len(first)][::-1]] = first[::-1]
+    return least[part[by_id]]
 
 
 def divide(

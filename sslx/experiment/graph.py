@@ -5,6 +5,8 @@ experiment is a study of one combination: each combination of ``study.grid`` is 
 member, and members share whatever has the same recipe.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,8 @@ from sslx.context import Context
 from sslx.experiment.checks import check, check_sets
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
-from sslx.experiment.probes import at_hand, kept_of, make_probes
+from sslx.experiment.probes import at_hand, make_probes
+from sslx.experiment.separation import Test, tests_of
 from sslx.experiment.thefts import Theft, make_theft_runs
 from sslx.experiment.victims import (
     independent_runs,
@@ -37,8 +40,8 @@ class Member(NamedTuple):
         victim: The run of the victim.
         theft: None where nothing is stolen.
         independent: Runs of encoders trained as the victim, which nobody steals.
-        sets: The probes' data sets that are at hand.
-        skipped: Those that are not, and may be left out.
+        tests: The probes' data sets that are at hand, and what is judged on.
+        skipped: Sets that are not, and may be left out.
         unanswered: Sets without a probe of the victim -> how many of their images
             nobody asked it.
     """
@@ -48,7 +51,7 @@ class Member(NamedTuple):
     victim: Run
     theft: Theft | None
     independent: list[Run]
-    sets: dict[str, data.Info]
+    tests: list[Test]
     skipped: list[str]
     unanswered: dict[str, int]
 
@@ -75,6 +78,13 @@ class Experiment(NamedTuple):
         return list(found.values())
 
     @property
+    def left_out(self) -> list[str]:
+        """What is left out of pools and figures, a sentence each."""
+        told = [test.apart.why for m in self.members for test in m.tests]
+        told += [theft.pool.apart.why for theft in self.thefts]
+        return list(dict.fromkeys(filter(None, told)))
+
+    @property
     def goals(self) -> list[Run]:
         """All that is wanted but the report, in the order to make it in."""
         runs = [m.victim for m in self.members]
@@ -91,24 +101,55 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         UserError: Whatever is wrong in the config, in one line, and with which
             combination of the grid.
     """
-    members = []
+    drafts: list[Draft] = []
     for change in combinations(config.study.grid):
-        own, values = changed(config, change)
-        try:
-            members.append(_member(own, values, workdir))
-        except UserError as error:
-            where = f"study.grid {change!r}: " if change else ""
-            raise UserError(f"{where}{error}") from None
-    probes = [run for member in members for run in _judged(member, members)]
+        with _told(change):
+            drafts.append(_draft(config, change, workdir))
+    members, probes = [], []
+    for draft in drafts:
+        with _told(draft.change):
+            member = _member(draft, drafts, workdir)
+        members.append(member)
+    for member in members:
+        probes += make_probes(
+            *(member.config, member.victim, member.independent, member.theft),
+            *(member.tests, member.unanswered),
+        )
     shown = _gallery(members[0], probes)
     probes = list({run.path: run for run in [*probes, *shown]}.values())
     report = _report(config, workdir, members, probes)
-    context = make_context([m.config for m in members])
+    apart = [test.apart for member in members for test in member.tests]
+    apart += [member.theft.pool.apart for member in members if member.theft]
+    context = make_context([m.config for m in members], apart)
     return Experiment(members, probes, report, context)
 
 
-def _member(config: ConfigDict, values: dict[str, Any], workdir: Path) -> Member:
-    """One combination, but for its probes."""
+@contextmanager
+def _told(change: str) -> Iterator[None]:
+    """Adds to an error which combination it is of."""
+    try:
+        yield
+    except UserError as error:
+        if not change:
+            raise
+        raise UserError(f"study.grid {change!r}: {error}") from None
+
+
+class Draft(NamedTuple):
+    """One combination before its images are divided among all; see ``Member``."""
+
+    change: str
+    changes: dict[str, Any]
+    config: ConfigDict
+    steals: bool
+    victim: Run
+    sets: dict[str, data.Info]
+    skipped: list[str]
+
+
+def _draft(config: ConfigDict, change: str, workdir: Path) -> Draft:
+    """One combination's victim and sets; all else depends on its neighbours, too."""
+    config, values = changed(config, change)
     check(config)
     # Stages that begin with the victim and leave stealing out are an experiment without
     # a theft; those that begin later go on with what is there.
@@ -117,25 +158,29 @@ def _member(config: ConfigDict, values: dict[str, Any], workdir: Path) -> Member
     brought = victim_run(config, workdir) if is_foreign(config) else None
     check_sets(config, steals)
     victim = brought or victim_run(config, workdir)
-    theft = make_theft_runs(config, victim) if steals else None
-    sets, skipped = at_hand(config)
-    unknown = unanswered(config, list(sets))
-    independent = independent_runs(config, workdir)
-    return Member(values, config, victim, theft, independent, sets, skipped, unknown)
+    return Draft(change, values, config, steals, victim, *at_hand(config))
 
 
-def _judged(member: Member, members: list[Member]) -> list[Run]:
-    """The probes of a member, without images that a theft beside it could ask."""
-    config = member.config
-    beside = [
-        other.theft
-        for other in members
-        if other.theft and other.config.data.split_seed == config.data.split_seed
-    ]
-    kept = {name: kept_of(config, name, i, beside) for name, i in member.sets.items()}
-    return make_probes(
-        *(config, member.victim, member.independent, member.theft),
-        *(member.sets, kept, member.unanswered),
+def _member(draft: Draft, drafts: list[Draft], workdir: Path) -> Member:
+    """One combination, but for its probes.
+
+    Args:
+        draft: The combination.
+        drafts: All of the grid; those that divide images alike stand in one table.
+        workdir: Root of all runs.
+    """
+    config = draft.config
+    seed = config.data.split_seed
+    beside = [other for other in drafts if other.config.data.split_seed == seed]
+    tests = tests_of(
+        *(config, draft.sets, [other.config for other in beside]),
+        [other.config for other in beside if other.steals],
+    )
+    return Member(
+        *(draft.changes, config, draft.victim),
+        make_theft_runs(config, draft.victim, tests) if draft.steals else None,
+        independent_runs(config, workdir),
+        *(tests, draft.skipped, unanswered(config, list(draft.sets))),
     )
 
 
@@ -155,7 +200,8 @@ def _gallery(member: Member, probes: list[Run]) -> list[Run]:
     on.sort(key=lambda run: run.recipe["data"] != own)
     if not on:
         return []
-    kept = {key: on[0].recipe[key] for key in ("data", "test_kept", "split_seed")}
+    keys = ("data", "test_kept", "split_seed", "left_out")
+    kept = {key: on[0].recipe[key] for key in keys if key in on[0].recipe}
     parents = {"victim": member.victim}
     if member.theft:
         parents["stolen"] = member.theft.steal
@@ -190,9 +236,9 @@ def _report(
             for m in members
         ],
         "names": {
-            fingerprint(info.identity): name
+            fingerprint(test.info.identity): test.name
             for m in members
-            for name, info in m.sets.items()
+            for test in m.tests
         },
         "skipped": list(dict.fromkeys(name for m in members for name in m.skipped)),
         "unanswered": {name: n for m in members for name, n in m.unanswered.items()},

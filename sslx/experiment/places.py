@@ -7,8 +7,9 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.context import Context, Place, Watching
 from sslx.embed import recording
-from sslx.experiment.pools import open_pool, tests_of
+from sslx.experiment.pools import open_pool, sets_of
 from sslx.experiment.recipes import encoder_of, reading
+from sslx.experiment.separation import Apart
 from sslx.models.weight_files import read_trunk
 from sslx.runs.names import fingerprint
 from sslx.train import checkpoint
@@ -20,12 +21,13 @@ def make_loop(config: ConfigDict) -> Loop:
     return Loop(**{name: config.engine[name] for name in Loop._fields})
 
 
-def make_context(configs: Sequence[ConfigDict]) -> Context:
+def make_context(configs: Sequence[ConfigDict], apart: Sequence[Apart]) -> Context:
     """What stages must know besides their runs.
 
     Args:
         configs: Of all combinations, whose data sets were found to be at hand; how runs
             are carried out is the same in all.
+        apart: All that is left out of pools and of figures.
     """
     first = configs[0]
     places: dict[str, Place] = {}
@@ -34,7 +36,7 @@ def make_context(configs: Sequence[ConfigDict]) -> Context:
     for config in configs:
         v, options = config.victim, reading(config)
         recorded = recording.recorded_in(v.source)
-        names = [name for name, _ in tests_of(config)]
+        names = [name for name, _ in sets_of(config)]
         if not recorded:
             names.append(v.dataset)
         if config.steal.pool not in ("held_out", "test", "answered"):
@@ -51,13 +53,14 @@ def make_context(configs: Sequence[ConfigDict]) -> Context:
         if recorded:
             found = recording.item_of(recording.record(recorded))
             files[checkpoint.digest(found)] = recorded
-            pool = open_pool(config).identity if config.steal.pool == "answered" else {}
-            if pool:
-                recordings[pool["answered"]] = (recorded, tests_of(config))
+            if config.steal.pool == "answered":
+                pool = open_pool(config, []).identity
+                recordings[pool["answered"]] = (recorded, sets_of(config))
     return Context(
         loop=make_loop(first),
         places=places,
         files=files,
+        left_out={a.key: a.rows for a in apart},
         recordings=recordings,
         watching=Watching(
             first.victim.watch_every, first.probe.knn_k, first.probe.knn_temperature

@@ -3,12 +3,14 @@
 import hashlib
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.data.splits import divide
 from sslx.embed import recording
 from sslx.experiment.recipes import reading, share
+from sslx.experiment.separation import NOBODY, Apart, Test, not_for_sale
 from sslx.runs.names import Run, make_run
 from sslx.types import refuse_if
 
@@ -23,6 +25,7 @@ class Pool(NamedTuple):
         split: Of the data set.
         size: How many they are.
         labelled: Whether their classes are known.
+        apart: Images that would be his, but are the victim's or a test's.
     """
 
     identity: dict[str, Any]
@@ -31,21 +34,22 @@ class Pool(NamedTuple):
     split: str
     size: int
     labelled: bool
+    apart: Apart
 
 
-def _source(config: ConfigDict) -> tuple[str, str, int]:
-    """The attacker's images: (data set, split, how many of it)."""
+def _source(config: ConfigDict) -> tuple[str, str, np.ndarray]:
+    """The attacker's images: (data set, split, rows)."""
     pool, test_kept = config.steal.pool, config.steal.test_kept
     options, victims = reading(config), config.victim.dataset
     if pool == "held_out":
         ids = data.ids(victims, "train", options)
         _, rows = divide(ids, config.data.held_out, config.data.split_seed)
-        return victims, "train", len(rows)
+        return victims, "train", rows
     if pool == "test":
         share("steal.test_kept", test_kept)
         ids = data.ids(victims, "test", options)
         rows, _ = divide(ids, test_kept, config.data.split_seed)
-        return victims, "test", len(rows)
+        return victims, "test", rows
     info = data.describe(pool, options)
     trained = not (config.victim.weights or config.victim.source)
     refuse_if(
@@ -53,10 +57,10 @@ def _source(config: ConfigDict) -> tuple[str, str, int]:
         f"steal.pool {pool!r} is what the victim was trained on; write held_out or "
         "test for the images it did not see",
     )
-    return pool, "train", info.sizes["train"]
+    return pool, "train", np.arange(info.sizes["train"])
 
 
-def tests_of(config: ConfigDict) -> list[tuple[str, data.Options]]:
+def sets_of(config: ConfigDict) -> list[tuple[str, data.Options]]:
     """The probes' sets at hand, whose test images no recording sells."""
     found, options = [], reading(config)
     for name in config.probe.datasets:
@@ -71,14 +75,25 @@ def tests_of(config: ConfigDict) -> list[tuple[str, data.Options]]:
 
 def _answered(file: str, config: ConfigDict) -> Pool:
     """The images that an API was asked elsewhere, but for the probes' test images."""
-    images = recording.askable(file, tests_of(config))
+    images = recording.askable(file, sets_of(config))
     digest = hashlib.sha256(recording.content(images).tobytes()).hexdigest()
-    shape = images.shape[1:]
-    return Pool({"answered": digest}, "answered", shape, "all", len(images), False)
+    size, known = len(images), len(recording.record(file).images)
+    why = (
+        f"{known - size:,} of {known:,} recorded images left out: a probe tests on them"
+    )
+    return Pool(
+        *({"answered": digest}, "answered", images.shape[1:], "all", size, False),
+        NOBODY._replace(why=why if size < known else ""),
+    )
 
 
-def open_pool(config: ConfigDict) -> Pool:
-    """The attacker's images, as ``steal.pool`` names them."""
+def open_pool(config: ConfigDict, tests: list[Test]) -> Pool:
+    """The attacker's images, as ``steal.pool`` names them.
+
+    Args:
+        config: Of one combination.
+        tests: What is judged on.
+    """
     recorded, pool = recording.recorded_in(config.victim.source), config.steal.pool
     refuse_if(
         recorded and pool != "answered",
@@ -91,9 +106,12 @@ def open_pool(config: ConfigDict) -> Pool:
             "steal.pool='answered' needs victim.source='npz:FILE'",
         )
         return _answered(recorded, config)
-    name, split, size = _source(config)
+    name, split, rows = _source(config)
     info = data.describe(name, reading(config))
-    return Pool(info.identity, info.slug, info.image_shape, split, size, True)
+    apart = not_for_sale(config, name, split, rows, tests)
+    size = len(rows) - len(apart.rows)
+    what = (info.identity, info.slug, info.image_shape)
+    return Pool(*what, split, size, True, apart)
 
 
 def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:
@@ -106,6 +124,7 @@ def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:
         "held_out": config.data.held_out if s.pool == "held_out" else None,
         "test_kept": s.test_kept if s.pool == "test" else None,
         "split_seed": config.data.split_seed if divided else None,
+        **pool.apart.recipe(),
     }
 
 

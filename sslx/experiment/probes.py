@@ -6,7 +6,6 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.attacks.attack import OWN
-from sslx.data.splits import divide
 from sslx.evals.reference import LEARNING_RATES
 from sslx.experiment.recipes import (
     check_solver,
@@ -15,6 +14,7 @@ from sslx.experiment.recipes import (
     reading,
     share,
 )
+from sslx.experiment.separation import Test
 from sslx.experiment.thefts import Theft
 from sslx.runs.names import Run, make_run
 from sslx.types import refuse_if
@@ -43,6 +43,7 @@ class Bench(NamedTuple):
         on: The set's part of a recipe.
         protocol: The protocol's, the same for all encoders.
         compared: That of a comparison with the victim; None on too few test images.
+        words: Of the probes' runs.
     """
 
     workdir: Any
@@ -50,6 +51,7 @@ class Bench(NamedTuple):
     on: dict[str, Any]
     protocol: dict[str, Any]
     compared: dict[str, Any] | None
+    words: dict[str, str]
 
 
 def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
@@ -121,38 +123,12 @@ def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> N
     )
 
 
-def kept_of(
-    config: ConfigDict, name: str, info: data.Info, thefts: list[Theft]
-) -> float | None:
-    """The share of a set's test images that no attacker could have had.
-
-    Args:
-        config: The experiment's.
-        name: Of the set.
-        info: The set.
-        thefts: All those whose figures stand beside each other.
-    """
-    pools = [(theft.responses or theft.steal).recipe for theft in thefts]
-    shares = [
-        r["test_kept"]
-        for r in pools
-        if r["test_kept"] is not None and r["pool"] == info.identity
-    ]
-    if not shares:
-        return None
-    ids = data.ids(name, "test", reading(config))
-    _, rows = divide(ids, min(shares), config.data.split_seed)
-    positive("steal", {"number of test images kept": len(rows)})
-    return min(shares)
-
-
 def make_probes(
     config: ConfigDict,
     victim: Run,
     independent: list[Run],
     theft: Theft | None,
-    sets: dict[str, data.Info],
-    kept: dict[str, float | None],
+    tests: list[Test],
     unknown: dict[str, int],
 ) -> list[Run]:
     """The runs of all probes and comparisons with the victim, set by set.
@@ -162,18 +138,17 @@ def make_probes(
         victim: Its run.
         independent: Encoders that were trained as the victim was, and not stolen.
         theft: The theft, if there is one.
-        sets: The data sets that are at hand.
-        kept: Of each, what ``kept_of`` gives.
+        tests: The data sets that are at hand.
         unknown: Those of them that the victim cannot be asked for.
     """
     _check(config)
     found = []
-    for name, info in sets.items():
-        _check_set(config, name, info, victim)
-        bench = _bench(config, victim, info, kept[name])
+    for test in tests:
+        _check_set(config, test.name, test.info, victim)
+        bench = _bench(config, victim, test)
         seed = f"s{config.seed}"
         judged = None
-        if name not in unknown:
+        if test.name not in unknown:
             judged = _probe(bench, "victim", seed, victim)
         others = []
         if theft is not None:
@@ -206,20 +181,18 @@ def _untrained(config: ConfigDict, victim: Run, theft: Theft | None) -> dict | N
     return None
 
 
-def _bench(
-    config: ConfigDict, victim: Run, info: data.Info, kept: float | None
-) -> Bench:
+def _bench(config: ConfigDict, victim: Run, test: Test) -> Bench:
     """How encoders are judged on a set."""
-    p = config.probe.to_dict()
-    seed = config.data.split_seed
-    first = {"format": 2, "test_kept": kept, "split_seed": seed}  # grows with it
+    p, info = config.probe.to_dict(), test.info
+    rows = {"test_kept": test.kept, "split_seed": config.data.split_seed}
+    rows |= test.apart.recipe()
     on = {"data": info.identity, "image_shape": victim.recipe["image_shape"]}
     compared = None
-    if info.sizes["test"] * (kept or 1) >= FEWEST:
-        compared = {"data": info.identity, "test_kept": kept, "split_seed": seed}
-        compared |= p["fidelity"]
-    protocol = first | {key: p[key] for key in PROTOCOL}
-    return Bench(victim.workdir, info.slug, on, protocol, compared)
+    if len(test.rows) >= FEWEST:
+        compared = {"data": info.identity, **rows, **p["fidelity"]}
+    protocol = {"format": 2, **rows, **{key: p[key] for key in PROTOCOL}}
+    words = test.apart.words()
+    return Bench(victim.workdir, info.slug, on, protocol, compared, words)
 
 
 def _probe(
@@ -251,7 +224,8 @@ def _probe(
         whose = "stolen" if word == "stolen" else "victim"
         protocol = protocol | {"reference": LEARNING_RATES[whose]}
     recipe = bench.on | protocol
-    return make_run(bench.workdir, "probe", slug, recipe, {"features": features})
+    parents = {"features": features}
+    return make_run(bench.workdir, "probe", slug, recipe, parents, bench.words)
 
 
 def _comparisons(bench: Bench, victim: Run, others: list[Run]) -> list[Run]:

@@ -66,7 +66,8 @@ def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
         images > pool.size,
         f"steal.queries is {steal.queries}"
         + (f", {images} images" if steal.ask_views > 1 else "")
-        + f", but the pool {steal.pool!r} has only {pool.size} images",
+        + f", but the pool {steal.pool!r} has only {pool.size} images"
+        + (f" ({pool.apart.why})" if pool.apart.why else ""),
     )
     refuse_if(
         steal.rounds > images,
@@ -184,6 +185,6 @@ def responses_run(
         recipe["encoder"] = encoder.meta
         recipe |= normalisation(config, pool.image_shape[2])
     slug = f"{s.plan}-{pool.slug}-{s.queries}q-s{config.seed}"
-    words = {"ask_augment": s.ask_augment}
+    words = {"ask_augment": s.ask_augment} | pool.apart.words()
     run = make_run(victim.workdir, "responses", slug, recipe, parents, words)
     return not_beside_older(run, config.data.split_seed)

@@ -19,6 +19,7 @@ from sslx.experiment.recipes import (
     whole_seed,
 )
 from sslx.experiment.responses import responses_run
+from sslx.experiment.separation import Test
 from sslx.losses import LOSSES, loss_of
 from sslx.objectives import OBJECTIVES
 from sslx.queries.choosers import PLANS
@@ -35,16 +36,23 @@ class Theft(NamedTuple):
         loss: Name of the loss; "own" for an attack that has one.
         responses: The run of the service; None where the victim is not asked.
         steal: The run of the stealer.
+        pool: The attacker's images.
     """
 
     attack: str
     loss: str
     responses: Run | None
     steal: Run
+    pool: Pool
 
 
-def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
+def make_theft_runs(config: ConfigDict, victim: Run, tests: list[Test]) -> Theft:
     """The theft that the steal section describes.
+
+    Args:
+        config: Of one combination.
+        victim: Whom it steals from.
+        tests: What is judged on.
 
     Raises:
         UserError: What is wrong in the section.
@@ -58,13 +66,13 @@ def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
     attack = attack_of(s.attack)
     loss = _loss(s, attack)
     encoder = encoder_of(s, config.precision)
-    pool = open_pool(config)
+    pool = open_pool(config, tests)
     by_features = attack.asks and pick(PLANS, s.plan, "plan").needs_features
     by_ssl = by_features and s.plan_features == "ssl"
     ssl = _ssl_run(config, encoder, pool, victim) if attack.warm or by_ssl else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
-        return Theft(s.attack, loss, None, ssl)
+        return Theft(s.attack, loss, None, ssl, pool)
     service = config.service
     pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
     refuse_if(
@@ -91,7 +99,7 @@ def make_theft_runs(config: ConfigDict, victim: Run) -> Theft:
     head = _head_run(s, common, responses) if attack.head else None
     steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
     _check_fit(s, steal, encoder, victim, pool)
-    return Theft(s.attack, loss, responses, steal)
+    return Theft(s.attack, loss, responses, steal, pool)
 
 
 def _loss(steal: ConfigDict, attack: Attack) -> str:
@@ -133,9 +141,8 @@ def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> R
         **unlabelled(s.ssl, "steal.ssl", encoder, 0, pool.size),
     }
     slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}-s{config.seed}"
-    run = make_run(
-        victim.workdir, "steal", slug, recipe, {}, {"augment": s.ssl.augment}
-    )
+    words = {"augment": s.ssl.augment} | pool.apart.words()
+    run = make_run(victim.workdir, "steal", slug, recipe, {}, words)
     return not_beside_older(run, config.data.split_seed)
 
 

@@ -104,6 +104,10 @@ def notes(report: Report) -> list[str]:
             "What the victim was trained on is not known here: it may have seen "
             f"{whose} of the probes."
         )
+    told = [
+        node.meta.get("words", {}).get("left_out") for node in report.nodes.values()
+    ]
+    out += [f"{why}." for why in dict.fromkeys(told) if why]
     solved = {
         (r.probe, name): score.solved
         for r in records

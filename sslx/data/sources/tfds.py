@@ -192,8 +192,25 @@ def _ids(rest: str, split: str, options: Options) -> np.ndarray:
         official = _official(found.folder, stamp, split)
         return _read(found, split, options).pixel_ids if official is None else official
 
-    decoders = (PIL.__version__, PIL.features.version("jpg"))
-    return remembered([*stamp, *decoders], compute)
+    return remembered([*stamp, *_decoders()], compute)
 
 
-TFDS = Source(find, _describe, _load, _ids)
+def _marks(rest: str, split: str, options: Options) -> np.ndarray:
+    """Of the pixels as they are decoded and brought into form here."""
+    found = _open(rest, options)
+    form_of = {"size": options.size, "channels": options.channels}
+    return remembered(
+        [*_stamp(found, split), *_decoders(), form_of],
+        lambda: form.pixel_ids(_read(found, split, options).split.images),
+    )
+
+
+def _name_of(rest: str, split: str, row: int, options: Options) -> str:
+    return f"{split} {_ids(rest, split, options)[row]}"
+
+
+def _decoders() -> tuple[str, ...]:
+    return PIL.__version__, str(PIL.features.version("jpg"))
+
+
+TFDS = Source(find, _describe, _load, _ids, _name_of, _marks)

@@ -1,0 +1,184 @@
+"""Whom an image belongs to: the victim, the attacker or the test, and nobody else.
+
+Images are compared by their pixels as networks see them, after size and channels are
+changed, in all sets alike. No image is for sale that the victim is trained on or that a
+probe tests on; nobody of a table is judged on an image that a victim of the table was
+trained on.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sslx import data
+from sslx.data import form
+from sslx.data.splits import divide
+from sslx.experiment.recipes import positive, reading, share
+from sslx.experiment.victims import is_foreign
+from sslx.types import refuse_if
+
+NAMED = 3  # images of each reason that are called by name
+
+
+class Apart(NamedTuple):
+    """Rows of a split that are left out.
+
+    Attributes:
+        rows: Ascending.
+        why: In words; "" where there are none.
+    """
+
+    rows: np.ndarray
+    why: str
+
+    @property
+    def key(self) -> str:
+        """What tells them from other rows of the split; "" where there are none."""
+        return form.digest(self.rows) if len(self.rows) else ""
+
+    def recipe(self) -> dict[str, str]:
+        """Their part of a recipe; nothing where none are left out."""
+        return {"left_out": self.key} if self.key else {}
+
+    def words(self) -> dict[str, str]:
+        """Likewise of a run's words."""
+        return {"left_out": self.why} if self.why else {}
+
+
+NOBODY = Apart(np.empty(0, np.int64), "")
+
+
+class Test(NamedTuple):
+    """The test images of a probe's set.
+
+    Attributes:
+        name: Of the set.
+        info: The set.
+        kept: The share of the images that is nobody's to ask; None for all.
+        rows: That figures are on.
+        apart: Those of the share that are left out.
+    """
+
+    name: str
+    info: data.Info
+    kept: float | None
+    rows: np.ndarray
+    apart: Apart
+
+
+def _compare(
+    what: str, place: tuple[str, str, data.Options], rows: np.ndarray, reasons: dict
+) -> Apart:
+    """Which of the rows show an image of the reasons.
+
+    Args:
+        what: The images in words.
+        place: Set, split and form.
+        rows: Of the split.
+        reasons: In words -> marks (see ``data.marks``) of images.
+    """
+    name, split, options = place
+    marks = data.marks(*place)[rows]
+    out, told = np.zeros(len(rows), bool), []
+    for reason, known in reasons.items():
+        alike = np.isin(marks, known) & ~out
+        if alike.any():
+            some = [
+                data.name_of(name, split, int(row), options)
+                for row in rows[alike][:NAMED]
+            ]
+            more = ", ..." if alike.sum() > NAMED else ""
+            told.append(f"{alike.sum():,} {reason} ({', '.join(some)}{more})")
+            out |= alike
+    if not told:
+        return NOBODY
+    count = f"{out.sum():,} of {len(rows):,} {what}"
+    return Apart(rows[out], f"{count} left out: they are {', '.join(told)}")
+
+
+def _trained_on(config: ConfigDict) -> np.ndarray:
+    """Marks of the images that a victim is trained on.
+
+    None are known of one that comes from elsewhere.
+    """
+    if is_foreign(config):
+        return np.empty(0, np.int64)
+    name, d, options = config.victim.dataset, config.data, reading(config)
+    rows, _ = divide(data.ids(name, "train", options), d.held_out, d.split_seed)
+    return data.marks(name, "train", options)[rows]
+
+
+def _kept(config: ConfigDict, info: data.Info, thieves: list[ConfigDict]):
+    """The least share of a set's test images that a thief leaves."""
+    shares = [
+        other.steal.test_kept
+        for other in thieves
+        if other.steal.pool == "test"
+        and data.describe(other.victim.dataset, reading(other)).identity
+        == info.identity
+    ]
+    for value in shares:
+        share("steal.test_kept", value)
+    return min(shares, default=None)
+
+
+def tests_of(
+    config: ConfigDict,
+    sets: dict[str, data.Info],
+    beside: list[ConfigDict],
+    thieves: list[ConfigDict],
+) -> list[Test]:
+    """What the probes of a combination judge on.
+
+    Args:
+        config: The combination's.
+        sets: Its probes' sets that are at hand.
+        beside: All combinations whose figures stand in one table, its own with them.
+        thieves: Those of them that steal.
+
+    Raises:
+        UserError: Nothing, or less than half of a set, is left.
+    """
+    trained = np.concatenate([_trained_on(other) for other in beside])
+    reasons = {"training images of a victim": trained}
+    out, options = [], reading(config)
+    for name, info in sets.items():
+        kept = _kept(config, info, thieves)
+        rows = np.arange(info.sizes["test"])
+        if kept is not None:
+            ids = data.ids(name, "test", options)
+            _, rows = divide(ids, kept, config.data.split_seed)
+            positive("steal", {"number of test images kept": len(rows)})
+        what = f"test images of {name!r}"
+        apart = _compare(what, (name, "test", options), rows, reasons)
+        refuse_if(
+            2 * len(apart.rows) > len(rows),
+            f"probe.datasets: {apart.why}; less than half is left to judge on: name a "
+            "set whose test images are not in victim.dataset",
+        )
+        out.append(Test(name, info, kept, np.setdiff1d(rows, apart.rows), apart))
+    return out
+
+
+def not_for_sale(
+    config: ConfigDict, name: str, split: str, rows: np.ndarray, tests: list[Test]
+) -> Apart:
+    """The rows of a pool that are the victim's, or that a probe tests on.
+
+    Args:
+        config: The combination's.
+        name: The data set of the pool.
+        split: Its split.
+        rows: The pool's.
+        tests: What is judged on.
+    """
+    options = reading(config)
+    reasons = {"training images of the victim": _trained_on(config)} | {
+        f"test images of {test.name!r}": data.marks(test.name, "test", options)[
+            test.rows
+        ]
+        for test in tests
+    }
+    what = f"images of steal.pool {config.steal.pool!r}"
+    return _compare(what, (name, split, options), rows, reasons)
