@@ -28,7 +28,7 @@ class Paired(NamedTuple):
 
 
 def wilson(
-    successes: int, n: int, *, confidence: float, effective: float | None = None
+    successes: float, n: int, *, confidence: float, effective: float | None = None
 ) -> tuple[float, float]:
     """Wilson score interval of a proportion, without continuity correction.
 
@@ -36,7 +36,7 @@ def wilson(
     seed of the encoder, not the images that were asked.
 
     Args:
-        successes: Images that were right, 0 to n.
+        successes: Images that were right, 0 to n; a fraction for a weighted share.
         n: Images tested, 1 or more.
         confidence: Between 0 and 1, for example 0.95.
         effective: How many independent images they are worth, as ``effective_size``

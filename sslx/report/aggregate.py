@@ -8,7 +8,7 @@ import numpy as np
 
 from sslx.evals.intervals import Paired, holm, paired, t_interval
 from sslx.report.collect import common
-from sslx.report.records import MEASURES, ROLES, SEEDS, THEFTS, Record
+from sslx.report.records import MEASURES, NO_SEED, ROLES, SEEDS, THEFTS, Record
 
 
 class Figure(NamedTuple):
@@ -197,7 +197,7 @@ def varies(group: list[Record]) -> str:
     )
     role, n = group[0].role, len(group)
     if len(runs) == 1 and (n == 1 or role not in THEFTS):
-        return "no seed" if role == "pixels" else "one run"
+        return "no seed" if role in NO_SEED else "one run"
     if role not in THEFTS:
         return f"{len(runs)} {role} seeds"
     if len(victims) == 1:

@@ -23,7 +23,7 @@ from sslx.report.drawing import (
     level,
 )
 from sslx.report.labels import evaluator, short
-from sslx.report.records import MEASURES, READ, THEFTS, Record
+from sslx.report.records import MEASURES, NO_SEED, READ, THEFTS, Record
 
 Get = Callable[[Row], Figure | None]
 
@@ -248,7 +248,7 @@ def _fidelity(part: Part) -> Picture | None:
     names = [m for m in MEASURES if m in there][:READ]
     groups: dict[str, list[Record]] = {}
     for r in sorted(part.records, key=lambda r: r.role not in THEFTS):
-        if r.role not in ("victim", "pixels") and part.primary in r.scores:
+        if r.role not in ("victim", *NO_SEED) and part.primary in r.scores:
             name = r.theft if r.role in THEFTS else r.role
             groups.setdefault(name or "", []).append(r)
     if not names or not part.thefts() + part.thefts(asking=False):

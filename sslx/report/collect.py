@@ -82,6 +82,8 @@ def collect(
                 and _alike(nodes, probe.encoder, victim)
             ]
             others += _levels(probes, set_, nodes.get(victim or ""))
+            told = [p for p in probes if p.set == set_ and "majority" in p.node.meta]
+            others += [("majority", p._replace(encoder=None)) for p in told[:1]]
             records += [record(probe, "", t.changes, t) for probe, t in stolen]
             records += [record(probe, role, changes) for role, probe in others]
     return records
@@ -224,9 +226,13 @@ def _record(
         primary: The evaluator that is compared with the victim's.
     """
     dataset, kind, victim = place
-    scores, untrained = _scores(probe), probe.untrained or {}
+    constant = role == "majority"
+    scores = _scores(probe, "majority" if constant else "results")
+    untrained = {} if constant else probe.untrained or {}
     own, encoder = scores.get(primary), nodes.get(probe.encoder or "")
-    compared, fidelity = near.get(probe.node.key, (None, {}))
+    compared, fidelity = (
+        (None, {}) if constant else near.get(probe.node.key, (None, {}))
+    )
     label = untrained.get("statistics", "batch") if untrained else None
     r = theft.node.recipe if theft else {}
     asked = nodes.get(theft.node.parents.get("responses", "")) if theft else None
@@ -263,7 +269,7 @@ def _record(
     )
 
 
-def _scores(probe: Probe | None) -> dict[str, Score]:
+def _scores(probe: Probe | None, what: str = "results") -> dict[str, Score]:
     keys = ("l2", "converged", "l2_at_edge")
     return {
         row["evaluator"]: Score(
@@ -272,7 +278,7 @@ def _scores(probe: Probe | None) -> dict[str, Score]:
             row["n_test"],
             {key: row[key] for key in keys if key in row},
         )
-        for row in (probe.node.meta["results"] if probe else [])
+        for row in (probe.node.meta[what] if probe else [])
     }
 
 

@@ -22,6 +22,7 @@ COLOURS = {
     "independent": "#3f7f7f",
     "untrained": "#707a8a",
     "pixels": "#a2a6b0",
+    "majority": "#c4c7cd",
 }
 STROKES: dict[str, Any] = {
     "victim": "--",
@@ -29,6 +30,7 @@ STROKES: dict[str, Any] = {
     "independent": "-.",
     "untrained": (0, (5, 2)),
     "pixels": (0, (1, 1.5)),
+    "majority": (0, (1, 3)),
 }
 # Told apart by people who see fewer colours, too, and by their marks in any case;
 # mostly Okabe and Ito's. None near the victim's blue.

@@ -10,6 +10,7 @@ from sslx.runs.names import fingerprint
 Settings = dict[str, str]  # dotted key -> value
 EVALUATORS = {
     "knn": "kNN",
+    "linear_balanced": "linear, classes alike",
     "linear_one_each": "one label a class",
     "reference_probe": "reference probe",
     "svm": "SVM",
@@ -36,7 +37,8 @@ def settings_of(node: Node) -> Settings:
     Augmentations go by the name that was chosen, which the run's meta has among its
     ``words``; without it by the first preset that is equal.
     """
-    return flat(node.recipe) | node.meta.get("words", {})
+    words = node.meta.get("words", {})
+    return flat(node.recipe) | {k: v for k, v in words.items() if k != "left_out"}
 
 
 def flat(recipe: dict[str, Any], path: str = "") -> Settings:

@@ -22,7 +22,11 @@ MEASURES = {
 }
 READ = 4  # of the measures
 SEEDS = ("seed", "steal.seed")
-ROLES = ("victim", "stolen", "alone", "honest", "independent", "untrained", "pixels")
+ROLES = (
+    *("victim", "stolen", "alone", "honest", "independent", "untrained", "pixels"),
+    "majority",
+)
+NO_SEED = ("pixels", "majority")  # of the roles, what is no encoder
 THEFTS = ("stolen", "alone")  # of the roles
 OF_THEFT = ("steal.", "service.")  # sections that make no victim
 
@@ -64,7 +68,8 @@ class Record(NamedTuple):
         dataset: With protocols told apart.
         kind: The victim's recipe in words, without its seed.
         role: victim, stolen, alone (a stealer that asked nobody), independent (a
-            further victim that was not asked), untrained, pixels.
+            further victim that was not asked), untrained, pixels, majority (the
+            most frequent class of the training split, whatever the image).
         theft: Label of a theft; of an untrained network whose batch statistics it has,
             "batch" or "initial".
         cell: Theft, budget and kind of victim: all but seeds.

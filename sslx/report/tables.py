@@ -7,7 +7,7 @@ from typing import Any
 
 from sslx.report.aggregate import Difference, Figure, Row
 from sslx.report.labels import evaluator, short
-from sslx.report.records import MEASURES, READ, Record
+from sslx.report.records import MEASURES, NO_SEED, READ, Record
 
 Lines = list[list[str]]
 MOST = 30  # comparisons shown; all are in differences.csv
@@ -70,7 +70,7 @@ def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
     return _lines(
         _place(row, rows, where)
         | _who(row)
-        | {"runs": str(row.runs) if several and row.role != "pixels" else ""}
+        | {"runs": str(row.runs) if several and row.role not in NO_SEED else ""}
         | {evaluator(e): percent(row.figures.get(e)) for e in evaluators(rows)}
         | {"% of victim": percent(row.of_victim)}
         for row in rows
@@ -166,7 +166,7 @@ def encoder_table(records: list[Record], primary: str) -> Lines:
         | solved(r)
         | {"run": r.run}
         for r in once.values()
-        if primary in r.scores
+        if primary in r.scores and r.role != "majority"
     )
 
 

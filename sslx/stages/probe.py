@@ -1,5 +1,6 @@
 """Stage probe: one protocol for every encoder, on the full test split."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few
 from sslx.evals.linear import probe as linear_probe
 from sslx.evals.reference import BATCH, TEST_BATCH, TEST_IMAGES, reference_probe
+from sslx.evals.uneven import balanced_accuracy, is_uneven, majority
 from sslx.runs.files import replacing, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
@@ -31,14 +33,21 @@ def make(run: Run, context: Context) -> None:
         with replacing(run.path / PREDICTIONS) as file:
             np.savez_compressed(file, **arrays)
         groups = place.ids("test")[kept_rows(run, context)]
-        rows = [
-            _row(
-                *(run, place.name, name, predicted, labels, groups),
-                notes.get(name, {}),
+
+        def rows(found: dict[str, np.ndarray], notes: dict[str, dict]) -> list[dict]:
+            return [
+                row | notes.get(row["evaluator"], {})
+                for name, predicted in found.items()
+                for row in _rows(run, place.name, name, predicted, labels, groups)
+            ]
+
+        more = {}
+        if is_uneven(labels):
+            most = majority(place.load("train").labels)
+            more["majority"] = rows(
+                {k: np.full_like(v, most) for k, v in found.items()}, {}
             )
-            for name, predicted in found.items()
-        ]
-        write_meta(run, finished=True, results=rows)
+        write_meta(run, finished=True, results=rows(found, notes), **more)
 
 
 def predictions(run: Run) -> dict[str, np.ndarray]:
@@ -54,21 +63,29 @@ def predictions(run: Run) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _row(run, dataset, evaluator, predicted, labels, groups, notes) -> dict:
-    """A row of meta.json; a probe of the last test images predicts only those."""
+def _rows(run, dataset, evaluator, predicted, labels, groups) -> Iterator[dict]:
+    """Rows of meta.json; a probe of the last test images predicts only those.
+
+    Where classes are uneven the linear probe has one more, over classes alike.
+    """
     n = len(predicted)
-    right = predicted == labels[-n:]
+    labels = labels[-n:]
+    right = predicted == labels
     size, level = effective_size(right, groups[-n:]), run.recipe["confidence"]
-    interval = wilson(int(right.sum()), n, confidence=level, effective=size)
-    return {
-        "dataset": dataset,
-        "evaluator": evaluator,
-        "accuracy": float(right.mean()),
-        "interval": list(interval),
-        "n_test": n,
-        **({"effective_n": size} if size < n else {}),
-        **notes,
-    }
+    figures = {evaluator: (float(right.mean()), size)}
+    if evaluator == "linear" and is_uneven(labels):
+        accuracy, worth = balanced_accuracy(right, labels)
+        figures["linear_balanced"] = accuracy, worth * size / n
+    for name, (accuracy, size) in figures.items():
+        interval = wilson(accuracy * n, n, confidence=level, effective=size)
+        yield {
+            "dataset": dataset,
+            "evaluator": name,
+            "accuracy": accuracy,
+            "interval": list(interval),
+            "n_test": n,
+            **({"effective_n": size} if size < n else {}),
+        }
 
 
 def _notes(result: ProbeResult) -> dict:
