@@ -6,7 +6,8 @@ error if an interval in its stated domain is outside 93 to 97 %.
 
 Stated domain: t with 3 seeds or more, normal values; Wilson with 400 images or more,
 accuracy 0.05 to 0.95, images independent or views of 400 pictures or more; paired, with
-3 pairs or more. What is beside it is measured too, and only shown.
+3 pairs or more; balanced, with 40 images of each class or more, accuracies 0.05 to
+0.95. What is beside it is measured too, and only shown.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx.evals.intervals import effective_size, holm, paired, t_interval, wilson
+from sslx.evals.uneven import balanced_accuracy
 
 CONFIDENCE = 0.95
 ALLOWED = (0.93, 0.97)
@@ -38,6 +40,14 @@ class Values(NamedTuple):
     draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
     mean: float
 
+
+CLASSES = {  # images of each class, from the first to the last
+    "1,000, 500, 100": [1000, 500, 100],
+    "4,000 to 40, ten classes": np.geomspace(4000, 40, 10).astype(int).tolist(),
+    "300 to 10, ten classes": np.geomspace(300, 10, 10).astype(int).tolist(),
+}
+FLAT, FALLING, SURE = "all 0.7", "0.95 to 0.4", "0.999 to 0.95"
+ENDS = {FLAT: (0.7, 0.7), FALLING: (0.95, 0.4), SURE: (0.999, 0.95)}
 
 VALUES = {
     "normal": Values(lambda rng, shape: rng.normal(0.8, 0.02, shape), 0.8),
@@ -97,6 +107,21 @@ def views_coverage(
             int(right.sum()), len(right), confidence=CONFIDENCE, effective=size
         )
         held += low <= accuracy <= high
+    return held / repeats
+
+
+def balanced_coverage(sizes: list[int], accuracies: list[float], repeats: int) -> float:
+    """Of the interval of balanced accuracy, for classes of so many images."""
+    rng = np.random.default_rng([repeats, *sizes])
+    labels, truth = np.repeat(np.arange(len(sizes)), sizes), float(np.mean(accuracies))
+    held = 0
+    for _ in range(repeats):
+        right = rng.random(len(labels)) < np.array(accuracies)[labels]
+        accuracy, worth = balanced_accuracy(right, labels)
+        low, high = wilson(
+            accuracy * len(right), len(right), confidence=CONFIDENCE, effective=worth
+        )
+        held += low <= truth <= high
     return held / repeats
 
 
@@ -172,6 +197,19 @@ def main() -> None:
         heads + [f"{head}, as if 3 times as many" for head in heads],
         rows,
     )
+    rows = {}
+    for sizes, counts in CLASSES.items():
+        rows[sizes] = [
+            cell(
+                balanced_coverage(
+                    counts, np.linspace(*ends, len(counts)).tolist(), repeats
+                ),
+                min(counts) >= 40 and name != SURE,
+                f"balanced, {sizes}, {name}",
+            )
+            for name, ends in ENDS.items()
+        ]
+    _table("balanced: images \\ accuracy of the classes", ENDS, rows)
     figures = [paired_figures(n, repeats, tests=5) for n in SEEDS[1:]]
     for n, (covered, *_) in zip(SEEDS[1:], figures, strict=True):
         cell(covered, True, f"paired, {n}")

@@ -17,9 +17,15 @@ def joined(ids: np.ndarray, marks: np.ndarray) -> np.ndarray:
         marks: int64 (n,), equal for rows of equal pixels.
 
     Returns:
-        int64 (n,), ``ids`` itself where no rows of different ids are copies; rows that
-        are alike through a third one are alike.
+        int64 (n,), read-only, equal to ``ids`` where no rows of different ids are
+        copies; rows that are alike through a third one are alike.
     """
+    return _joined(*(np.asarray(array, np.int64).tobytes() for array in (ids, marks)))
+
+
+@lru_cache(maxsize=32)  # a study asks for the same ones again and again
+def _joined(*both: bytes) -> np.ndarray:
+    ids, marks = (np.frombuffer(array, np.int64) for array in both)
     first, by_id = np.unique(ids, return_inverse=True)
     known, by_mark = np.unique(marks, return_inverse=True)
     size = len(first) + len(known)
@@ -28,11 +34,13 @@ def joined(ids: np.ndarray, marks: np.ndarray) -> np.ndarray:
     )
     count, part = connected_components(pairs, directed=False)
     if count == len(first):
-        return ids
+        return ids  # of bytes, so it cannot be written to
     least = np.zeros(count, np.int64)
     # Ids ascend in ``first``, so the least of a part is written last.
     least[part[: len(first)][::-1]] = first[::-1]
-    return least[part[by_id]]
+    out = least[part[by_id]]
+    out.flags.writeable = False
+    return out
 
 
 def divide(

@@ -106,10 +106,14 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         with _told(change):
             drafts.append(_draft(config, change, workdir))
     members, probes = [], []
+    tests: dict[str, list[Test]] = {}
     for draft in drafts:
+        # Members that look at data alike are judged on the same images.
+        alike = f"{draft.config.data} {draft.config.probe.datasets}"
         with _told(draft.change):
-            member = _member(draft, drafts, workdir)
-        members.append(member)
+            if alike not in tests:
+                tests[alike] = _tests(draft, drafts)
+            members.append(_member(draft, tests[alike], workdir))
     for member in members:
         probes += make_probes(
             *(member.config, member.victim, member.independent, member.theft),
@@ -161,21 +165,19 @@ def _draft(config: ConfigDict, change: str, workdir: Path) -> Draft:
     return Draft(change, values, config, steals, victim, *at_hand(config))
 
 
-def _member(draft: Draft, drafts: list[Draft], workdir: Path) -> Member:
-    """One combination, but for its probes.
-
-    Args:
-        draft: The combination.
-        drafts: All of the grid; those that divide images alike stand in one table.
-        workdir: Root of all runs.
-    """
-    config = draft.config
-    seed = config.data.split_seed
+def _tests(draft: Draft, drafts: list[Draft]) -> list[Test]:
+    """What a combination is judged on; those that divide images alike share a table."""
+    seed = draft.config.data.split_seed
     beside = [other for other in drafts if other.config.data.split_seed == seed]
-    tests = tests_of(
-        *(config, draft.sets, [other.config for other in beside]),
+    return tests_of(
+        *(draft.config, draft.sets, [other.config for other in beside]),
         [other.config for other in beside if other.steals],
     )
+
+
+def _member(draft: Draft, tests: list[Test], workdir: Path) -> Member:
+    """One combination, but for its probes."""
+    config = draft.config
     return Member(
         *(draft.changes, config, draft.victim),
         make_theft_runs(config, draft.victim, tests) if draft.steals else None,

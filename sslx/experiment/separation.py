@@ -140,7 +140,11 @@ def tests_of(
     Raises:
         UserError: Nothing, or less than half of a set, is left.
     """
-    trained = np.concatenate([_trained_on(other) for other in beside])
+    victims = {
+        (is_foreign(c), c.victim.dataset, c.data.to_json_best_effort()): c
+        for c in beside
+    }
+    trained = np.concatenate([_trained_on(c) for c in victims.values()])
     reasons = {"training images of a victim": trained}
     out, options = [], reading(config)
     for name, info in sets.items():

@@ -200,10 +200,12 @@ def test_ids_are_remembered_until_the_files_change(tmp_path, official_set, monke
     first = data.ids("toys", "train", options)
     monkeypatch.setattr(tfds_source, "_official", lambda *_: np.arange(40) + 100)
     np.testing.assert_array_equal(data.ids("toys", "train", options), first)
-    (cached,) = (tmp_path / "home" / ".cache").rglob("*.npz")
-    content = bytearray(cached.read_bytes())
-    content[len(content) // 2] ^= 1
-    cached.write_bytes(content)
+    cached = list((tmp_path / "home" / ".cache").rglob("*.npz"))
+    assert len(cached) == 2  # the set's own, and those of the pixels
+    for file in cached:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
     assert data.ids("toys", "train", options)[0] == 100
     monkeypatch.undo()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -232,13 +234,13 @@ def test_validation_serves_as_test_and_keys_are_found(tmp_path):
 def test_describe_reads_records_once(kind, request, monkeypatch):
     # Catches a start that reads a gigabyte to learn what is written down.
     options = request.getfixturevalue(kind)
-    first = data.describe("toys", options)
+    small = options._replace(size=3, channels=1)
+    first = [data.describe("toys", how) for how in (options, small)]
     monkeypatch.setattr(tfds_source, "_records", None)
     tfds_source._read_once.cache_clear()
     tfds_source._official.cache_clear()
-    assert first == data.describe("toys", options) and first.image_shape == SHAPE
-    resized = data.describe("toys", options._replace(size=3, channels=1))
-    assert resized.image_shape == (3, 3, 1)
+    assert first == [data.describe("toys", how) for how in (options, small)]
+    assert [info.image_shape for info in first] == [SHAPE, (3, 3, 1)]
 
 
 def test_shape_that_is_not_declared(tmp_path):
