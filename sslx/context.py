@@ -103,8 +103,10 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
         _, rows = divide(ids, recipe["held_out"], recipe["split_seed"])
     elif recipe["test_kept"] is not None:
         rows, _ = divide(place.ids(split), recipe["test_kept"], recipe["split_seed"])
+    labelled = place.describe().classes > 0
     return Images(
-        lambda: place.load(split).images[rows], lambda: place.load(split).labels[rows]
+        lambda: place.load(split).images[rows],
+        (lambda: place.load(split).labels[rows]) if labelled else None,
     )
 
 

@@ -43,6 +43,7 @@ def _source(config: ConfigDict) -> tuple[str, str, int]:
         return victims, "train", len(rows)
     if pool == "test":
         share("steal.test_kept", test_kept)
+        data.check_has(data.describe(victims, options), "test", f"{victims!r}")
         ids = data.ids(victims, "test", options)
         rows, _ = divide(ids, test_kept, config.data.split_seed)
         return victims, "test", len(rows)
@@ -93,7 +94,10 @@ def open_pool(config: ConfigDict) -> Pool:
         return _answered(recorded, config)
     name, split, size = _source(config)
     info = data.describe(name, reading(config))
-    return Pool(info.identity, info.slug, info.image_shape, split, size, True)
+    return Pool(
+        *(info.identity, info.slug, info.image_shape, split, size),
+        labelled=info.classes > 1,
+    )
 
 
 def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from sslx.context import Context, kept_rows
+from sslx.data.labels import check_tested
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few
@@ -85,9 +86,11 @@ def _evaluate(
     """Predictions of each evaluator, with the labels, and what is to note of them."""
     r, of = run.recipe, run.parents["features"]
     place, kept = context.place(r["data"]), kept_rows(run, context)
+    labels, tested = (place.load(split).labels for split in features.SPLITS)
+    check_tested(labels, tested, f"probe.datasets: {place.name!r}")
     train, test = (features.load(of, split, context) for split in features.SPLITS)
     test = test[kept]
-    labels, groups = place.load("train").labels, place.ids("train")
+    groups = place.ids("train")
     classes = place.describe().classes
     seed = r["split_seed"] or 0  # with None, the last ones are the test's
 
@@ -125,5 +128,5 @@ def _evaluate(
             learning_rate=r["reference"],
             seed=seed,
         )
-    found["labels"] = place.load("test").labels[kept]
+    found["labels"] = tested[kept]
     return found, {name: _notes(result) for name, result in solved.items()}
