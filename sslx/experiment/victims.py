@@ -78,7 +78,9 @@ def _trained(config: ConfigDict, workdir: Path) -> Run:
     )
     what = f"victim.dataset={v.dataset!r}"
     if traits_of(pick(OBJECTIVES, v.objective, "objective")).labels:
-        why = f"victim.objective={v.objective!r} needs classes: choose another objective"
+        why = (
+            f"victim.objective={v.objective!r} needs classes: choose another objective"
+        )
         data.check_labelled(info, what, why)
     if v.watch_every:
         why = "watching a victim needs classes: write victim.watch_every=0"

@@ -147,6 +147,11 @@ def find_files(path: Path) -> Found:
         _check_no_splits(path, named)
         train = _classes(images, folders, above, passed)
         refuse_if(not any(train.values()), f"{path} holds no image; {LAYOUT}")
+        empty = [name for name, inside in train.items() if not inside]
+        passed += [
+            ("folder without images", str(path / name)) for name in empty if name
+        ]
+        train = {name: inside for name, inside in train.items() if inside}
         return _found(path, {"train": train}, passed)
 
     def split(name: str, passed: Passed) -> Classes:
@@ -233,10 +238,11 @@ def _numbers(path: Path, splits: dict[str, Classes]) -> dict[str, int]:
             "forms; bring their images together in one folder",
         )
     empty = [name for name, inside in splits["train"].items() if not inside]
+    more = f" (nor do {len(empty) - 1} others)" if empty[1:] else ""
     refuse_if(
         empty,
-        f"{path}: {len(empty)} class folders of train hold no image "
-        f"({listed(empty)}); {LAYOUT}",
+        f"class folder {path / 'train' / ''.join(empty[:1])} holds no image{more}; "
+        f"{LAYOUT}",
     )
     known = {_same_form(name): i for i, name in enumerate(sorted(splits["train"]))}
     tested = splits.get("test", {})
