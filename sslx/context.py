@@ -15,7 +15,7 @@ from sslx.data.splits import divide
 from sslx.embed import recording
 from sslx.runs.names import Run, fingerprint
 from sslx.train.fit import Loop
-from sslx.types import UserError
+from sslx.types import UserError, printable
 
 
 class Place(NamedTuple):
@@ -23,6 +23,11 @@ class Place(NamedTuple):
 
     name: str
     options: data.Options
+
+    @property
+    def title(self) -> str:
+        """Its name in texts and pictures, which do not take everything."""
+        return printable(self.name)
 
     def load(self, split: str) -> data.Split:
         """See ``data.load``."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-
 SLUG = 244  # bytes; a name of 255 at most, with "-" and the fingerprint
 
 

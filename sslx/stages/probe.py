@@ -23,7 +23,7 @@ PREDICTIONS = "predictions.npz"
 def make(run: Run, context: Context) -> None:
     """Probes the features of one encoder on one data set."""
     place = context.place(run.recipe["data"])
-    with working_on(run, f"on {place.name}") as needed:
+    with working_on(run, f"on {place.title}") as needed:
         if not needed:
             return
         found, notes = _evaluate(run, context)
@@ -34,7 +34,7 @@ def make(run: Run, context: Context) -> None:
         groups = place.ids("test")[kept_rows(run, context)]
         rows = [
             _row(
-                *(run, place.name, name, predicted, labels, groups),
+                *(run, place.title, name, predicted, labels, groups),
                 notes.get(name, {}),
             )
             for name, predicted in found.items()
