@@ -192,11 +192,12 @@ def _check_no_splits(path: Path, named: dict[str, os.DirEntry]) -> None:
 
 def _found(path: Path, splits: dict[str, Classes], passed: Passed) -> Found:
     """The files of both splits, with their labels."""
-    numbers = _numbers(path, splits)
+    numbers, start = _numbers(path, splits), len(os.path.join(path, ""))
     entries = {}
     for split, classes in splits.items():
+        labels = {name: numbers.get(_same_form(name), NONE) for name in classes}
         labelled = [
-            (numbers.get(_same_form(name), NONE), _parts(path, image), image)
+            (labels[name], image.path[start:].split("/"), image)
             for name, inside in classes.items()
             for image in inside
         ]
@@ -205,10 +206,6 @@ def _found(path: Path, splits: dict[str, Classes], passed: Passed) -> Found:
             _entry("/".join(parts), label, image) for label, parts, image in labelled
         )
     return Found(tuple(entries.items()), len(numbers), _told(path, passed))
-
-
-def _parts(path: Path, entry: os.DirEntry) -> list[str]:
-    return os.path.relpath(entry.path, path).split("/")
 
 
 def _entry(name: str, label: int, image: os.DirEntry) -> Entry:
