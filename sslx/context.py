@@ -15,7 +15,7 @@ from sslx.data.splits import divide
 from sslx.embed import recording
 from sslx.runs.names import Run, fingerprint
 from sslx.train.fit import Loop
-from sslx.types import UserError
+from sslx.types import UserError, printable
 
 
 class Place(NamedTuple):
@@ -23,6 +23,11 @@ class Place(NamedTuple):
 
     name: str
     options: data.Options
+
+    @property
+    def title(self) -> str:
+        """Its name in texts and pictures, which do not take everything."""
+        return printable(self.name)
 
     def load(self, split: str) -> data.Split:
         """See ``data.load``."""
@@ -117,8 +122,10 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
     def taken(array: np.ndarray) -> np.ndarray:
         return array if len(rows) == len(array) else array[rows]
 
+    labelled = place.describe().classes > 0
     return Images(
-        lambda: taken(place.load(split).images), lambda: taken(place.load(split).labels)
+        lambda: taken(place.load(split).images),
+        (lambda: taken(place.load(split).labels)) if labelled else None,
     )
 
 

@@ -4,10 +4,12 @@ Of several processes the first alone speaks.
 """
 
 import sys
+from functools import cache
 
 from tqdm import tqdm
 
 from sslx import hosts
+from sslx.types import printable
 
 _verbose = False
 
@@ -22,6 +24,12 @@ def say(text: str) -> None:
     """One line on standard error, above any progress bar."""
     if hosts.first():
         tqdm.write(text, file=sys.stderr)
+
+
+@cache
+def say_once(text: str) -> None:
+    """The same, of what is found out more than once; names in it may hold anything."""
+    say(printable(text))
 
 
 def detail(text: str) -> None:

@@ -16,6 +16,19 @@ Metrics = dict[str, Array]
 class UserError(Exception):
     """Something the user can mend; the message is one line that says how."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    r"""Text as it is, but for what breaks a line or a terminal: ``\n``, ``\udce9``.
+
+    File names may hold anything.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
 
 def refuse_if(wrong: object, message: str) -> None:
     """Raises a ``UserError`` with the message where something is wrong."""

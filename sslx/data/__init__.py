@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sslx.data import form
+from sslx.data import form, labels
 from sslx.data.source import Info, Missing, Options, Source, Split
 from sslx.data.sources.digits import DIGITS
 from sslx.data.sources.folder import FOLDER
@@ -22,6 +22,9 @@ __all__ = [
     "Missing",
     "Options",
     "SOURCES",
+    "Split",
+    "check_has",
+    "check_labelled",
     "describe",
     "find",
     "ids",
@@ -57,6 +60,27 @@ def _check_split(split: str) -> None:
     )
 
 
+def check_has(info: Info, split: str, what: str) -> None:
+    """Raises a UserError where a set has no such split."""
+    refuse_if(
+        split not in info.sizes,
+        f"{what} has no {split} split, only {', '.join(info.sizes)}: it serves as "
+        "steal.pool, or to train an encoder on",
+    )
+
+
+def check_labelled(info: Info, what: str, why: str) -> None:
+    """Raises a UserError where a set tells no classes apart.
+
+    Args:
+        info: The set.
+        what: What it is called.
+        why: What needs its classes, and the way out.
+    """
+    found = "has no labels" if not info.classes else "has a single class"
+    refuse_if(info.classes < 2, f"{what} {found}; {why}")
+
+
 def find(name: str, options: Options = AS_THEY_ARE) -> None:
     """Makes sure that a data set is at hand, and reads nothing of it.
 
@@ -76,7 +100,12 @@ def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
         UserError: Unknown name, or the set cannot be read.
     """
     source, rest, code = _source(name)
-    info = form.described(source.describe(rest, options), options)
+    read = source.describe(rest, options)
+    info = form.described(read, options)
+    # As they are read: what is no image of 1 or 3 channels cannot be brought to a form.
+    form.check_shape(
+        (*info.image_shape[:2], read.image_shape[2] or 1), f"{name}: images"
+    )
     identity = info.identity | code
     own = {split: source.ids(rest, split, options) for split in info.sizes}
     alike = {split: ids(name, split, options) for split in info.sizes}
@@ -95,15 +124,23 @@ def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
         options: Where sets lie and the form that images are brought to.
 
     Returns:
-        ``Split(images, labels)``: uint8 (n, h, w, c) and int32 (n,), read-only.
+        ``Split(images, labels)``: uint8 (n, h, w, c) and int32 (n,), read-only. The
+        labels of a set without any are -1.
 
     Raises:
-        UserError: Unknown name or split, or the set cannot be read.
+        UserError: Unknown name or split, a split that the set has not, or the set
+            cannot be read.
     """
     _check_split(split)
     source, rest, _ = _source(name)
-    images, labels = source.load(rest, split, options)
-    loaded = Split(form.fit_all(images, options), labels)
+    info = source.describe(rest, options)
+    check_has(info, split, name)
+    images, marks = source.load(rest, split, options)
+    images = form.check_images(images, f"{name}: images of {split}")
+    marks = labels.as_numbered(
+        marks, len(images), info.classes, f"{name}: labels of {split}"
+    )
+    loaded = Split(form.fit_all(images, options), marks)
     for array in loaded:
         array.flags.writeable = False  # sources may hand the same array out again
     return loaded

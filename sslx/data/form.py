@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sslx.data.source import Info, Options
+from sslx.progress import say_once
 from sslx.types import UserError, refuse_if
 
 Shape = tuple[int | None, int | None, int | None]
@@ -97,20 +98,25 @@ def pixel_ids(images: np.ndarray) -> np.ndarray:
     return np.fromiter(map(pixel_id, images), np.int64, len(images))
 
 
-def apart(ids: dict[str, list[int]], words: Callable[[int, int], str]) -> None:
-    """Raises a UserError if an image stands in both splits.
+def apart(
+    ids: dict[str, list[int]], where: object, words: Callable[[int, int], str]
+) -> None:
+    """Raises a UserError if images stand in both splits.
 
     Args:
         ids: Split -> ``pixel_id`` of each row.
+        where: The set, for the message.
         words: Says that a row of the test split is a row of the other one.
     """
-    rows = {mark: row for row, mark in enumerate(ids["train"])}
-    for row, mark in enumerate(ids["test"]):
-        if mark in rows:
-            raise UserError(
-                f"{words(row, rows[mark])}: a test image must not be trained on; "
-                "remove one of them"
-            )
+    rows, test = {mark: row for row, mark in enumerate(ids["train"])}, ids["test"]
+    again = [(row, rows[mark]) for row, mark in enumerate(test) if mark in rows]
+    first = ", ".join(words(*pair) for pair in again[:3])
+    more = ", ..." if len(again) > 3 else ""
+    refuse_if(
+        again,
+        f"{where}: {len(again)} of {len(test)} test images are training images again "
+        f"({first}{more}); a test image must not be trained on: remove one of each two",
+    )
 
 
 def common(shapes: Iterable[Shape]) -> Shape:
@@ -119,11 +125,78 @@ def common(shapes: Iterable[Shape]) -> Shape:
     return h, w, c
 
 
+def check_shape(shape: tuple[int, ...], what: str) -> None:
+    """Raises a UserError unless images of a shape (h, w, c) can be worked on.
+
+    One or three channels, and a pixel at least: encoders and augmentations take that.
+
+    Args:
+        shape: As it is given, whatever it is.
+        what: The images, in a message.
+    """
+    if len(shape) == 3 and shape[2] in _MODES and min(shape) > 0:
+        return
+    mend = "sslx takes (h, w, 1) or (h, w, 3)"
+    if len(shape) == 3 and min(shape) > 0:
+        if shape[0] in (*_MODES, 2, 4) and shape[2] not in (2, 4):
+            mend = "channels come last: save np.moveaxis(images, 1, -1)"
+        elif shape[1] in _MODES:
+            mend = "the number of images comes first: save np.moveaxis(images, -1, 0)"
+        elif shape[2] == 4:
+            mend = "of 4 channels sslx takes the colours: save images[..., :3]"
+        elif shape[2] == 2:
+            mend = "of 2 channels sslx takes the grey one: save images[..., :1]"
+    raise UserError(f"{what} are of shape {tuple(shape)}; {mend}")
+
+
+def check_images(images: np.ndarray, what: str) -> np.ndarray:
+    """Images as they are worked on: uint8 (n, h, w, c), c 1 or 3.
+
+    Args:
+        images: So, or grey ones (n, h, w), or of another type of whole numbers that
+            are all in 0..255, which is told.
+        what: What they are called in messages.
+
+    Raises:
+        UserError: Anything else.
+    """
+    refuse_if(
+        images.ndim not in (3, 4),
+        f"{what} must be uint8 of shape (n, h, w, c) or (n, h, w), not {images.dtype} "
+        f"{images.shape}; images.reshape(n, h, w, c) makes images of rows of pixels",
+    )
+    refuse_if(len(images) == 0, f"{what} is empty")
+    images = images[..., None] if images.ndim == 3 else images
+    check_shape(images.shape[1:], what)
+    return images if images.dtype == np.uint8 else _as_bytes(images, what)
+
+
+def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:
+    """Whole numbers in 0..255 as uint8; for anything else the line that mends it."""
+    kind, span = images.dtype.kind, ""
+    mend = "bring the 8-bit images that they were made from"
+    if kind in "biuf":
+        least, most = images.min(), images.max()
+        if kind in "iu" and least >= 0 and most <= 255:
+            say_once(f"{what}: {images.dtype}, all in 0..255, are read as uint8")
+            return images.astype(np.uint8)
+        if kind == "b" or (kind == "f" and least >= 0 and most <= 1):
+            mend = "save (images * 255.0).round().astype(np.uint8)"
+        elif kind == "f" and least >= 0 and most <= 255:
+            mend = "save images.round().astype(np.uint8)"
+        elif kind == "f" and least >= -1 and most <= 1:
+            mend = "save ((images + 1) * 127.5).round().astype(np.uint8)"
+        elif least >= 0 and most < 2**16:
+            mend = "if they are of 16 bits, save (images // 256).astype(np.uint8)"
+        span = f", from {float(least):g} to {float(most):g}"
+    raise UserError(f"{what} must be uint8, 0 to 255, not {images.dtype}{span}; {mend}")
+
+
 def target(shape: Shape, options: Options) -> Shape:
     """The shape (h, w, c) that images of a shape are brought to.
 
     Raises:
-        UserError: Options out of range, or channels that cannot be changed.
+        UserError: Options out of range.
     """
     h, w, c = shape
     refuse_if(options.size < 0, f"data.size must be 0 or more, not {options.size}")
@@ -132,12 +205,7 @@ def target(shape: Shape, options: Options) -> Shape:
         f"data.channels must be 0, 1 or 3, not {options.channels}",
     )
     size = options.size
-    new = (size or h, size or w, options.channels or c)
-    refuse_if(
-        new != shape and c not in (None, *_MODES),
-        f"images of {c} channels keep their form; set data.size and data.channels to 0",
-    )
-    return new
+    return (size or h, size or w, options.channels or c)
 
 
 def fit(image: np.ndarray, options: Options) -> np.ndarray:

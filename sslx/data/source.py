@@ -34,7 +34,7 @@ class Split(NamedTuple):
     """One split in memory."""
 
     images: np.ndarray  # uint8 (n, h, w, c)
-    labels: np.ndarray  # int32 (n,)
+    labels: np.ndarray  # int32 (n,), 0..classes-1; -1 in a set without labels
 
 
 class Info(NamedTuple):
@@ -46,8 +46,8 @@ class Info(NamedTuple):
         slug: Short name for directories and tables.
         image_shape: (h, w, c). A source may leave h and w None where images differ and
             ``Options.size`` is set; ``sslx.data.describe`` always fills them in.
-        classes: Number of classes.
-        sizes: Split -> number of images.
+        classes: Number of classes; 0: the images have no labels.
+        sizes: Split -> number of images; a set may have no "test".
     """
 
     identity: dict[str, Any]

@@ -28,7 +28,7 @@ from sslx.experiment.victims import (
     victim_run,
 )
 from sslx.runs.names import Run, fingerprint, make_run, with_ancestors
-from sslx.types import UserError
+from sslx.types import UserError, printable
 
 
 class Member(NamedTuple):
@@ -238,12 +238,16 @@ def _report(
             for m in members
         ],
         "names": {
-            fingerprint(test.info.identity): test.name
+            fingerprint(test.info.identity): printable(test.name)
             for m in members
             for test in m.tests
         },
-        "skipped": list(dict.fromkeys(name for m in members for name in m.skipped)),
-        "unanswered": {name: n for m in members for name, n in m.unanswered.items()},
+        "skipped": list(
+            dict.fromkeys(printable(name) for m in members for name in m.skipped)
+        ),
+        "unanswered": {
+            printable(name): n for m in members for name, n in m.unanswered.items()
+        },
     }
     runs = [run for m in members for run in (m.victim, *m.independent)]
     runs += [m.theft.steal for m in members if m.theft]

@@ -47,6 +47,7 @@ def _source(config: ConfigDict) -> tuple[str, str, np.ndarray]:
         return victims, "train", rows
     if pool == "test":
         share("steal.test_kept", test_kept)
+        data.check_has(data.describe(victims, options), "test", f"{victims!r}")
         ids = data.ids(victims, "test", options)
         rows, _ = divide(ids, test_kept, config.data.split_seed)
         return victims, "test", rows
@@ -111,7 +112,7 @@ def open_pool(config: ConfigDict, tests: list[Test]) -> Pool:
     apart = not_for_sale(config, name, split, rows, tests)
     size = len(rows) - len(apart.rows)
     what = (info.identity, info.slug, info.image_shape)
-    return Pool(*what, split, size, True, apart)
+    return Pool(*what, split, size, info.classes > 1, apart)
 
 
 def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:

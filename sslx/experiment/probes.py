@@ -59,9 +59,14 @@ def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
     found, skipped = {}, []
     for name in config.probe.datasets:
         try:
-            found[name] = data.describe(name, reading(config))
+            info = data.describe(name, reading(config))
         except data.Missing:  # with probe.skip_missing: see checks.check_sets
             skipped.append(name)
+            continue
+        what = f"probe.datasets: {name!r}"
+        data.check_labelled(info, what, "a probe needs classes: name a set with labels")
+        data.check_has(info, "test", what)
+        found[name] = info
     refuse_if(
         skipped and not found,
         f"no set of probe.datasets is at hand ({', '.join(skipped)}); prepare one "

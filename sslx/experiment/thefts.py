@@ -193,7 +193,8 @@ def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     images = steal.queries // steal.ask_views
     refuse_if(
         labels == 0 and not pool.labelled,
-        f"{key}=0 takes the true labels, and the pool {steal.pool!r} has none; "
+        f"{key}=0 takes the true labels, and the pool {steal.pool!r} tells no classes "
+        "apart; "
         f"{key}=10 takes clusters of the answers",
     )
     refuse_if(

@@ -22,7 +22,8 @@ from sslx.experiment.recipes import (
 )
 from sslx.models.torch_names import NAMED
 from sslx.models.weight_files import read_trunk
-from sslx.registry import pick
+from sslx.objectives import OBJECTIVES
+from sslx.registry import pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.train import checkpoint
 from sslx.types import UserError, refuse_if
@@ -75,6 +76,15 @@ def _trained(config: ConfigDict, workdir: Path) -> Run:
         v.watch_every < 0,
         f"victim.watch_every must be 0 or more, not {v.watch_every}",
     )
+    what = f"victim.dataset={v.dataset!r}"
+    if traits_of(pick(OBJECTIVES, v.objective, "objective")).labels:
+        why = (
+            f"victim.objective={v.objective!r} needs classes: choose another objective"
+        )
+        data.check_labelled(info, what, why)
+    if v.watch_every:
+        why = "watching a victim needs classes: write victim.watch_every=0"
+        data.check_labelled(info, what, why)
     recipe = {
         "seed": config.seed,
         "data": info.identity,
@@ -189,11 +199,8 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
     check_solver("service.classifier", config.service.classifier)
     name = config.victim.dataset
     info = data.describe(name, reading(config))
-    refuse_if(
-        info.classes < 2,
-        f"service.output={config.service.output!r} needs classes, and "
-        f"victim.dataset={name!r} has {info.classes}; write 'representation'",
-    )
+    why = f"service.output={config.service.output!r} needs classes: write "
+    data.check_labelled(info, f"victim.dataset={name!r}", f"{why}'representation'")
     recipe = {
         "kind": "probe",
         "data": info.identity,

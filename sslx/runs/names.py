@@ -7,9 +7,12 @@ equal requests meet in one directory and a changed setting never meets an old re
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+SLUG = 244  # bytes; a name of 255 at most, with "-" and the fingerprint
 
 
 class Run(NamedTuple):
@@ -59,7 +62,7 @@ def make_run(
     words: dict[str, str] | None = None,
 ) -> Run:
     """Names a run after its recipe and its parents' names."""
-    slug = slug.replace(":", "-").replace("/", "-")  # of names such as MODULE:NAME
+    slug = _clean(slug)
     recipe = json.loads(json.dumps(recipe))  # tuples become lists, as they are read
     identity = {
         "stage": stage,
@@ -68,6 +71,16 @@ def make_run(
     }
     name = f"{slug}-{fingerprint(identity)}"
     return Run(workdir, stage, name, recipe, parents, words or {})
+
+
+def _clean(slug: str) -> str:
+    """A slug that a directory can be called after: names of data are in it.
+
+    MODULE:NAME, a name in bytes of another encoding, one as long as a name may be.
+    """
+    odd = {c for c in slug if c in ":/" or unicodedata.category(c) in ("Cc", "Cs")}
+    slug = "".join("-" if c in odd else c for c in slug)
+    return slug.encode()[:SLUG].decode(errors="ignore")
 
 
 def fingerprint_of(run: Run) -> str:

@@ -29,7 +29,7 @@ SPLITS = ("train", "test")
 def make(run: Run, context: Context) -> None:
     """Computes the features of both splits, and keeps them if the config says so."""
     place = context.place(run.recipe["data"])
-    with working_on(run, f"features on {place.name}") as needed:
+    with working_on(run, f"features on {place.title}") as needed:
         if not needed:
             return
         digests = {}

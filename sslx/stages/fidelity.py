@@ -16,7 +16,7 @@ def make(run: Run, context: Context) -> None:
     one, which sets the scale of what chance gives.
     """
     r, place = run.recipe, context.place(run.recipe["data"])
-    with working_on(run, f"on {place.name}") as needed:
+    with working_on(run, f"on {place.title}") as needed:
         if not needed:
             return
         kept = kept_rows(run, context)
@@ -36,4 +36,4 @@ def make(run: Run, context: Context) -> None:
             rows=r["rows"],
             seed=r["split_seed"] or 0,
         )
-        write_meta(run, finished=True, fidelity={"dataset": place.name, **found})
+        write_meta(run, finished=True, fidelity={"dataset": place.title, **found})

@@ -33,13 +33,13 @@ FEWEST = 12  # images of as many originals, below which there is nothing to see
 def make(run: Run, context: Context) -> None:
     """Embeds test images with the encoders that the run builds on, and compares."""
     r, place = run.recipe, context.place(run.recipe["data"])
-    with working_on(run, f"on {place.name}") as needed:
+    with working_on(run, f"on {place.title}") as needed:
         if not needed:
             return
         test, ids = place.load("test"), place.ids("test")
         rows = _sample(test.labels, kept_rows(run, context), r["seed"])
         images, labels, ids = test.images[rows], test.labels[rows], ids[rows]
-        facts: dict[str, Any] = {"dataset": place.name}
+        facts: dict[str, Any] = {"dataset": place.title}
         if len(np.unique(ids)) >= FEWEST:
             embedded = {
                 role: open_run(parent.path).embed(images)

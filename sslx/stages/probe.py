@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sslx.context import Context, kept_rows
+from sslx.data.labels import check_tested
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few
@@ -24,7 +25,7 @@ PREDICTIONS = "predictions.npz"
 def make(run: Run, context: Context) -> None:
     """Probes the features of one encoder on one data set."""
     place = context.place(run.recipe["data"])
-    with working_on(run, f"on {place.name}") as needed:
+    with working_on(run, f"on {place.title}") as needed:
         if not needed:
             return
         found, notes = _evaluate(run, context)
@@ -38,7 +39,7 @@ def make(run: Run, context: Context) -> None:
             return [
                 row | notes.get(row["evaluator"], {})
                 for name, predicted in found.items()
-                for row in _rows(run, place.name, name, predicted, labels, groups)
+                for row in _rows(run, place.title, name, predicted, labels, groups)
             ]
 
         more = {}
@@ -102,9 +103,11 @@ def _evaluate(
     """Predictions of each evaluator, with the labels, and what is to note of them."""
     r, of = run.recipe, run.parents["features"]
     place, kept = context.place(r["data"]), kept_rows(run, context)
+    labels, tested = (place.load(split).labels for split in features.SPLITS)
+    check_tested(labels, tested, f"probe.datasets: {place.name!r}")
     train, test = (features.load(of, split, context) for split in features.SPLITS)
     test = test[kept]
-    labels, groups = place.load("train").labels, place.ids("train")
+    groups = place.ids("train")
     classes = place.describe().classes
     seed = r["split_seed"] or 0  # with None, the last ones are the test's
 
@@ -142,5 +145,5 @@ def _evaluate(
             learning_rate=r["reference"],
             seed=seed,
         )
-    found["labels"] = place.load("test").labels[kept]
+    found["labels"] = tested[kept]
     return found, {name: _notes(result) for name, result in solved.items()}

@@ -1,58 +1,18 @@
-"""``folder:PATH``: image files in PATH/train/CLASS/ and PATH/test/CLASS/."""
+"""``folder:PATH``: image files in PATH/train/CLASS/ and PATH/test/CLASS/, or PATH."""
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
-from sslx.progress import progress
+from sslx.data.sources.layout import LAYOUT, Found, find_files
+from sslx.progress import progress, say_once
 from sslx.types import UserError, refuse_if
-
-SUFFIXES = {  # in any case
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
-    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
-}
-_LAYOUT = "a folder set is PATH/train/CLASS/*.png and PATH/test/CLASS/*.png (or .jpg)"
-
-
-def _folders(path: Path) -> list[str]:
-    return sorted(
-        p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")
-    )
-
-
-def _files(path: Path) -> dict[str, list[tuple[Path, int]]]:
-    """Split -> (file, label) of every image, sorted; checks the layout."""
-    missing = [s for s in ("train", "test") if not (path / s).is_dir()]
-    refuse_if(missing, f"{path} has no folder {' and no '.join(missing)}; {_LAYOUT}")
-    classes = _folders(path / "train")
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise UserError(f"{path / 'train'} must hold two classes or more, not {found}")
-    if classes != (tests := _folders(path / "test")):
-        odd = sorted(set(classes) ^ set(tests))
-        raise UserError(
-            f"{path}: train and test must hold the same classes, but {odd[0]!r} is "
-            f"only in {'train' if odd[0] in classes else 'test'}"
-        )
-    out: dict[str, list[tuple[Path, int]]] = {}
-    for split in ("train", "test"):
-        out[split] = []
-        for label, name in enumerate(classes):
-            folder = path / split / name
-            images = sorted(
-                p
-                for p in folder.iterdir()
-                if p.suffix.lower() in SUFFIXES
-                and not p.name.startswith(".")
-                and not p.is_dir()
-            )
-            refuse_if(not images, f"class folder {folder} holds no image; {_LAYOUT}")
-            out[split] += [(p, label) for p in images]
-    return out
 
 
 def _same(file: Path, shape, first: tuple[Path, form.Shape]) -> None:
@@ -68,81 +28,106 @@ def _same(file: Path, shape, first: tuple[Path, form.Shape]) -> None:
     )
 
 
-def _unreadable(file: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{file} cannot be read ({error.strerror or error}); mend it or remove it"
-    )
+def _decode(file: Path, size: int) -> tuple[bytes, np.ndarray]:
+    """A file's content and pixels; a ValueError says in words what is wrong with it."""
+    if size < 0:  # to read a pipe would wait for ever
+        raise ValueError("is no file")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror or error})") from None
+    try:
+        return content, form.decode(content)
+    except ValueError as error:
+        raise ValueError(f"is not a readable image: {error}") from None
 
 
-@lru_cache(maxsize=2)
-def _read(path: Path, stamp: tuple, options: Options) -> Whole:
-    """All of a folder; ``stamp`` tells versions of the files apart.
+class _Pixels(NamedTuple):
+    """What the files of a set hold, by split."""
 
-    The images come in the form asked for; ids and shape are of the files' own.
-    """
-    files, sha = _files(path), hashlib.sha256()
-    splits, shapes = {}, set()
+    images: dict[str, list[np.ndarray]]  # in the form asked for
+    ids: dict[str, list[int]]
+    shapes: set[form.Shape]  # of the files' own
+    sha: str
+
+
+def _pixels(path: Path, found: Found, options: Options) -> _Pixels:
+    """Reads all files, and says how many cannot be."""
+    sha, shapes, unreadable = hashlib.sha256(), set(), []
+    images: dict[str, list[np.ndarray]] = {}
     ids: dict[str, list[int]] = {}
     first: tuple[Path, form.Shape] | None = None
-    total = sum(map(len, files.values()))
+    total = sum(len(entries) for _, entries in found.splits)
     with progress(total, 0, f"reading {path.name}", "image") as bar:
-        for split, entries in files.items():
-            images, ids[split] = [], []
-            for file, _ in entries:
+        for split, entries in found.splits:
+            images[split], ids[split] = [], []
+            for entry in entries:
+                bar.update()
+                file = path / entry.name
                 try:
-                    content = file.read_bytes()
-                    raw = form.decode(content)
-                except OSError as error:
-                    raise _unreadable(file, error) from None
+                    content, raw = _decode(file, entry.size)
                 except ValueError as error:
-                    raise UserError(
-                        f"{file} is not a readable image: {error}"
-                    ) from None
-                sha.update(f"{file.relative_to(path).as_posix()}\0".encode())
+                    unreadable.append(f"{file} {error}")
+                    continue
+                # A name that is no UTF-8 counts by its bytes.
+                sha.update(f"{entry.name}\0".encode(errors="surrogateescape"))
                 sha.update(f"{len(content)}\0".encode() + content)
                 shapes.add(raw.shape)
                 ids[split].append(form.pixel_id(raw))
-                images.append(form.fit(raw, options))
-                first = first or (file, images[-1].shape)
-                _same(file, images[-1].shape, first)
-                bar.update()
-            labels = np.array([label for _, label in entries], np.int32)
-            splits[split] = Split(np.stack(images), labels)
-    again = "{} shows the same image as {}"
-    form.apart(
-        ids, lambda t, o: again.format(files["test"][t][0], files["train"][o][0])
+                images[split].append(form.fit(raw, options))
+                first = first or (file, images[split][-1].shape)
+                _same(file, images[split][-1].shape, first)
+    count = f" ({len(unreadable)} of {total} are like that)"
+    refuse_if(
+        unreadable,
+        f"{''.join(unreadable[:1])}{count if unreadable[1:] else ''}; mend or remove",
     )
-    numbers = {split: np.array(marks, np.int64) for split, marks in ids.items()}
+    return _Pixels(images, ids, shapes, sha.hexdigest())
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, found: Found, options: Options) -> Whole:
+    """All of a folder; ``found`` tells versions of the files apart.
+
+    The images come in the form asked for; ids and shape are of the files' own.
+    """
+    files = dict(found.splits)
+    if found.told:
+        say_once(f"{path}: {found.told}")
+    read = _pixels(path, found, options)
+    if "test" in files:
+        form.apart(
+            read.ids,
+            path,
+            lambda t, o: f"{files['test'][t].name} shows {files['train'][o].name}",
+        )
+    ids = {split: np.array(marks, np.int64) for split, marks in read.ids.items()}
     info = Info(
         # The bytes, and what this machine's decoders made of them.
-        identity={"folder": sha.hexdigest(), "ids": form.digest(*numbers.values())},
+        identity={"folder": read.sha, "ids": form.digest(*ids.values())},
         slug=path.resolve().name,
-        image_shape=form.common(shapes),
-        classes=files["train"][-1][1] + 1,
-        sizes={split: len(entries) for split, entries in files.items()},
+        image_shape=form.common(read.shapes),
+        classes=found.classes,
+        sizes={split: len(entries) for split, entries in found.splits},
     )
-    return Whole(info, splits, numbers)
-
-
-def _stamp(file: Path) -> tuple:
-    try:
-        status = file.stat()
-    except OSError as error:  # a link to nothing
-        raise _unreadable(file, error) from None
-    return str(file), status.st_size, status.st_mtime_ns
+    labels = {
+        s: np.array([e.label for e in found], np.int32) for s, found in files.items()
+    }
+    splits = {s: Split(np.stack(x), labels[s]) for s, x in read.images.items()}
+    return Whole(info, splits, ids)
 
 
 def _find(rest: str, options: Options) -> Path:
     refuse_if(not rest, "write the folder's path after 'folder:'")
     path = Path(rest).expanduser()
-    if not path.is_dir():
-        raise Missing(f"no folder {path}; {_LAYOUT}")
+    if not os.path.isdir(path):
+        raise Missing(f"no folder {path}; {LAYOUT}")
     return path
 
 
 def _open(path: Path, options: Options) -> Whole:
-    stamp = tuple(_stamp(p) for entries in _files(path).values() for p, _ in entries)
-    return _read(path, stamp, Options(size=options.size, channels=options.channels))
+    how = Options(size=options.size, channels=options.channels)
+    return _read(path, find_files(path), how)
 
 
 FOLDER = read_whole(_find, _open)

@@ -27,15 +27,16 @@ class Prepared(NamedTuple):
         folder: The version folder.
         builder: TFDS's builder on it.
         image: Key of the image feature.
-        label: Key of the label feature.
-        splits: ``train`` and ``test`` -> the name of the split in TFDS.
+        label: Key of the label feature; None where there is none.
+        splits: ``train``, and ``test`` if there is one -> the name of the split in
+            TFDS.
     """
 
     name: str
     folder: Path
     builder: Any
     image: str
-    label: str
+    label: str | None
     splits: dict[str, str]
 
 
@@ -117,8 +118,8 @@ def missing(name: str, data_dir: str | None) -> UserError:
     )
 
 
-def _keys(folder: Path, builder: Any) -> tuple[str, str]:
-    """The keys of image and label."""
+def _keys(folder: Path, builder: Any) -> tuple[str, str | None]:
+    """The keys of image and label; a set without labels may be a pool."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -131,11 +132,11 @@ def _keys(folder: Path, builder: Any) -> tuple[str, str]:
         return chosen[0], chosen[1]
     found = [[k for k, f in features.items() if isinstance(f, kind)] for kind in kinds]
     refuse_if(
-        [len(keys) for keys in found] != [1, 1],
+        len(found[0]) != 1 or len(found[1]) > 1,
         f"{folder} is no image classification set: it has {len(found[0])} image "
         f"and {len(found[1])} label features",
     )
-    return found[0][0], found[1][0]
+    return found[0][0], next(iter(found[1]), None)
 
 
 def open_prepared(folder: Path) -> Prepared:
@@ -143,7 +144,7 @@ def open_prepared(folder: Path) -> Prepared:
 
     Raises:
         UserError: What lies there is broken, in another file format, or no set of
-            labelled images with a split to train and one to test on.
+            images with a split to train on.
     """
     files = (folder / "dataset_info.json", folder / "features.json")
     return _open(folder, tuple(f.stat().st_mtime_ns for f in files if f.exists()))
@@ -171,13 +172,13 @@ def _open(folder: Path, stamp: tuple[int, ...]) -> Prepared:
     )
     image, label = _keys(folder, builder)
     test = "test" if "test" in sizes else "validation"
-    for split in ("train", test):
+    splits = {"train": "train"} | ({"test": test} if test in sizes else {})
+    for split in splits.values():
         if not sizes.get(split):
             there = ", ".join(sizes) or "nothing"
             raise UserError(f"{folder} has no images in a {split} split, only {there}")
     config = builder.info.config_name
     name = f"{builder.name}/{config}" if config else builder.name
-    splits = {"train": "train", "test": test}
     return Prepared(name, folder, builder, image, label, splits)
 
 

@@ -107,13 +107,18 @@ def _read_once(folder: Path, stamp: tuple, split: str, options: Options) -> _Row
             ) from None
         ids[i] = form.pixel_id(raw)
         shapes.add(raw.shape)
-        labels[i] = example[found.label]
+        labels[i] = example[found.label] if found.label else 0
         image = form.fit(raw, options)
         if images is None:
             images = np.zeros((total, *image.shape), np.uint8)
         _same(found, images.shape[1:], image.shape)
         images[i] = image
-    refuse_if(labels.min() < 0, f"{found.name!r} has images without a label in {split}")
+    bare = int((labels < 0).sum())
+    refuse_if(
+        bare,
+        f"{found.name!r} has {bare} images without a label in {split}; as "
+        "folder:PATH of image files they can be a pool",
+    )
     assert images is not None
     return _Rows(Split(images, labels), ids, form.common(shapes))
 
@@ -155,7 +160,7 @@ def _describe(rest: str, options: Options) -> Info:
         identity={"tfds": content},
         slug=found.name.replace("/", "-"),
         image_shape=shape,
-        classes=info.features[found.label].num_classes,
+        classes=info.features[found.label].num_classes if found.label else 0,
         sizes=sizes,
     )
 
