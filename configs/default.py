@@ -129,6 +129,9 @@ def get_config() -> ConfigDict:
     c.victim.batch_size = 256  # images; twice as many views
     c.victim.epochs = 200
     c.victim.steps = 0  # above 0: so many steps, whatever epochs says
+    # Above 0: so many views go through the network (steps x batch x views of an image
+    # in a step), whatever epochs says and however few images there are.
+    c.victim.passes = 0
     # Epochs between two looks at the encoder (accuracy on held-out images, collapse,
     # alignment: docs/victims.md); the end gets one too. 0: none. In no recipe.
     c.victim.watch_every = 10
@@ -187,6 +190,10 @@ def get_config() -> ConfigDict:
         "label_theft": {},
         "knockoff": {},
     }
+    # What stands beside each theft: its network trained as steal.ssl says, without an
+    # answer, in as many passes: on the images "asked", on the whole "pool"; "asked:5"
+    # in five times as many, beside thefts of the headline's budget.
+    c.steal.alone = ("asked", "pool", "asked:5")
     # The attacker's images: "held_out" (the training images the victim never saw),
     # "test" (a part of the test split; figures are then on the other part), or a set.
     # "answered": those of victim.source="npz:FILE", but for the probes' test images.
@@ -235,19 +242,28 @@ def get_config() -> ConfigDict:
     c.steal.batch_size = 256
     c.steal.epochs = 100
     c.steal.steps = 0
-    # What a stealer trains before it sees an answer: itself without labels on the pool
-    # (attacks warm_start and ssl_only, plan_features="ssl"), with its own encoder.
+    c.steal.passes = 0
+    # What a stealer trains before it sees an answer: itself without labels, with its
+    # own encoder (attacks warm_start and ssl_only, plan_features="ssl").
     c.steal.ssl = {
+        "images": "pool",  # that it has: all of the pool, or those "asked"
         "objective": "simclr",
         "augment": "simclr",
         "batch_size": 256,
         "epochs": 100,
         "steps": 0,
+        "passes": 0,
         "optim": _optim(),
     }
     c.steal.ssl.objective_kw = _objectives()
     # The projection head of recreate_head, on the answers.
-    c.steal.head = {"batch_size": 256, "epochs": 200, "steps": 0, "optim": _optim()}
+    c.steal.head = {
+        "batch_size": 256,
+        "epochs": 200,
+        "steps": 0,
+        "passes": 0,  # of answers
+        "optim": _optim(),
+    }
     c.steal.head.optim.learning_rate = 1e-3
 
     c.probe = ConfigDict()

@@ -14,6 +14,7 @@ from sslx.models import make_encoder
 from sslx.models.preprocess import normalise
 from sslx.objectives import OBJECTIVES
 from sslx.registry import traits_of
+from sslx.runs.names import Run
 from sslx.train.optim import make_optimiser
 from sslx.types import Objective, Task
 
@@ -81,6 +82,22 @@ def make_head(recipe: dict, answer_dim: int) -> Objective:
     assert build is not None
     theft = Theft(answer_dim=answer_dim, dtype="float32")
     return build(theft, **recipe["attack_numbers"])
+
+
+def passes_of(run: Run) -> int | None:
+    """Views of images that go through a run's encoder in its training.
+
+    None of what trains no encoder. What it began with is not counted.
+    """
+    r = run.recipe
+    if "encoder" not in r:
+        return None
+    views = len(r["augment"])
+    if "responses" in run.parents:
+        # Each view asked is a pass of its own, unless the attack says otherwise.
+        asked = run.parents["responses"].recipe["views"]
+        views = attack_of(r["attack"]).passes(r["attack_numbers"], asked)
+    return int(r["batch_size"] * r["steps"] * views)
 
 
 def optimiser_of(recipe: dict):

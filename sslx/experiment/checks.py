@@ -25,6 +25,7 @@ TUPLES = {
     "probe.few_labels": float,
     "probe.l2_grid": float,
     "service.classifier.l2_grid": float,
+    "steal.alone": str,
 }
 
 

@@ -90,7 +90,7 @@ class Experiment(NamedTuple):
         runs = [m.victim for m in self.members]
         runs += [run for m in self.members for run in m.independent]
         runs += [t.responses for t in self.thefts if t.responses]
-        runs += [t.steal for t in self.thefts]
+        runs += [run for t in self.thefts for run in (t.steal, *t.alone)]
         return list({run.path: run for run in [*runs, *self.probes]}.values())
 
 
@@ -113,7 +113,8 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         with _told(draft.change):
             if alike not in tests:
                 tests[alike] = _tests(draft, drafts)
-            members.append(_member(draft, tests[alike], workdir))
+            budget = drafts[0].config.steal.queries
+            members.append(_member(draft, tests[alike], budget, workdir))
     for member in members:
         probes += make_probes(
             *(member.config, member.victim, member.independent, member.theft),
@@ -175,12 +176,13 @@ def _tests(draft: Draft, drafts: list[Draft]) -> list[Test]:
     )
 
 
-def _member(draft: Draft, tests: list[Test], workdir: Path) -> Member:
-    """One combination, but for its probes."""
-    config = draft.config
+def _member(draft: Draft, tests: list[Test], budget: int, workdir: Path) -> Member:
+    """One combination, but for its probes; ``budget`` is the headline's."""
+    config, victim, theft = draft.config, draft.victim, None
+    if draft.steals:
+        theft = make_theft_runs(config, victim, tests, budget)
     return Member(
-        *(draft.changes, config, draft.victim),
-        make_theft_runs(config, draft.victim, tests) if draft.steals else None,
+        *(draft.changes, config, victim, theft),
         independent_runs(config, workdir),
         *(tests, draft.skipped, unanswered(config, list(draft.sets))),
     )
@@ -221,6 +223,16 @@ def _slug(member: Member) -> str:
     return slug
 
 
+def _seeds(member: Member) -> dict[str, Any]:
+    """Of a member's changes, those that a training without answers shares."""
+    of_theft = ("steal.", "service.")
+    return {
+        key: value
+        for key, value in member.changes.items()
+        if key == "steal.seed" or not key.startswith(of_theft)
+    }
+
+
 def _report(
     config: ConfigDict, workdir: Path, members: list[Member], probes: list[Run]
 ) -> Run:
@@ -236,6 +248,12 @@ def _report(
                 "theft": m.theft and m.theft.steal.key,
             }
             for m in members
+        ]
+        + [
+            {"changes": _seeds(m), "victim": m.victim.key, "theft": run.key}
+            for m in members
+            if m.theft
+            for run in m.theft.alone
         ],
         "names": {
             fingerprint(test.info.identity): printable(test.name)
@@ -250,7 +268,7 @@ def _report(
         },
     }
     runs = [run for m in members for run in (m.victim, *m.independent)]
-    runs += [m.theft.steal for m in members if m.theft]
+    runs += [run for m in members if m.theft for run in (m.theft.steal, *m.theft.alone)]
     parents: dict[str, Run] = {}
     counts: dict[str, int] = {}
     for run in with_ancestors([*runs, *probes]):

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.attacks.attack import OWN
+from sslx.build import passes_of
 from sslx.evals.reference import LEARNING_RATES
 from sslx.experiment.recipes import (
     check_solver,
@@ -162,6 +163,9 @@ def make_probes(
             queries = theft.responses.recipe["queries"] if theft.responses else 0
             more = f"{what}-{queries}q-s{r['seed']}"
             others.append(_probe(bench, "stolen", more, theft.steal))
+            for run in theft.alone:
+                more = f"alone-{passes_of(run)}p-s{r['seed']}"
+                others.append(_probe(bench, "stolen", more, run))
         for run in independent:
             more = f"s{run.recipe['seed']}"
             others.append(_probe(bench, "independent", more, run))

@@ -125,13 +125,14 @@ def views_of(preset: str) -> list[dict[str, Any]]:
     return [recipe._asdict() for recipe in found]
 
 
-def training(section: ConfigDict, name: str, n: int) -> dict:
+def training(section: ConfigDict, name: str, n: int, views: int) -> dict:
     """What all trainings have in common: optimiser, batch and length.
 
     Args:
         section: Of the config.
         name: Its name, for messages.
         n: Images to train on.
+        views: Of an image that go through the network in a step.
     """
     positive(name, {"number of images to train on": n})
     positive(name, {"batch_size": section.batch_size})
@@ -140,8 +141,15 @@ def training(section: ConfigDict, name: str, n: int) -> dict:
         batch_size < 2,
         f"{name}: a batch must be 2 images at least, not {batch_size}",
     )
+    refuse_if(
+        section.passes and section.steps,
+        f"{name}.passes and {name}.steps both say how long to train; leave one at 0",
+    )
     steps = section.steps or section.epochs * (n // batch_size)
-    positive(name, {"epochs (or steps)": steps})
+    if section.passes:
+        # A budget of work is kept however few images there are, to half a step.
+        steps = max(1, round(section.passes / (batch_size * views)))
+    positive(name, {"epochs (or steps, or passes)": steps})
     return {
         "optim": _optim(name, section.optim, batch_size, steps),
         "batch_size": batch_size,
@@ -191,7 +199,7 @@ def unlabelled(
         "classes": classes,
         "encoder": encoder.meta,
         "augment": views_of(section.augment),
-        **training(section, name, n),
+        **training(section, name, n, len(views_of(section.augment))),
     }
     wanted, given = make_objective(recipe).views, len(recipe["augment"])
     refuse_if(

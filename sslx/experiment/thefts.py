@@ -1,12 +1,12 @@
 """The thefts a config asks for: what each asks, trains first, and trains on answers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
 from sslx.attacks.attack import OWN
-from sslx.build import make_head, make_theft
+from sslx.build import make_head, make_theft, passes_of
 from sslx.embed.classifier import OUTPUTS
 from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
 from sslx.experiment.recipes import (
@@ -27,6 +27,8 @@ from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError, refuse_if
 
+IMAGES = ("pool", "asked")  # what a stealer may train on without answers
+
 
 class Theft(NamedTuple):
     """One theft: the answers it pays for and the stealer trained on them.
@@ -37,6 +39,8 @@ class Theft(NamedTuple):
         responses: The run of the service; None where the victim is not asked.
         steal: The run of the stealer.
         pool: The attacker's images.
+        alone: Runs of its network trained in as many passes without an answer, and
+            in some times as many.
     """
 
     attack: str
@@ -44,15 +48,19 @@ class Theft(NamedTuple):
     responses: Run | None
     steal: Run
     pool: Pool
+    alone: list[Run]
 
 
-def make_theft_runs(config: ConfigDict, victim: Run, tests: list[Test]) -> Theft:
+def make_theft_runs(
+    config: ConfigDict, victim: Run, tests: list[Test], headline: int
+) -> Theft:
     """The theft that the steal section describes.
 
     Args:
         config: Of one combination.
         victim: Whom it steals from.
         tests: What is judged on.
+        headline: The budget of the experiment's first theft, in queries.
 
     Raises:
         UserError: What is wrong in the section.
@@ -72,7 +80,7 @@ def make_theft_runs(config: ConfigDict, victim: Run, tests: list[Test]) -> Theft
     ssl = _ssl_run(config, encoder, pool, victim) if attack.warm or by_ssl else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
-        return Theft(s.attack, loss, None, ssl, pool)
+        return Theft(s.attack, loss, None, ssl, pool, [])
     service = config.service
     pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
     refuse_if(
@@ -99,7 +107,8 @@ def make_theft_runs(config: ConfigDict, victim: Run, tests: list[Test]) -> Theft
     head = _head_run(s, common, responses) if attack.head else None
     steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
     _check_fit(s, steal, encoder, victim, pool)
-    return Theft(s.attack, loss, responses, steal, pool)
+    alone = _alone_runs(config, encoder, pool, steal, headline)
+    return Theft(s.attack, loss, responses, steal, pool, alone)
 
 
 def _loss(steal: ConfigDict, attack: Attack) -> str:
@@ -119,9 +128,74 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
     return steal.loss
 
 
-def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> Run:
-    """The run of the stealer's network, trained without labels on the whole pool."""
+def _alone_runs(
+    config: ConfigDict, encoder: Encoder, pool: Pool, steal: Run, headline: int
+) -> list[Run]:
+    """What ``steal.alone`` puts beside a theft."""
+    runs = [steal, *(run for role, run in steal.parents.items() if role == "ssl")]
+    passes = sum(passes_of(run) or 0 for run in runs)
+    responses, out = steal.parents["responses"], []
+    for entry in config.steal.alone:
+        images, _, times = entry.partition(":")
+        pick(dict.fromkeys(IMAGES), images, "steal.alone")
+        refuse_if(
+            times and not (times.isdigit() and int(times) > 1),
+            f"steal.alone: {entry!r} must be 'asked' or 'pool', or 'asked:5' for five "
+            "times as many passes",
+        )
+        if times and config.steal.queries != headline:
+            continue
+        own = config.copy_and_resolve_references().unlock()
+        own.steal.ssl.images, own.steal.ssl.steps = images, 0
+        own.steal.ssl.passes = int(times or 1) * passes
+        out.append(_ssl_run(own, encoder, pool, responses.parents["victim"], responses))
+    return out
+
+
+def _asked_part(
+    config: ConfigDict, responses: Run | None
+) -> tuple[int, dict[str, Any], dict[str, Run]]:
+    """Of a training on the images that are asked: how many, recipe and parents.
+
+    What is drawn without looking at anything needs no run that asks, so that thefts of
+    other answers to the same images stand beside the same training.
+    """
+    s = config.steal
+    count = s.queries // s.ask_views
+    if not pick(PLANS, s.plan, "plan").needs_features:
+        return count, {"asked": {"images": count, "rounds": s.rounds}}, {}
+    if responses is None:
+        raise UserError(
+            f"steal.ssl.images='asked' with steal.plan={s.plan!r} must know what is "
+            "asked; write steal.ssl.images='pool', or steal.alone=('asked',) beside an "
+            "attack that asks"
+        )
+    return count, {}, {"asked": responses}
+
+
+def _ssl_run(
+    config: ConfigDict,
+    encoder: Encoder,
+    pool: Pool,
+    victim: Run,
+    responses: Run | None = None,
+) -> Run:
+    """The run of the stealer's network, trained without labels on images of the pool.
+
+    Args:
+        config: Of the attacker.
+        encoder: The network.
+        pool: All his images.
+        victim: Whom they are for.
+        responses: The run that asks, where there is one by now.
+    """
     s, shape = config.steal, victim.recipe["image_shape"]
+    pick(dict.fromkeys(IMAGES), s.ssl.images, "steal.ssl.images")
+    count = pool.size
+    asked: dict[str, Any] = {}
+    parents: dict[str, Run] = {}
+    if s.ssl.images == "asked":
+        count, asked, parents = _asked_part(config, responses)
     refuse_if(
         traits_of(pick(OBJECTIVES, s.ssl.objective, "objective")).labels,
         f"steal.ssl.objective must do without labels, not {s.ssl.objective!r}",
@@ -136,20 +210,24 @@ def _ssl_run(config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run) -> R
         "role": "stealer",  # see build.seed_of
         "attack": "ssl_only",
         **pool_part(config, pool),
+        **asked,
         "image_shape": shape,
         **normalisation(config, shape[2]),
-        **unlabelled(s.ssl, "steal.ssl", encoder, 0, pool.size),
+        **unlabelled(s.ssl, "steal.ssl", encoder, 0, count),
     }
-    slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}-s{config.seed}"
+    slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}"
+    slug += (
+        f"-{count}i-s{config.seed}" if s.ssl.images == "asked" else f"-s{config.seed}"
+    )
     words = {"augment": s.ssl.augment} | pool.apart.words()
-    run = make_run(victim.workdir, "steal", slug, recipe, {}, words)
+    run = make_run(victim.workdir, "steal", slug, recipe, parents, words)
     return not_beside_older(run, config.data.split_seed)
 
 
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
     """The run of a projection head, trained on the answers."""
     n = len(range(0, steal.queries, steal.ask_views))
-    recipe = common | training(steal.head, "steal.head", n) | code_of(steal.attack)
+    recipe = common | training(steal.head, "steal.head", n, 1) | code_of(steal.attack)
     slug = f"{steal.attack}-head-{steal.queries}q-s{common['seed']}"
     parents = {"responses": responses}
     return make_run(responses.workdir, "steal", slug, recipe, parents)
@@ -165,10 +243,11 @@ def _steal_run(
     head: Run | None,
 ) -> Run:
     """The stealer's run on the answers of a responses run."""
-    s = config.steal
+    s, attack = config.steal, attack_of(config.steal.attack)
     numbers = {}
     if loss != OWN:
         numbers = block_of(loss, s.loss_kw, loss_of(loss), "loss")
+    views = attack.passes(common["attack_numbers"], s.ask_views)
     recipe = {
         **common,
         "loss": loss,
@@ -176,13 +255,12 @@ def _steal_run(
         **normalisation(config, common["image_shape"][2]),
         "encoder": encoder.meta,
         "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
-        **training(s, "steal", s.queries // s.ask_views),
+        **training(s, "steal", s.queries // s.ask_views, views),
         **code_of(s.attack, loss),
     }
     slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
     slug += f"-{s.encoder}-{s.queries}q-s{config.seed}"
-    warm = attack_of(s.attack).warm
-    earlier = {"ssl": ssl if warm else None, "head": head}
+    earlier = {"ssl": ssl if attack.warm else None, "head": head}
     parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
     words = {"augment": s.augment}
     return make_run(responses.workdir, "steal", slug, recipe, parents, words)

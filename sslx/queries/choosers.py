@@ -10,7 +10,7 @@ What a plan rests on besides the seed (features, cluster centres) is rounded oth
 on another machine: a plan that needs features is to be kept, not made a second time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +19,11 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
+from sslx.rng import host_stream
 from sslx.types import refuse_if
 
 BATCH = 4096  # images of one step of k-means
+STREAM = "plan"  # of the seed, one step for each round
 
 
 class Chooser(NamedTuple):
@@ -168,3 +170,19 @@ PLANS: dict[str, Chooser] = {
     "random": Chooser(_random, needs_features=False),
     "kmeans": Chooser(_kmeans, needs_features=True),
 }
+
+
+def drawn(seed: int, pool: int, shares: Sequence[int]) -> Int64[np.ndarray, " n"]:
+    """The rows that a plan asks which looks at no features, of all its rounds.
+
+    Args:
+        seed: The attacker's.
+        pool: How many images he has.
+        shares: How many are asked in each round.
+    """
+    rows = np.zeros(0, np.int64)
+    for round_, count in enumerate(shares):
+        free = np.setdiff1d(np.arange(pool), rows)
+        chosen = _random(host_stream(seed, STREAM, round_), free, count, None)
+        rows = np.concatenate([rows, chosen])
+    return rows

@@ -10,6 +10,8 @@ from sslx.evals.intervals import Paired, holm, paired, t_interval
 from sslx.report.collect import common
 from sslx.report.records import MEASURES, NO_SEED, ROLES, SEEDS, THEFTS, Record
 
+ALIKE = 0.05  # of the passes: batches of other sizes make them up to half a step
+
 
 class Figure(NamedTuple):
     """A mean with its interval.
@@ -43,9 +45,13 @@ class Row(NamedTuple):
         varies: Which seeds differ, in words.
         figures: Evaluator -> accuracy.
         of_victim: The primary accuracy as a share of the victim's, mean of the pairs.
+        gain: Of a theft, the primary accuracy less that of the same network trained
+            on the same images without an answer, in as many passes; over its pairs.
         fidelity: Measure -> mean.
         usd: Mean of what was billed.
-        flops: Mean of the trainings.
+        images: Different ones in the trainings, the most of them.
+        passes: Mean of the trainings.
+        flops: Likewise.
         flops_of_victim: The same as a share of the victim's.
     """
 
@@ -65,8 +71,11 @@ class Row(NamedTuple):
     varies: str
     figures: dict[str, Figure]
     of_victim: Figure | None
+    gain: Figure | None
     fidelity: dict[str, float]
     usd: float | None
+    images: int | None
+    passes: float | None
     flops: float | None
     flops_of_victim: float | None
 
@@ -106,7 +115,7 @@ class Difference(NamedTuple):
     holm: float | None
 
 
-def aggregate(records: list[Record]) -> list[Row]:
+def aggregate(records: list[Record], primary: str = "linear") -> list[Row]:
     """One row for each data set, kind of victim, encoder, theft and budget.
 
     An interval is the t interval over what varies independently: the victims if there
@@ -115,7 +124,8 @@ def aggregate(records: list[Record]) -> list[Row]:
     """
     groups: dict[tuple, list[Record]] = {}
     for r in records:
-        key = (r.dataset, r.kind, r.role, r.theft, r.queries)
+        work = (r.images, r.passes) if r.role == "alone" else ()
+        key = (r.dataset, r.kind, r.role, r.theft, r.queries, *work)
         groups.setdefault(key, []).append(r)
     order = [list(dict.fromkeys(r[i] for r in records)) for i in (0, 1)]
     thefts = list(dict.fromkeys(r.theft for r in records))
@@ -123,12 +133,39 @@ def aggregate(records: list[Record]) -> list[Row]:
     def place(row: Row) -> tuple:
         where = order[0].index(row.dataset), order[1].index(row.kind)
         theft = thefts.index(row.theft)
-        return *where, ROLES.index(row.role), theft, row.queries or 0
+        size = row.queries or row.images or 0
+        return *where, ROLES.index(row.role), theft, size, row.passes or 0
 
-    return sorted((_row(group) for group in groups.values()), key=place)
+    beside = _alone(records)
+    rows = (_row(group, beside, primary) for group in groups.values())
+    return sorted(rows, key=place)
 
 
-def _row(group: list[Record]) -> Row:
+def _alone(records: list[Record]) -> dict[tuple, list[Record]]:
+    """Place, victim, seed and number of images -> what he has without an answer."""
+    out: dict[tuple, list[Record]] = {}
+    for r in records:
+        if r.role == "alone":
+            out.setdefault(_situation(r), []).append(r)
+    return out
+
+
+def _situation(r: Record) -> tuple:
+    return r.dataset, r.kind, r.victim, r.seed, r.images
+
+
+def _gain(r: Record, beside: dict[tuple, list[Record]], primary: str) -> float | None:
+    """Accuracy of a theft less that of its images alone, in as many passes."""
+    if r.role != "stolen" or not r.passes or primary not in r.scores:
+        return None
+    for alone in beside.get(_situation(r), ()):
+        alike = abs((alone.passes or 0) - r.passes) <= ALIKE * r.passes
+        if alike and primary in alone.scores:
+            return r.scores[primary].accuracy - alone.scores[primary].accuracy
+    return None
+
+
+def _row(group: list[Record], beside: dict[tuple, list[Record]], primary: str) -> Row:
     first = group[0]
     runs = {r.run for r in group}
     several = len({r.victim for r in group}) > 1
@@ -148,6 +185,10 @@ def _row(group: list[Record]) -> Row:
         of_victim = _figure(group, "victim" if several else "run", shares)
         if len(runs) < len(group):  # the same encoder in several ratios
             of_victim = of_victim._replace(low=None, high=None, by=None)
+    gains = [_gain(r, beside, primary) for r in group]
+    gain = None
+    if None not in gains:
+        gain = _figure(group, "victim" if several else "run", gains)  # type: ignore[arg-type]
     flops = _mean([r.flops for r in group], all_known=True)
     bound = _mean([r.victim_flops for r in group], all_known=True)
     measured = {m: _mean([r.fidelity.get(m) for r in group]) for m in MEASURES}
@@ -163,14 +204,17 @@ def _row(group: list[Record]) -> Row:
         varies=varies(group),
         figures=figures,
         of_victim=of_victim,
+        gain=gain,
         fidelity={m: value for m, value in measured.items() if value is not None},
         usd=_mean([r.usd for r in group]),
+        images=max((r.images for r in group if r.images is not None), default=None),
+        passes=_mean([r.passes for r in group], all_known=True),
         flops=flops,
         flops_of_victim=flops / bound if flops is not None and bound else None,
     )
 
 
-def _mean(values: list[float | None], all_known: bool = False) -> float | None:
+def _mean(values: list[float | int | None], all_known: bool = False) -> float | None:
     """Of what is known; None for nothing, or where ``all_known`` for anything less."""
     found = [value for value in values if value is not None]
     if not found or (all_known and len(found) < len(values)):

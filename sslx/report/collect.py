@@ -1,6 +1,6 @@
 """What finished runs have measured: one record for each encoder and data set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -150,8 +150,9 @@ def _thefts(
     out: dict[str | None, list[Theft]] = {victim: [] for victim in kinds}
     for (victim, theft), changes in pairs.items():
         if theft:
-            (label, settings), (_, _, queries, kind, _) = next(called)
-            cell = labels.cell(label, queries, kind if several else "")
+            (label, settings), told_of = next(called)
+            kind = told_of.kind if several else ""
+            cell = labels.cell(label, told_of.work, kind)
             out[victim].append(Theft(nodes[theft], label, cell, changes, settings))
     return out
 
@@ -264,8 +265,10 @@ def _record(
         fidelity=fidelity,
         accounts=accounts or ({"attacker": total} if total else {}),
         usd=total.get("cost") if asked else 0.0 if theft else None,
-        flops=_flops(nodes, encoder),
-        victim_flops=_flops(nodes, victim),
+        images=_of_trainings(nodes, encoder, "images", max),
+        passes=_of_trainings(nodes, encoder, "passes", sum),
+        flops=_of_trainings(nodes, encoder, "flops", sum),
+        victim_flops=_of_trainings(nodes, victim, "flops", sum),
     )
 
 
@@ -282,11 +285,14 @@ def _scores(probe: Probe | None, what: str = "results") -> dict[str, Score]:
     }
 
 
-def _flops(nodes: dict[str, Node], node: Node | None) -> float | None:
-    """Of a run's training with that of the networks it began with; None if unknown."""
+def _of_trainings(nodes: dict[str, Node], node: Node | None, what: str, of: Callable):
+    """Of a run's training and of the networks it began with; None if unknown.
+
+    A head that was trained before lets no image through.
+    """
     if node is None:
         return None
-    before = (nodes.get(node.parents.get(role, "")) for role in ("ssl", "head"))
-    runs = [node, *(run for run in before if run)]
-    known = [f for f in (run.meta.get("flops") for run in runs) if f is not None]
-    return sum(known) if len(known) == len(runs) else None
+    roles = ("ssl",) if what == "passes" else ("ssl", "head")
+    before = (nodes.get(node.parents.get(role, "")) for role in roles)
+    known = [run.meta.get(what) for run in (node, *before) if run]
+    return None if None in known else of(known)

@@ -1,7 +1,7 @@
 """What runs and figures are called: runs by what tells them apart, and no seed."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from sslx.data.presets import PRESETS
 from sslx.runs.lineage import Node, data_slug
@@ -105,17 +105,32 @@ def _last(key: str) -> str:
     return path[-1] if last == "name" and path else last
 
 
-def thefts(
-    told: list[tuple[str, str, int, str, Settings]],
-) -> list[tuple[str, Settings]]:
+class Told(NamedTuple):
+    """What a theft is called after.
+
+    Attributes:
+        attack: Its name.
+        loss: Its name, "own" for an attack that brings one.
+        work: Queries; of what asks nothing its images and passes, too.
+        kind: The victim's, in words.
+        settings: All others.
+    """
+
+    attack: str
+    loss: str
+    work: tuple[int | None, ...]
+    kind: str
+    settings: Settings
+
+
+def thefts(told: list[Told]) -> list[tuple[str, Settings]]:
     """The label of each theft, and all settings in which it differs from its like.
 
     The label is attack and loss, and what tells the theft from its like.
 
     Args:
-        told: (attack, loss, queries, kind of victim, settings) of each. Its like are
-            those with the same of the first four; a key that tells some of one budget
-            apart is named at all budgets.
+        told: Of each. Its like are those with the same of the first four; a key that
+            tells some of one budget apart is named at all budgets.
     """
     groups: dict[tuple, list[Settings]] = {}
     for *which, settings in told:
@@ -124,16 +139,19 @@ def thefts(
     for (attack, loss, *_), alike in groups.items():
         keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
-    for attack, loss, queries, kind, settings in told:
-        # "direct" goes without saying, and so does a loss that the attack brings.
+    for attack, loss, work, kind, settings in told:
+        # "direct" goes without saying, and so does a loss that the attack brings. What
+        # asks nothing is called after its images.
         named = [attack] * (attack != "direct" or loss == "own")
+        if len(work) > 1:
+            named = [settings.get("images", "pool")]
         named += [loss] * (loss != "own")
         # A defence is always named; that there is none goes without saying.
         telling_keys = [key for key in keys[attack, loss] if key != "defence"]
         if settings.get("defence", "none") != "none":
             telling_keys.append("defence")
         label = " ".join(named + words(settings, telling_keys))
-        alike = groups[attack, loss, queries, kind]
+        alike = groups[attack, loss, work, kind]
         own = {
             key: value
             for key, value in settings.items()
@@ -143,16 +161,25 @@ def thefts(
     return out
 
 
-def told(
-    nodes: dict[str, Node], kind: str, steal: str
-) -> tuple[str, str, int, str, Settings]:
-    """(attack, loss, queries, kind of victim, settings) of a theft, for ``thefts``."""
+def told(nodes: dict[str, Node], kind: str, steal: str) -> Told:
+    """What a theft is called after, for ``thefts``."""
     node = nodes[steal]
     settings = _settings(nodes, node)
     attack, loss = node.recipe["attack"], node.recipe.get("loss", "own")
+    work: tuple[int | None, ...] = (queries(nodes, node),)
+    if asks_nothing(node):
+        work = (0, node.meta.get("images"), node.meta.get("passes"))
+        asked = "asked" in node.recipe or "asked" in node.parents
+        settings = {k: v for k, v in settings.items() if not k.startswith("asked.")}
+        settings["images"] = "asked" if asked else "pool"
     for key in ("attack", "loss", "queries", "ssl.attack", "head.attack"):
         settings.pop(key, None)
-    return attack, loss, queries(nodes, node), kind, settings
+    return Told(attack, loss, work, kind, settings)
+
+
+def asks_nothing(steal: Node) -> bool:
+    """Whether a stealer was trained without an answer."""
+    return "responses" not in steal.parents
 
 
 def _settings(nodes: dict[str, Node], node: Node, path: str = "") -> Settings:
@@ -197,7 +224,10 @@ def _plain(node: Node) -> Iterator[str]:
     yield from (str(part) for part in parts if part)
 
 
-def cell(theft: str, queries: int, kind: str) -> str:
+def cell(theft: str, work: tuple[int | None, ...], kind: str) -> str:
     """What a theft is called with its budget; ``kind`` of the victim, "" if but one."""
-    budget = f"{queries} queries" if queries else ""
-    return ", ".join(filter(None, (theft, budget, kind)))
+    queries, *own = work
+    budget = [f"{queries} queries"] if queries else []
+    words = ("images", "passes")
+    budget += [f"{n} {word}" for n, word in zip(own, words, strict=False) if n]
+    return ", ".join(filter(None, (theft, *budget, kind)))

@@ -91,7 +91,9 @@ class Record(NamedTuple):
         fidelity: Measure -> figure against this victim.
         accounts: Account -> counters, as the service billed them.
         usd: All that was billed.
-        flops: Of its training, with what it trained before.
+        images: Different ones that it was trained on, with what it trained before.
+        passes: Views that went through it meanwhile.
+        flops: Of the same.
         victim_flops: Of the victim's training.
     """
 
@@ -118,6 +120,8 @@ class Record(NamedTuple):
     fidelity: dict[str, float | None]
     accounts: dict[str, dict[str, Any]]
     usd: float | None
+    images: int | None
+    passes: int | None
     flops: float | None
     victim_flops: float | None
 

@@ -56,7 +56,14 @@ def _place(row: Row | Difference, rows: list, where: bool = True) -> dict[str, s
 def _who(row: Row | Record) -> dict[str, str]:
     usual = row.role == "untrained" and row.theft == "batch"  # goes without saying
     theft = "" if usual else row.theft or ""
-    return {"encoder": row.role, "theft": theft, "queries": number(row.queries, ",")}
+    passes = None if row.passes is None else round(row.passes)
+    return {
+        "encoder": row.role,
+        "theft": theft,
+        "queries": number(row.queries, ","),
+        "images": number(row.images, ","),
+        "passes": number(passes, ","),
+    }
 
 
 def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
@@ -73,6 +80,7 @@ def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
         | {"runs": str(row.runs) if several and row.role not in NO_SEED else ""}
         | {evaluator(e): percent(row.figures.get(e)) for e in evaluators(rows)}
         | {"% of victim": percent(row.of_victim)}
+        | {"points over alone": percent(row.gain)}
         for row in rows
     )
 
@@ -190,12 +198,13 @@ def table_csv(rows: list[Row]) -> str:
     """table.csv: the aggregate with all its digits, a line for each row."""
     who = ("dataset", "kind", "role", "theft", "attack", "loss", "queries")
     counts = ("runs", "pairs", "varies", "confidence")
-    costs, lines = ("usd", "flops", "flops_of_victim"), []
+    costs, lines = ("usd", "images", "passes", "flops", "flops_of_victim"), []
     for row in rows:
         line = {key: getattr(row, key) for key in (*who, *counts)}
         line["n_test"] = max(figure.n_test or 0 for figure in row.figures.values())
-        for name in [*evaluators(rows), "of_victim"]:
-            figure = row.figures.get(name, row.of_victim if "of_" in name else None)
+        shares = {"of_victim": row.of_victim, "gain": row.gain}
+        for name in [*evaluators(rows), *shares]:
+            figure = (row.figures | shares).get(name)
             for part in ("mean", "low", "high", "by"):
                 line[f"{name}_{part}"] = getattr(figure, part, None)
         line |= {name: row.fidelity.get(name) for name in measures(rows)}

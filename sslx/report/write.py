@@ -91,7 +91,7 @@ def write(
     # matplotlib takes a second to import
     from sslx.report import charts, drawing, gallery, page
 
-    rows, compared = aggregate(records), differences(records, primary)
+    rows, compared = aggregate(records, primary), differences(records, primary)
     report = Report(nodes, members, primary, records, rows, compared)
     own = drawing.styles(rows)
     drawn = charts.draw(rows, records, own, primary)
@@ -142,7 +142,8 @@ def _flat(row: Row) -> Iterator[dict[str, Any]]:
     """An entry for each evaluator of a row."""
     rest = row._asdict()
     del rest["figures"]
-    rest["of_victim"] = row.of_victim and row.of_victim._asdict()
+    for key in ("of_victim", "gain"):
+        rest[key] = rest[key] and rest[key]._asdict()
     for name, f in row.figures.items():
         interval = None if f.low is None else [f.low, f.high]
         figure = {"evaluator": name, "accuracy": f.mean, "interval": interval}

@@ -17,8 +17,8 @@ from sslx.embed.classifier import answering
 from sslx.embed.finished import open_run
 from sslx.embed.forward import embed_untrained
 from sslx.progress import progress
-from sslx.queries.choosers import PLANS, refined
-from sslx.queries.plan import Call, Plan, make_plan
+from sslx.queries.choosers import PLANS, STREAM, drawn, refined
+from sslx.queries.plan import Call, Plan, make_plan, shares
 from sslx.registry import pick
 from sslx.rng import host_stream, stream
 from sslx.runs.files import read_json, save_array, write_meta
@@ -114,7 +114,7 @@ def _choose(
                 ]
             known = refined(known, before, answers.mean(axis=1), ridge=r["ridge"])
     free = np.setdiff1d(np.arange(len(images)), before)
-    random, count = host_stream(r["seed"], "plan", round_), plan.rounds[round_].images
+    random, count = host_stream(r["seed"], STREAM, round_), plan.rounds[round_].images
     rows = chooser.choose(random, free, count, known, **r["plan_numbers"])
     save_array(path, np.asarray(rows, np.int64))
     return rows
@@ -177,6 +177,23 @@ def check_bill(run: Run) -> None:
         f"{run.path / LEDGER} is not what the run ended with; delete {run.path} to "
         "ask again",
     )
+
+
+def unanswered(run: Run, context: Context) -> np.ndarray:
+    """The images of a training without answers: the pool's, or those that are asked.
+
+    Args:
+        run: The training. Its recipe has ``asked`` where a plan that looks at nothing
+            chooses them; else the run that asks them may be its parent ``asked``.
+        context: Where they lie.
+    """
+    images, r = pool(run.recipe, context).load(), run.recipe
+    if "asked" in r:
+        each = shares(r["asked"]["images"], r["asked"]["rounds"])
+        return images[drawn(r["seed"], len(images), each)]
+    if asked := run.parents.get("asked"):
+        return images[_chosen(asked, len(make_plan(asked.recipe).rounds))]
+    return images
 
 
 def answered(run: Run, context: Context) -> Answered:

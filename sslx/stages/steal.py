@@ -20,7 +20,7 @@ from sslx.registry import traits_of
 from sslx.runs.files import save_array
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
-from sslx.stages.answers import Answered, answered
+from sslx.stages.answers import Answered, answered, unanswered
 from sslx.stages.training import train
 from sslx.types import Objective
 
@@ -32,7 +32,7 @@ def make(run: Run, context: Context) -> None:
         if not needed:
             return
         if "responses" not in run.parents:
-            images = pool(r, context).load()
+            images = unanswered(run, context)
             train(run, make_objective(r), {"images": images}, context)
             return
         found = answered(run.parents["responses"], context)

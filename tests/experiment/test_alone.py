@@ -1,0 +1,120 @@
+"""The attacker alone: the same images, the same work, and no answer."""
+
+import pytest
+
+from sslx.build import passes_of
+from sslx.experiment.graph import resolve
+from sslx.program import run as launch
+from sslx.runs.files import read_json
+from sslx.types import UserError
+from tests import tiny
+
+ALONE = ("asked", "pool", "asked:5")
+
+
+def config(**changes):
+    given = {"steal.alone": ALONE, "steal.passes": 25600, "steal.steps": 0}
+    return tiny.config(**(given | {"victim.steps": 4} | changes))
+
+
+THEFTS = {
+    "direct": {},
+    "few images": {"steal.queries": 60, "steal.batch_size": 128},
+    "two passes": {"steal.attack": "stolen_encoder", "steal.loss": "own"},
+    "views": {
+        "steal.attack": "rda",
+        "steal.loss": "own",
+        "steal.ask_views": 2,
+        "steal.ask_augment": "mild",
+    },
+    "trained before": {
+        "steal.attack": "warm_start",
+        "steal.passes": 12800,
+        "steal.ssl.passes": 12800,
+    },
+}
+
+
+@pytest.mark.parametrize("changes", THEFTS.values(), ids=THEFTS)
+def test_equal_passes(tmp_path, changes):
+    # Catches thefts of one table that are trained longer than others, a budget whose
+    # batch shrinks to its images and its work with it, views that are not counted.
+    (theft,) = resolve(config(**changes), tmp_path).thefts
+    runs = [theft.steal, *(r for k, r in theft.steal.parents.items() if k == "ssl")]
+    total = sum(map(passes_of, runs))
+    assert total == pytest.approx(25600, rel=0.05)
+    asked, pool, more = theft.alone
+    for run, times in ((asked, 1), (pool, 1), (more, 5)):
+        assert passes_of(run) == pytest.approx(times * total, rel=0.05)
+    images = changes.get("steal.queries", 300) // changes.get("steal.ask_views", 1)
+    assert asked.recipe["asked"]["images"] == more.recipe["asked"]["images"] == images
+    assert "asked" not in pool.recipe
+
+
+def test_thefts_share_what_stands_beside_them(tmp_path):
+    # Catches a training for each loss, and five times the work beside every budget.
+    grid = (
+        ("steal.loss=mse", "steal.loss=infonce"),
+        ("steal.queries=300", "steal.queries=90"),
+    )
+    found = resolve(config(study__grid=grid), tmp_path)
+    alone = {run.key for theft in found.thefts for run in theft.alone}
+    assert len(alone) == 4  # asked twice, pool, and five times as much once
+
+
+def test_plan_that_looks_at_features(tmp_path):
+    # Catches other images than those that are asked.
+    (theft,) = resolve(
+        config(steal__plan="kmeans", steal__plan_kw__kmeans__clusters=5), tmp_path
+    ).thefts
+    assert theft.alone[0].parents["asked"] == theft.responses
+    with pytest.raises(UserError, match="must know what is asked"):
+        resolve(
+            config(
+                steal__plan="kmeans",
+                steal__attack="ssl_only",
+                steal__loss="own",
+                steal__ssl__images="asked",
+            ),
+            tmp_path,
+        )
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"steal.alone": ("asks",)}, "unknown steal.alone 'asks'"),
+        ({"steal.alone": ("asked:0",)}, "asked:5"),
+        ({"steal.steps": 5}, "both say how long"),
+        ({"steal.ssl.images": "all"}, "unknown steal.ssl.images"),
+    ],
+)
+def test_what_cannot_be(tmp_path, changes, words):
+    # Catches a misspelt entry that is passed over, and two lengths of one training.
+    changes = {"steal.attack": "warm_start", "steal.ssl.steps": 2} | changes
+    with pytest.raises(UserError, match=words):
+        resolve(config(**changes), tmp_path)
+
+
+@pytest.mark.slow
+def test_images_asked_and_gain_on_the_page(tmp_path):
+    # Catches a training on other images than those that were asked, a gain over other
+    # work or other images, and rows of several budgets in one.
+    grid = (("steal.queries=300", "steal.queries=90"), ("seed=0", "seed=1"))
+    c = config(study__grid=grid, steal__passes=2560)
+    found = read_json(launch(c, tmp_path) / "results.json")
+    rows = [row for row in found["rows"] if row["evaluator"] == "linear"]
+    alone = [row for row in rows if row["role"] == "alone"]
+    work = sorted((row["theft"], row["images"], row["passes"] // 2500) for row in alone)
+    assert work == [
+        ("asked", 90, 1),
+        ("asked", 300, 1),
+        ("asked", 300, 5),
+        ("pool", 1350, 1),
+    ]
+    by_images = {r["images"]: r["accuracy"] for r in alone if r["passes"] < 3000}
+    for row in rows:
+        if row["role"] == "stolen":
+            gap = row["accuracy"] - by_images[row["images"]]
+            assert row["gain"]["mean"] == pytest.approx(gap)
+            assert row["gain"]["low"] < row["gain"]["mean"] < row["gain"]["high"]
