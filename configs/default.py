@@ -273,10 +273,11 @@ def get_config() -> ConfigDict:
     c.probe.validation = 0.2  # share of the training split that chooses among them
     c.probe.tolerance = 1e-5  # largest entry of the gradient at the solution
     c.probe.max_iterations = 5000
-    # Further linear probes, on these shares of the training labels: (0.01, 0.1).
-    c.probe.few_labels = ()
+    # Further linear probes, on these shares of the training labels; 0: one picture of
+    # each class. Few labels are where a representation is worth its price.
+    c.probe.few_labels = (0.0, 0.01, 0.1)
     # Of the figures, the one that headline and pictures show: "linear", "knn",
-    # "linear_0.01" (with few_labels), "reference_probe".
+    # "linear_one_each", "linear_0.01" (of few_labels), "reference_probe".
     c.probe.primary = "linear"
     # Also the study's own probe, for comparison (docs/evaluation.md).
     c.probe.reference = False

@@ -58,7 +58,6 @@ def base(size: str):
         size,
         "size",
     )()
-    c.probe.few_labels = (0.01, 0.1)
     c.probe.independent = 1
     if size == "full":
         c.precision = "bfloat16"

@@ -18,6 +18,7 @@ SETTINGS = {
     "steal.alone": (),
     "service.call_size": 64,
     "probe.l2_grid": (1e-2, 1e-1),
+    "probe.few_labels": (),
     "engine.save_every": 4,
     "engine.log_every": 1,
 }

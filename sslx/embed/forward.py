@@ -165,7 +165,13 @@ def untrained(
 
 
 def embed_untrained(
-    meta: dict[str, Any], key: jax.Array, images: np.ndarray, *, mean, std
+    meta: dict[str, Any],
+    key: jax.Array,
+    images: np.ndarray,
+    *,
+    mean,
+    std,
+    initial: bool = False,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """``embed`` of an untrained encoder, with the statistics of ``untrained``.
 
@@ -175,8 +181,15 @@ def embed_untrained(
         images: uint8 (n, h, w, c), of the shape that ``embed`` takes.
         mean: Normalisation, per channel.
         std: Likewise.
+        initial: Whether the statistics are those that it begins with instead, mean 0
+            and variance 1: some networks say more with them.
     """
     encoder = make_encoder(meta["name"], **meta["kw"])
-    variables = untrained(encoder, key, images, mean=mean, std=std)
+    if initial:
+        blank = jnp.zeros((1, *images.shape[1:]), jnp.float32)
+        params, stats = encoder.init(key, blank)
+        variables: Params = {"encoder": {"params": params, "stats": stats}}
+    else:
+        variables = untrained(encoder, key, images, mean=mean, std=std)
     shape = images.shape[1:]
     return embedder(meta, variables, image_shape=shape, mean=mean, std=std)

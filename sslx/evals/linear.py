@@ -95,7 +95,7 @@ def probe(
         parts = _parts(train_labels, validation_fraction, seed, groups)
     else:
         n = len(train_labels)
-        parts = [_validation_part(n, validation_fraction, seed, groups)]
+        parts = [validation_part(n, validation_fraction, seed, groups)]
     solve = partial(
         fit, classes=classes, tolerance=tolerance, max_iterations=max_iterations
     )
@@ -165,6 +165,11 @@ def classify(
     return Fitted(predictions, solution, mean, scale)
 
 
+def few_labelled(share: float) -> str:
+    """The name of the probe on a share of the labels, as of ``few``."""
+    return f"linear_{share:g}" if share else "linear_one_each"
+
+
 def few(
     labels: Integer[np.ndarray, " n"],
     share: float,
@@ -179,7 +184,7 @@ def few(
 
     Args:
         labels: Of the training rows; all rows of a picture count as its first's class.
-        share: Above 0, at most 1; for example 0.01.
+        share: At most 1, for example 0.01; 0: one picture of each class.
         seed: Of the draw.
         groups: Rows of the same value are one picture, taken whole or not at all; each
             row is its own if not given.
@@ -194,8 +199,8 @@ def few(
     balanced by class (and fine-tunes; here the encoder stays frozen).
     """
     refuse_if(
-        not 0 < share <= 1,
-        f"few labels: a share of {share} must be above 0 and at most 1",
+        not 0 <= share <= 1,
+        f"few labels: a share of {share} must be between 0 and 1",
     )
     units, of_unit, unit_of_row = _units(labels, groups)
     order = np.random.default_rng(seed).permutation(units)
@@ -268,10 +273,10 @@ def _standardiser(
     return mean, np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)
 
 
-def _validation_part(
+def validation_part(
     n: int, fraction: float, seed: int, groups: Integer[np.ndarray, " n"] | None
 ) -> Bool[np.ndarray, " n"]:
-    """Which rows are held out to choose the strength."""
+    """Which rows are held out to choose a strength; ``groups`` are not divided."""
     groups = np.arange(n) if groups is None else groups
     units, unit_of_row = np.unique(groups, return_inverse=True)
     held = np.zeros(len(units), bool)

@@ -1,5 +1,6 @@
 """The probes a config asks for: every encoder on every data set, by one protocol."""
 
+import math
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -7,7 +8,9 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.attacks.attack import OWN
 from sslx.build import passes_of
+from sslx.evals.linear import few_labelled
 from sslx.evals.reference import LEARNING_RATES
+from sslx.evals.svm import is_small
 from sslx.experiment.recipes import (
     check_solver,
     normalisation,
@@ -45,6 +48,7 @@ class Bench(NamedTuple):
         protocol: The protocol's, the same for all encoders.
         compared: That of a comparison with the victim; None on too few test images.
         words: Of the probes' runs.
+        small: Whether a kernel machine on its pixels takes seconds.
     """
 
     workdir: Any
@@ -53,6 +57,7 @@ class Bench(NamedTuple):
     protocol: dict[str, Any]
     compared: dict[str, Any] | None
     words: dict[str, str]
+    small: bool
 
 
 def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
@@ -82,7 +87,8 @@ def _check(config: ConfigDict) -> None:
     check_solver("probe", p)
     share("probe.confidence", p.confidence)
     for value in p.few_labels:
-        share("probe.few_labels", value)
+        if value:  # 0: one picture of each class
+            share("probe.few_labels", value)
     refuse_if(
         len({f"{value:g}" for value in p.few_labels}) < len(p.few_labels),
         "probe.few_labels names a share twice",
@@ -104,7 +110,7 @@ def _check(config: ConfigDict) -> None:
         "probe.datasets names a set twice",
     )
     positive("probe", {"number of datasets": len(p.datasets)})
-    evaluators = ["linear", "knn", *(f"linear_{share:g}" for share in p.few_labels)]
+    evaluators = ["linear", "knn", *map(few_labelled, p.few_labels)]
     evaluators += ["reference_probe"] if p.reference else []
     refuse_if(
         p.primary not in evaluators,
@@ -170,7 +176,10 @@ def make_probes(
             more = f"s{run.recipe['seed']}"
             others.append(_probe(bench, "independent", more, run))
         if network := _untrained(config, victim, theft):
-            others.append(_probe(bench, "untrained", seed, None, network))
+            # The better one is the baseline; which that is differs by network and set.
+            initial = network | {"statistics": "initial"}
+            for more, made in ((seed, network), (f"initial-{seed}", initial)):
+                others.append(_probe(bench, "untrained", more, None, made))
         found += [judged] if judged else []
         found += [*others, _probe(bench, "pixels", "", None)]
         if judged and bench.compared:
@@ -200,8 +209,9 @@ def _bench(config: ConfigDict, victim: Run, test: Test) -> Bench:
     if len(test.rows) >= FEWEST:
         compared = {"data": info.identity, **rows, **p["fidelity"]}
     protocol = {"format": 2, **rows, **{key: p[key] for key in PROTOCOL}}
+    small = is_small(info.sizes["train"], math.prod(info.image_shape))
     words = test.apart.words()
-    return Bench(victim.workdir, info.slug, on, protocol, compared, words)
+    return Bench(victim.workdir, info.slug, on, protocol, compared, words, small)
 
 
 def _probe(
@@ -220,7 +230,7 @@ def _probe(
     recipe = bench.on | ({"untrained": network} if network else {})
     parents = {"encoder": encoder} if encoder else {}
     features = make_run(bench.workdir, "features", slug, recipe, parents)
-    if network:
+    if network and "statistics" not in network:
         # 0.1 called it random; what it has found is taken.
         older = make_run(
             bench.workdir, "features", slug.replace(word, "random", 1), recipe, {}
@@ -232,6 +242,8 @@ def _probe(
     if protocol["reference"]:
         whose = "stolen" if word == "stolen" else "victim"
         protocol = protocol | {"reference": LEARNING_RATES[whose]}
+    if word == "pixels" and bench.small:
+        protocol = protocol | {"svm": True}
     recipe = bench.on | protocol
     parents = {"features": features}
     return make_run(bench.workdir, "probe", slug, recipe, parents, bench.words)
@@ -239,10 +251,12 @@ def _probe(
 
 def _comparisons(bench: Bench, victim: Run, others: list[Run]) -> list[Run]:
     """The runs that compare encoders with the victim, from their probes."""
-    scale, out = {}, []
+    scale: dict[str, Run] = {}
+    out = []
     for probe in others:
+        # By the statistics of a batch, as ever: the first of the two.
         if "untrained" in probe.parents["features"].recipe:
-            scale["untrained"] = probe
+            scale.setdefault("untrained", probe)
     for probe in others:
         slug = probe.name.rpartition("-")[0]
         parents = {"victim": victim, "encoder": probe, **scale}

@@ -150,7 +150,7 @@ def probes_of(nodes: dict[str, Node]) -> Iterator[Probe]:
         # Features kept apart say what they are of; else the probe itself does.
         source = nodes.get(node.parents.get("features", ""), node)
         # The study's own probe has a rate for victims and one for thefts.
-        apart = ("untrained", "reference")
+        apart = ("untrained", "reference", "svm")
         recipe = {k: v for k, v in node.recipe.items() if k not in apart}
         yield Probe(
             node,

@@ -116,7 +116,8 @@ def _embedding(run: Run, place: Place):
         return lambda images: images.reshape(len(images), -1).astype(np.float32) / 255
     meta, images = run.recipe["untrained"], place.load("train").images
     key, how = _key(meta), {"mean": meta["mean"], "std": meta["std"]}
-    return embed_untrained(meta["encoder"], key, images, **how)
+    initial = meta.get("statistics") == "initial"
+    return embed_untrained(meta["encoder"], key, images, **how, initial=initial)
 
 
 def _key(meta: dict) -> jax.Array:

@@ -9,9 +9,10 @@ from sslx.context import Context, kept_rows
 from sslx.data.labels import check_tested
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
-from sslx.evals.linear import ProbeResult, few
+from sslx.evals.linear import ProbeResult, few, few_labelled
 from sslx.evals.linear import probe as linear_probe
 from sslx.evals.reference import BATCH, TEST_BATCH, TEST_IMAGES, reference_probe
+from sslx.evals.svm import kernel_svm
 from sslx.evals.uneven import balanced_accuracy, is_uneven, majority
 from sslx.runs.files import replacing, write_meta
 from sslx.runs.locks import working_on
@@ -127,7 +128,7 @@ def _evaluate(
     solved = {"linear": linear(slice(None))}
     for share in r["few_labels"]:
         chosen = few(labels, share, seed, groups)
-        solved[f"linear_{share:g}"] = linear(chosen, few_rows=True)
+        solved[few_labelled(share)] = linear(chosen, few_rows=True)
     found = {name: result.predictions for name, result in solved.items()}
     found["knn"] = knn(
         *(train, labels, test),
@@ -145,5 +146,11 @@ def _evaluate(
             learning_rate=r["reference"],
             seed=seed,
         )
+    notes = {name: _notes(result) for name, result in solved.items()}
+    if r.get("svm"):
+        how = {"validation_fraction": r["validation"], "seed": seed, "groups": groups}
+        machine = kernel_svm(train, labels, test, **how)
+        found["svm"] = machine.predictions
+        notes["svm"] = {"penalty": machine.penalty, "l2_at_edge": machine.at_edge}
     found["labels"] = tested[kept]
-    return found, {name: _notes(result) for name, result in solved.items()}
+    return found, notes
