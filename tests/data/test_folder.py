@@ -327,6 +327,22 @@ def test_order_of_0_1(root):
     assert data.describe(name(root)).identity == expected
 
 
+def test_files_of_several_pictures(root, capsys):
+    # Catches the pages of a scan, or a film, read as one picture in silence.
+    for number, suffix in enumerate(("tif", "gif", "webp")):
+        frames = [
+            Image.fromarray(np.full((6, 6, 3), 40 * number + 80 * i + 3, np.uint8))
+            for i in range(3)
+        ]
+        file = root / f"train/ant/s.{suffix}"
+        frames[0].save(file, save_all=True, append_images=frames[1:])
+    assert data.describe(name(root)).sizes["train"] == 9
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "of 3 files that hold several pictures the first is read (train/ant/s.gif)"
+    )
+
+
 def test_links(root, capsys):
     # Catches a walk in circles, or through the whole disk, and a link that is not read.
     (root / "train/ant/up").symlink_to(root / "train")
