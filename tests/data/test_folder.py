@@ -295,6 +295,15 @@ def test_layouts(tmp_path, capsys, places, train, test, classes, told):
     assert err.count("\n") == bool(told)
 
 
+def test_order_of_what_lies_deeper(root):
+    # Catches rows in the order of the walk, files before folders.
+    save(root / "train/ant/0/z.png", 50)
+    save(root / "train/ant/b/a.png", 51)
+    save(root / "train/ant/z.png", 52)
+    images = data.load(name(root), "train").images
+    assert images[:6, 0, 0, 0].tolist() == [50, 0, 1, 2, 51, 52]
+
+
 def test_a_name_in_two_forms(tmp_path):
     # Catches two folders that look alike and are two classes.
     for form_ in ("e\u0301", "\u00e9"):
