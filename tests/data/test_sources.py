@@ -74,6 +74,14 @@ def test_what_is_refused(own, images, labels, message, channels):
     assert str(error.value).isprintable()
 
 
+def test_mixed_sizes(own):
+    # Catches a source that leaves open what only data.size settles.
+    name = own(pixels(5, 5, 3), np.zeros(N), shape=(None, None, 3))
+    with pytest.raises(UserError, match="own: has images of mixed size .*data.size"):
+        data.describe(name)
+    assert data.describe(name, data.Options(size=4)).image_shape == (4, 4, 3)
+
+
 def test_sets_without_labels_or_test(own):
     # Catches labels that look like classes, and a KeyError.
     name = own(pixels(5, 5, 1), np.zeros(0), classes=0, splits=("train",))

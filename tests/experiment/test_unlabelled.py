@@ -105,14 +105,27 @@ def test_what_needs_them_says_so(sets, tmp_path, changes, message):
     assert str(error.value).isprintable()
 
 
-@pytest.mark.slow  # two trainings
-def test_victim_without_labels_and_test(sets, tmp_path):
-    # Catches a stage that reads labels or a test split where nobody asked for them.
-    c = config(sets, victim__dataset="folder", victim__watch_every=0, victim__steps=4)
+@pytest.mark.slow  # a whole experiment
+def test_sets_of_odd_names(sets, tmp_path):
+    # Catches a stage that reads labels or a test split where nobody asked for them, and
+    # a page or a picture that a data set's name breaks: long, bytes of another
+    # encoding, a line's end, a dollar.
+    labelled = tmp_path / ("\udce9t\udce9 $x^" + "x" * 230)
+    pool = tmp_path / ("p" * 200 + "\n<b>")
+    for i, image in enumerate(np.random.RandomState(1).randint(0, 256, (150, 12, 12))):
+        split = labelled / ("test" if i % 3 == 0 else "train") / f"{i % 2}\udce9"
+        folder = split if i < 90 else pool
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype(np.uint8)).save(folder / f"{i}.png")
+    c = config(sets, victim__steps=4, steal__steps=4)
+    c.victim.dataset, c.probe.datasets = sets["folder"], (f"folder:{labelled}",)
+    c.victim.watch_every, c.probe.knn_k = 0, 5
     c.victim.batch_size = c.steal.batch_size = 16
-    c.steal.steps = 4
-    run(c, tmp_path)
-    assert len(list(tmp_path.glob("steal/*/meta.json"))) == 1
+    c.data.held_out, c.steal.pool = 0, f"folder:{pool}"
+    run(c, tmp_path / "w")
+    (page,) = (tmp_path / "w").glob("report/*/*.html")
+    assert "<b>" not in page.read_text().replace("</b>", "")
+    assert r"\udce9t\udce9 $x^" in page.read_text()
 
 
 def test_the_probe_looks_too():
