@@ -213,8 +213,9 @@ GOOD = np.ones((80, 6))
     "change,expected",
     [
         ({"images": IMAGES.astype("f")}, "images must be uint8.*not float32"),
-        ({"images": IMAGES[..., 0]}, r"images must be uint8.*\(80, 12, 12\)"),
-        ({"images": IMAGES[:0]}, "images must be uint8.*n at least 1"),
+        ({"images": IMAGES[:, 0, 0]}, r"images must be uint8.*\(80, 1\)"),
+        ({"images": IMAGES.reshape(80, 1, 12, 12)}, r"np\.moveaxis\(images, 1, -1\)"),
+        ({"images": IMAGES[:0]}, "images is empty"),
         ({"embeddings": GOOD[:79]}, r"must be .* \(80, d\), not of shape \(79, 6\)"),
         ({"embeddings": GOOD[0]}, "not of shape"),
         ({"embeddings": GOOD.astype(int)}, "must be floating-point.*not int64"),

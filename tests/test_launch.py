@@ -157,14 +157,6 @@ def test_workdir_under_a_file(tmp_path):
     assert "file" in line and "directory" in line
 
 
-def test_npz_that_is_none(tmp_path):
-    # Catches the errors of zip and of numpy passed on.
-    path = tmp_path / "set.npz"
-    path.write_bytes(b"")
-    line = message(tmp_path / "w", f"--config.victim.dataset=npz:{path}")
-    assert "not a readable npz" in line
-
-
 @pytest.mark.slow  # quick: tests/train/test_fit.py
 def test_nan_loss(tmp_path):
     # Catches a run that goes on with weights that are no numbers.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx import data
+from sslx.data.form import check_images
 from sslx.embed.function import Embed, check_answers
 from sslx.runs.files import read_arrays
 from sslx.types import UserError, refuse_if
@@ -86,12 +87,7 @@ def _read(path: Path, stamp: int) -> Recording:
         f"{path} lacks {' and '.join(lacks)}; it must hold images, uint8 "
         "(n, h, w, c), and embeddings, floating-point (n, d)",
     )
-    images = arrays["images"]
-    refuse_if(
-        images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape,
-        f"{path}: images must be uint8 of shape (n, h, w, c), n at least 1, not "
-        f"{images.dtype} {images.shape}",
-    )
+    images = check_images(arrays["images"], f"{path}: images")
     embeddings = check_answers(
         arrays["embeddings"], len(images), None, f"{path}: embeddings"
     )

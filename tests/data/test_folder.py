@@ -295,6 +295,15 @@ def test_layouts(tmp_path, capsys, places, train, test, classes, told):
     assert err.count("\n") == bool(told)
 
 
+def test_order_of_what_lies_deeper(root):
+    # Catches rows in the order of the walk, files before folders.
+    save(root / "train/ant/0/z.png", 50)
+    save(root / "train/ant/b/a.png", 51)
+    save(root / "train/ant/z.png", 52)
+    images = data.load(name(root), "train").images
+    assert images[:6, 0, 0, 0].tolist() == [50, 0, 1, 2, 51, 52]
+
+
 def test_a_name_in_two_forms(tmp_path):
     # Catches two folders that look alike and are two classes.
     for form_ in ("e\u0301", "\u00e9"):
@@ -325,6 +334,22 @@ def test_order_of_0_1(root):
     ids = [np.array([*map(form.pixel_id, x)]) for x in pixels.values()]
     expected = {"folder": sha.hexdigest(), "ids": form.digest(*ids)}
     assert data.describe(name(root)).identity == expected
+
+
+def test_files_of_several_pictures(root, capsys):
+    # Catches the pages of a scan, or a film, read as one picture in silence.
+    for number, suffix in enumerate(("tif", "gif", "webp")):
+        frames = [
+            Image.fromarray(np.full((6, 6, 3), 40 * number + 80 * i + 3, np.uint8))
+            for i in range(3)
+        ]
+        file = root / f"train/ant/s.{suffix}"
+        frames[0].save(file, save_all=True, append_images=frames[1:])
+    assert data.describe(name(root)).sizes["train"] == 9
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "of 3 files that hold several pictures the first is read (train/ant/s.gif)"
+    )
 
 
 def test_links(root, capsys):

@@ -49,11 +49,12 @@ class _Pixels(NamedTuple):
     ids: dict[str, list[int]]
     shapes: set[form.Shape]  # of the files' own
     sha: str
+    stacks: list[str]  # names of files with further pictures
 
 
 def _pixels(path: Path, found: Found, options: Options) -> _Pixels:
     """Reads all files, and says how many cannot be."""
-    sha, shapes, unreadable = hashlib.sha256(), set(), []
+    sha, shapes, unreadable, stacks = hashlib.sha256(), set(), [], []
     images: dict[str, list[np.ndarray]] = {}
     ids: dict[str, list[int]] = {}
     first: tuple[Path, form.Shape] | None = None
@@ -72,6 +73,7 @@ def _pixels(path: Path, found: Found, options: Options) -> _Pixels:
                 # A name that is no UTF-8 counts by its bytes.
                 sha.update(f"{entry.name}\0".encode(errors="surrogateescape"))
                 sha.update(f"{len(content)}\0".encode() + content)
+                stacks += [entry.name] if form.is_stack(content) else []
                 shapes.add(raw.shape)
                 ids[split].append(form.pixel_id(raw))
                 images[split].append(form.fit(raw, options))
@@ -82,7 +84,7 @@ def _pixels(path: Path, found: Found, options: Options) -> _Pixels:
         unreadable,
         f"{''.join(unreadable[:1])}{count if unreadable[1:] else ''}; mend or remove",
     )
-    return _Pixels(images, ids, shapes, sha.hexdigest())
+    return _Pixels(images, ids, shapes, sha.hexdigest(), stacks)
 
 
 @lru_cache(maxsize=2)
@@ -95,6 +97,11 @@ def _read(path: Path, found: Found, options: Options) -> Whole:
     if found.told:
         say_once(f"{path}: {found.told}")
     read = _pixels(path, found, options)
+    if read.stacks:
+        say_once(
+            f"{path}: of {len(read.stacks)} files that hold several pictures the first "
+            f"is read ({read.stacks[0]})"
+        )
     if "test" in files:
         form.apart(
             read.ids,

@@ -86,9 +86,8 @@ def _arrays(path: Path) -> tuple[Keys, dict[str, np.ndarray]]:
             )
         raise UserError(f"{path} is not a readable npz file{why}; {_NEEDS}") from None
     if others:
-        say_once(
-            f"{path}: {labels.listed(others, 8)} are not read, {', '.join(wanted)} are"
-        )
+        read = ", ".join(wanted)
+        say_once(f"{path}: only {read} are read, not {labels.listed(others, 8)}")
     return keys, arrays
 
 
