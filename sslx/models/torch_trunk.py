@@ -36,7 +36,7 @@ _AVERAGED = re.compile(
 # Heads and what serves them, by their first word within the network. So is whatever
 # has a matrix and no convolution.
 _HEAD = re.compile(
-    r"(online_)?(fc\d*|linear|classifier|heads?|proj\w*|pred\w*|prototypes)|queue\w*"
+    r"(online_)?(fc\d*|linear|classifier|heads?|proj\w*|pred\w*|prototypes)|queue\w*|optim\w*"
 )
 # The convolutions and norms of a block that is a Sequential with ReLUs between.
 _SEQUENTIAL = {0: "conv1", 1: "bn1", 3: "conv2", 4: "bn2", 6: "conv3", 7: "bn3"}
@@ -120,7 +120,7 @@ def networks(arrays: Mapping[str, Any]) -> list[Network]:
     """All residual networks of a checkpoint, in its order; ``arrays`` by flat names."""
     trees: dict[tuple[str, ...], list[tuple[tuple[str, ...], str]]] = {}
     for name in arrays:
-        words = _words(name)
+        words = () if name.endswith(_COUNTER) else _words(name)
         for i in range(len(words)):
             trees.setdefault(words[:i], []).append((words[i:], name))
     found = {root: _places(leaves) for root, leaves in trees.items()}
@@ -177,7 +177,8 @@ def _network(
     own |= {name for pair in twice for name in pair}
     heads = {_words(name)[depth] for name in own}  # first words of the trunk's names
     groups: dict[str, list[str]] = {}
-    unknown, aside = [], {}
+    unknown: list[str] = []
+    aside: dict[str, int] = {}
     for name in arrays:
         if name.endswith(_COUNTER):
             aside[_COUNTER] = aside.get(_COUNTER, 0) + 1
