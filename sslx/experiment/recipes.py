@@ -116,20 +116,18 @@ def _check_units(mean: list[float], std: list[float]) -> None:
     """Raises a UserError unless they can be of images in [0, 1].
 
     A deviation of 1 is none, that is fine with any mean; 1/255 is that of images in
-    grey values. Numbers from 0 to m spread by the root of m (1 - m) at most.
+    grey values. Numbers in [0, 1] of mean m have a variance of m (1 - m) at most.
     """
     given = f"data.mean={tuple(mean)}, data.std={tuple(std)}"
-    if max(*mean, *std) > 1:
-        right = [
-            tuple(float(f"{v / 255:.4g}") for v in values) for values in (mean, std)
-        ]
-        refuse_if(
-            min(mean) >= 0 and max(*mean, *std) <= 255,
-            f"{given} are of grey values, 0 to 255, but images are in [0, 1]; write "
-            f"data.mean={right[0]} and data.std={right[1]}",
-        )
+    low, high = min(mean), max(*mean, *std)
+    right = [tuple(float(f"{v / 255:.4g}") for v in values) for values in (mean, std)]
     refuse_if(
-        min(mean) < 0 or max(*mean, *std) > 1,
+        low >= 0 and 10 < high <= 255,
+        f"{given} are of grey values, 0 to 255, but images are in [0, 1]; write "
+        f"data.mean={right[0]} and data.std={right[1]}",
+    )
+    refuse_if(
+        low < 0 or high > 1,
         f"{given} cannot be of images in [0, 1]: write the mean, from 0 to 1, that is "
         "subtracted, and the deviation, at most 1, that they are divided by then",
     )
