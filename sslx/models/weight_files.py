@@ -1,6 +1,5 @@
 """Files of weights: ``.npz``, ``.safetensors``, and PyTorch's own. Executes nothing."""
 
-import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +53,27 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
         raise damaged(path, "safetensors") from None
 
 
+# What often stands beside the weights and is not needed.
+ASIDE = (
+    "argparse.Namespace",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "pathlib.PosixPath",
+)
+
+
+class _Aside:
+    """Stands for one of ``ASIDE``: PyTorch may make it, and it does nothing."""
+
+    def __new__(cls, *args: object) -> "_Aside":
+        return super().__new__(cls)
+
+    def __init__(self, *args: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
 def _torch(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
@@ -73,8 +93,7 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
         "safetensors",
     )
     try:
-        # Settings of argparse are plain values, and often stand beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([(_Aside, name) for name in ASIDE]):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage to a pickle can raise nearly anything
         code = re.search(r"(?i)unsupported (?:global: )?global (\S+)", str(error))

@@ -7,6 +7,7 @@ import os
 import pickle
 import tarfile
 import zipfile
+from datetime import date
 
 import numpy as np
 import pytest
@@ -261,10 +262,18 @@ def test_checkpoints_of_pytorch(tmp_path):
     assert np.array_equal(got, model.weight.detach().float().numpy())
     torch.save(model, path)
     assert "torch.save(model.state_dict(), FILE)" in refusal(path)
-    torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, path)
-    assert len(read_weights(path)) == 2
-    torch.save({"state_dict": state, "best": np.float64(0.5)}, path)
-    assert "more than arrays (numpy" in refusal(path)
+    beside = {"args": argparse.Namespace(lr=0.1), "best": np.float64(0.5)}
+    beside |= {"last": np.float32(0.5), "steps": [np.int64(3)], "to": path}
+    for new in (True, False):
+        torch.save(
+            {"state_dict": state, **beside},
+            path,
+            _use_new_zipfile_serialization=new,
+        )
+        assert read_weights(path).keys() == {"state_dict.weight", "state_dict.bias"}
+    for more in (np.ones(3), torch.nn.Linear, Evil(path), date(2026, 1, 1)):
+        torch.save({"state_dict": state, "more": more}, path)
+        assert "holds more than arrays (" in refusal(path)
     torch.save({"epoch": 3, "lr": [0.1]}, path)
     assert "no mapping of names to tensors" in refusal(path)
     torch.save({"w": torch.ones(3).to_sparse()}, path)
