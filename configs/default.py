@@ -113,8 +113,8 @@ def get_config() -> ConfigDict:
     c.data.split_seed = 0
 
     c.victim = ConfigDict()
-    # A victim that is not trained here: PyTorch weights of victim.encoder, a file
-    # (docs/pytorch.md); or an API, "npz:FILE" or "python:MODULE:FUNCTION"
+    # A victim that is not trained here: PyTorch weights of victim.encoder, FILE or
+    # FILE#PART (docs/pytorch.md); or an API, "npz:FILE" or "python:MODULE:FUNCTION"
     # (docs/audit.md). The data set below then gives only image shape and attacker's
     # images, all else but encoder and encoder_kw is unused.
     c.victim.weights = ""

@@ -15,6 +15,8 @@ from sslx.types import UserError, refuse_if
 State = Mapping[str, Any]  # names with dots between their words -> arrays
 NEAR = 0.75  # share of an encoder's leaves with which a network may be meant for it
 
+USUAL = ("state_dict", "model_state_dict", "model")
+
 
 class Wanted(NamedTuple):
     """An encoder that weights are to be of; ``width`` None: as they have it."""
@@ -32,8 +34,8 @@ def where(network: Network) -> str:
 def choose(state: State, wanted: Wanted, part: str) -> tuple[Network, list[Network]]:
     """The network that is meant, which fits, and others that fit as well.
 
-    Of several the trained one goes before those that follow it by averaging; of equal
-    copies the first is taken.
+    Of several the trained one goes before those that follow it by averaging, then that
+    under one of ``USUAL``, the first of these; of equal copies the first is taken.
 
     Raises:
         UserError: There is none, it is damaged, or it cannot be told from another.
@@ -54,6 +56,9 @@ def choose(state: State, wanted: Wanted, part: str) -> tuple[Network, list[Netwo
     for network in first:
         if network not in fits:
             raise UserError(refusal(network, state, wanted))
+    for key in USUAL:  # what a checkpoint calls its own network
+        usual = [n for n in first if n.path.split(".")[0] == key]
+        first = usual if len(usual) == 1 else first
     chosen, *others = first
     listed = ", ".join(where(n) for n in first)
     refuse_if(

@@ -180,6 +180,8 @@ PAIRS = {
         "state_dict": under("model.", NAMED),
         "callbacks": {"StochasticWeightAveraging": {"model": COPY}},
     },
+    "the usual word": {"best_state_dict": COPY, "state_dict": NAMED},
+    "two usual words": {"model": under("module.", COPY), "state_dict": NAMED},
     "the copy first": {"teacher": COPY, "student": NAMED},
 }
 
