@@ -53,12 +53,17 @@ def kind_of(path: Path) -> str:
         re.match(r"\w{2,}:/", named),
         f"{named} is an address; download the file and name it on this disk",
     )
-    refuse_if(path.is_dir(), f"{path} is a directory; name the file of weights in it")
-    refuse_if(not path.is_file(), f"no file of weights {path}")
-    with open(path, "rb") as file:
-        head = file.read(_HEAD)
-        file.seek(max(0, path.stat().st_size - len(_TABLE)))
-        tail = file.read()
+    try:
+        refuse_if(
+            path.is_dir(), f"{path} is a directory; name the file of weights in it"
+        )
+        refuse_if(not path.is_file(), f"no file of weights {path}")
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+            file.seek(max(0, path.stat().st_size - len(_TABLE)))
+            tail = file.read()
+    except OSError as error:  # no leave to, a name too long
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
     refuse_if(not head, f"{path} is empty; copy it again")
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         return _zipped(path)

@@ -202,6 +202,6 @@ def floats(name: str, value: Any) -> np.ndarray:
 
 
 def some(items: list[str]) -> str:
-    """The first three and how many more."""
+    """The first three, each cut where it is long, and how many more."""
     more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return ", ".join(items[:3]) + more
+    return ", ".join(item[:120] for item in items[:3]) + more

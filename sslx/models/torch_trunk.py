@@ -95,22 +95,27 @@ class Network(NamedTuple):
 def flatten_names(tree: Any) -> dict[str, Any]:
     """The arrays of nested mappings and lists, by their words with dots between.
 
-    What is no array (numbers, text, settings) is passed over.
+    What is no array (numbers, text, settings) is passed over, and so is a mapping that
+    was met before.
 
     Raises:
         UserError: Two arrays come to the same name.
     """
     out: dict[str, Any] = {}
+    seen: set[int] = set()  # a file may hold a mapping in itself
 
     def walk(node: Any, words: tuple[str, ...]) -> None:
         if hasattr(node, "shape") and hasattr(node, "dtype"):
             name = ".".join(words)
             refuse_if(name in out, f"two arrays are called {name!r}; rename one")
-            out[name] = node
-        elif len(words) < DEEPEST and isinstance(node, Mapping | list | tuple):
+            out.update({name: node} if words else {})
+        elif isinstance(node, Mapping | list | tuple) and id(node) not in seen:
+            if len(words) == DEEPEST:
+                return
+            seen.add(id(node))
             pairs = node.items() if isinstance(node, Mapping) else enumerate(node)
             for key, value in pairs:
-                walk(value, (*words, str(key)))
+                walk(value, (*words, re.sub(r"\s", " ", str(key))))
 
     walk(tree, ())
     return out

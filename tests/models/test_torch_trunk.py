@@ -1,5 +1,7 @@
 """The network in a checkpoint, by how published code writes one: docs/pytorch.md."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -156,6 +158,21 @@ def test_places(where):
     read(PLACES[where])
 
 
+def test_a_mapping_in_itself():
+    # Catches a recursion without end, or one that doubles at each of many levels.
+    loop = {"weights": NAMED}
+    loop["again"], loop["list"] = loop, [loop, loop]
+    read(loop)
+    read(
+        {**NAMED, "tensor": None, "deep": functools.reduce(lambda x, _: [x], range(99))}
+    )
+    laughs = NAMED
+    for _ in range(30):
+        laughs = {"a": laughs, "b": laughs}
+    read(laughs)
+    assert "no arrays" in refusal({"w": [1.0, "2"]})
+
+
 PAIRS = {
     "MoCo": under("module.encoder_q.", NAMED) | under("module.encoder_k.", COPY),
     "MoCo v3": under("module.base_encoder.", NAMED)
@@ -293,6 +310,8 @@ def test_what_it_is_instead():
     assert "weights of resnet34 with stem 'imagenet' and width 8" in told
     told = refusal({"blocks.0.attn.qkv.weight": np.ones((9, 3))})
     assert "no weights of resnet18 by any names" in told and "blocks.0.attn" in told
+    told = refusal({"layer1.0.conv1\n" * 99: np.ones(3), "x\n" * 999: np.ones(3)})
+    assert len(told) < 500
     assert "two arrays are called 'a.b'" in refusal(
         {"a": {"b": np.ones(3)}, "a.b": np.ones(3)}
     )
