@@ -11,6 +11,7 @@ from sslx.experiment.graph import Experiment, resolve
 from sslx.progress import say
 from sslx.runs.names import with_ancestors
 from sslx.stages.scheduler import Make, carry_out
+from sslx.stages.victim import count_check
 from sslx.train.mesh import data_mesh
 from sslx.types import UserError
 
@@ -35,6 +36,8 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     workdir = Path(workdir)
     experiment = resolve(config, workdir)
     _prepare(experiment, config, workdir)
+    for victim in {m.victim.path: m.victim for m in experiment.members}.values():
+        count_check(victim)
     chosen = [
         kind for stage in STAGES if stage in config.stages for kind in STAGES[stage]
     ]

@@ -93,6 +93,8 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
             facts["metrics"] = _piece(node.path, _last_row, node, ROWS)
         if (node.path / WATCHED).exists():
             facts["watch"] = _piece(node.path, _last_row, node, WATCHED)
+    if "self_check" in node.meta:  # what a function was asked beside all plans
+        facts["self_check"] = node.meta["self_check"]
     if node.stage in RESULTS:
         title, read = RESULTS[node.stage]
         facts[title] = _piece(node.path, read, node)

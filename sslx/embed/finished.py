@@ -108,12 +108,13 @@ def _answering(path: Path, meta: dict[str, Any], output: str):
         }
         found = checkpoint.load(path, ITEM, like, sealed=meta.get("weights"))
         answer = recorded(**jax.device_get(found))
-    elif identify(meta["function"], shape)[0] != meta["answers"]:
-        raise UserError(
-            f"{meta['function']} answers otherwise than when {path} was made; start "
-            "the experiment again, which makes a new victim"
-        )
     else:
+        named = meta["answers"]  # None: a function that is not to be asked
+        refuse_if(
+            named and identify(meta["function"], shape)[0] != named,
+            f"{meta['function']} answers otherwise than when {path} was made; start "
+            "the experiment again, which makes a new victim",
+        )
         answer = asking(meta["function"], meta["dim"])
 
     def embed(images: np.ndarray) -> np.ndarray:

@@ -69,11 +69,12 @@ def record(file: str) -> Recording:
         if file
         else "write the file's path after 'npz:' in victim.source",
     )
-    return _read(path, path.stat().st_mtime_ns)
+    stat = path.stat()
+    return _read(path, (stat.st_mtime_ns, stat.st_size))
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, stamp: int) -> Recording:
+def _read(path: Path, stamp: tuple[int, int]) -> Recording:
     """``stamp`` tells versions of the file apart."""
     try:
         arrays = read_arrays(path)
