@@ -13,6 +13,7 @@ from sslx.models.torch_names import unwrap
 from sslx.models.torch_weights import from_torch
 from sslx.registry import pick
 from sslx.runs.files import read_arrays
+from sslx.runs.paths import local_path
 from sslx.types import Params, UserError, refuse_if
 
 
@@ -30,7 +31,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         UserError: No such file, an unknown ending, a damaged file, one of another
             format, or one that holds anything but arrays (code above all).
     """
-    path = Path(path).expanduser()
+    path = local_path(path)
     refuse_if(path.is_dir(), f"{path} is a directory; name the file of weights in it")
     refuse_if(not path.is_file(), f"no file of weights {path}")
     read = pick(READERS, path.suffix.lower(), "ending of a file of weights")

@@ -7,9 +7,12 @@ equal requests meet in one directory and a changed setting never meets an old re
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+_LONGEST = 255  # bytes of a name, on nearly all file systems
 
 
 class Run(NamedTuple):
@@ -58,15 +61,20 @@ def make_run(
     parents: dict[str, Run],
     words: dict[str, str] | None = None,
 ) -> Run:
-    """Names a run after its recipe and its parents' names."""
-    slug = slug.replace(":", "-").replace("/", "-")  # of names such as MODULE:NAME
+    """Names a run after its recipe and its parents' names.
+
+    A slug that is too long for a file's name loses its end; the fingerprint stays.
+    """
+    slug = re.sub(r"[:/\x00-\x1f\x7f]", "-", slug)  # of names such as MODULE:NAME
     recipe = json.loads(json.dumps(recipe))  # tuples become lists, as they are read
     identity = {
         "stage": stage,
         "recipe": recipe,
         "parents": {role: fingerprint_of(run) for role, run in parents.items()},
     }
-    name = f"{slug}-{fingerprint(identity)}"
+    mark = f"-{fingerprint(identity)}"
+    slug = slug.encode()[: _LONGEST - len(mark)].decode(errors="ignore")
+    name = slug + mark
     return Run(workdir, stage, name, recipe, parents, words or {})
 
 

@@ -3,7 +3,6 @@
 import math
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +10,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from sslx import hosts
+from sslx.runs.paths import NoHome, local_path
 from sslx.types import UserError
 
 
@@ -41,9 +41,9 @@ def start(
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(compile_cache).expanduser()
-        # A home that cannot be written costs the cache, not the run.
-        with suppress(OSError):
+        # No home, or one that cannot be written, costs the cache, not the run.
+        with suppress(OSError, NoHome):
+            folder = local_path(compile_cache)
             folder.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

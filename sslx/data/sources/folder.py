@@ -9,6 +9,7 @@ import numpy as np
 from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.progress import progress
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 SUFFIXES = {  # in any case
@@ -134,7 +135,7 @@ def _stamp(file: Path) -> tuple:
 
 def _find(rest: str, options: Options) -> Path:
     refuse_if(not rest, "write the folder's path after 'folder:'")
-    path = Path(rest).expanduser()
+    path = local_path(rest)
     if not path.is_dir():
         raise Missing(f"no folder {path}; {_LAYOUT}")
     return path

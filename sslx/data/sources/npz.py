@@ -9,6 +9,7 @@ import numpy as np
 from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.runs.files import read_arrays
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 _NEEDS = "an npz data set holds train_images, train_labels, test_images and test_labels"
@@ -75,7 +76,7 @@ def _read(path: Path, stamp: int) -> Whole:
 
 def _find(rest: str, options: Options) -> Path:
     refuse_if(not rest, "write the file's path after 'npz:'")
-    path = Path(rest).expanduser()
+    path = local_path(rest)
     if not path.is_file():
         raise Missing(f"no file {path}; {_NEEDS}")
     return path

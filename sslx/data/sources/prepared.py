@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx.data.source import Missing
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 _NAME = re.compile(
@@ -42,7 +43,7 @@ class Prepared(NamedTuple):
 def place(data_dir: str | None) -> Path:
     """The folder that prepared sets lie in."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    return local_path(chosen)
 
 
 def _versions(folder: Path) -> list[str]:
