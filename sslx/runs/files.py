@@ -11,6 +11,7 @@ import numpy as np
 
 from sslx import hosts
 from sslx.runs.names import Run, fingerprint_of
+from sslx.runs.trouble import trouble
 from sslx.types import UserError
 from sslx.version import __version__
 
@@ -34,6 +35,9 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names none
+        raise
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -70,11 +74,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         ValueError: It is damaged, no npz file, or holds anything but arrays.
+        UserError: The right, the memory or the like is missing to read it.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except Exception:  # damage and pickled objects raise nearly anything
+    except Exception as error:  # damage and pickled objects raise nearly anything
+        if line := trouble(error):
+            raise UserError(f"{path}: {line}") from None
         raise ValueError from None
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise ValueError  # some other zip file, such as a renamed .pth

@@ -29,8 +29,8 @@ def local_path(text: str | os.PathLike) -> Path:
     refuse_if(not name.strip(), f"{said} names no file or folder; write its path")
     refuse_if(
         _ELSEWHERE.match(name),
-        f"{said} is not on a file system of this machine, and sslx reads and writes "
-        "no other; mount it or copy it, and name that folder",
+        f"{said} is not on a file system of this machine; object stores and other "
+        "hosts are not read or written: mount or copy it, and name that folder",
     )
     refuse_if(
         _FILE.match(name), f"{said}: write the path alone, /{_FILE.sub('', name)}"
