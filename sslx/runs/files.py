@@ -1,5 +1,6 @@
 """The files of a run: written in one step each, so that a kill leaves old or new."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -35,9 +36,12 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk names none
-        raise
+    except OSError as error:  # of a full disk: NumPy's has no number, none a name
+        short = error.errno is None and "requested and" in str(error)
+        code = errno.ENOSPC if short else error.errno
+        if code is None or error.filename:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from None
     finally:
         fresh.unlink(missing_ok=True)
 
