@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
-from sslx import hosts
 from sslx.runs.paths import NoHome, local_path
+from sslx.train.join import join
 from sslx.types import UserError
 
 
@@ -30,7 +30,7 @@ def start(
             accelerator. Two cores run convolutions faster as four or eight than as one.
         compile_cache: Folder of the persistent compilation cache; "" for none. The
             variable JAX_COMPILATION_CACHE_DIR goes first.
-        coordinator: As the three below: see ``hosts.join``.
+        coordinator: As the three below: see ``sslx.train.join``.
         processes: How many processes.
         process: Which one this is.
         patience: Seconds they wait for each other.
@@ -47,7 +47,7 @@ def start(
             folder.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    hosts.join(
+    join(
         coordinator=coordinator,
         processes=processes,
         process=process,
