@@ -55,10 +55,11 @@ def start(
     )
     try:
         jax.devices()
-    except RuntimeError as error:
-        raise UserError(
-            f"JAX finds no device to run on: {str(error).splitlines()[0]}"
-        ) from None
+    except (RuntimeError, AssertionError) as error:  # the second: of an empty list
+        asked = os.environ.get("JAX_PLATFORMS")
+        why = (str(error).splitlines() or [f"no platform {asked} here"])[0]
+        way_out = " (JAX_PLATFORMS asks for it)" if asked else ""
+        raise UserError(f"JAX finds no device to run on: {why}{way_out}") from None
 
 
 def on_cpu() -> bool:
