@@ -20,6 +20,7 @@ from sslx.embed.finished import KINDS
 from sslx.queries.plan import make_plan
 from sslx.runs.files import CHECKPOINTS
 from sslx.runs.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
+from sslx.runs.paths import local_path
 from sslx.service.bills import LEDGER, bills, total
 from sslx.stages.features import SPLITS, is_intact
 from sslx.train import checkpoint
@@ -58,7 +59,7 @@ def look(path: str | Path, *, depth: int | None = None, norms: bool = True) -> d
     Raises:
         UserError: The path is neither.
     """
-    path = Path(path)
+    path = local_path(path)
     if is_run(path):
         return run_facts(read_node(path), depth=depth, norms=norms)
     return workdir_facts(path)

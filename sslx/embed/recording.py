@@ -16,6 +16,7 @@ from sslx import data
 from sslx.data.form import check_images
 from sslx.embed.function import Embed, check_answers
 from sslx.runs.files import read_arrays
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 KEY = 16  # bytes that stand for an image's content
@@ -62,12 +63,12 @@ def record(file: str) -> Recording:
     Raises:
         UserError: No such file, not of that form, or one image with two answers.
     """
-    path = Path(file).expanduser()
+    refuse_if(not file, "write the file's path after 'npz:' in victim.source")
+    path = local_path(file)
     refuse_if(
-        not file or not path.is_file(),
-        f"no file {path}; victim.source='npz:FILE' names one with images and embeddings"
-        if file
-        else "write the file's path after 'npz:' in victim.source",
+        not path.is_file(),
+        f"no file {path}; victim.source='npz:FILE' names one with images and "
+        "embeddings",
     )
     stat = path.stat()
     return _read(path, (stat.st_mtime_ns, stat.st_size))

@@ -14,6 +14,7 @@ from sslx.models.file_kinds import damaged, kind_of
 from sslx.models.torch_trunk import flatten_names
 from sslx.models.torch_weights import from_torch
 from sslx.runs.files import read_arrays
+from sslx.runs.paths import local_path
 from sslx.types import Params, UserError, refuse_if
 
 
@@ -32,7 +33,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         UserError: No such file, a damaged file, one of another format, or one that
             holds anything but arrays and plain values (code above all).
     """
-    path = Path(path).expanduser()
+    path = local_path(path)
     arrays = READERS[kind_of(path)](path)
     refuse_if(not arrays, f"{path} holds no arrays")
     return arrays
@@ -138,12 +139,12 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
 
 def _split(file: str) -> tuple[Path, str]:
     """File and part of ``FILE#PART``; a file whose name has a # goes first."""
-    path = Path(file).expanduser()
+    path = local_path(file)
     if path.exists() or "#" not in file:
         return path, ""
     name, _, part = file.rpartition("#")
     refuse_if(not part, f"{file}: write the name of a network in the file after '#'")
-    return Path(name).expanduser(), part
+    return local_path(name), part
 
 
 def read_trunk(

@@ -12,6 +12,7 @@ from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.data.sources.layout import LAYOUT, Found, find_files
 from sslx.progress import progress, say_once
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 
@@ -126,7 +127,7 @@ def _read(path: Path, found: Found, options: Options) -> Whole:
 
 def _find(rest: str, options: Options) -> Path:
     refuse_if(not rest, "write the folder's path after 'folder:'")
-    path = Path(rest).expanduser()
+    path = local_path(rest)
     if not os.path.isdir(path):
         raise Missing(f"no folder {path}; {LAYOUT}")
     return path

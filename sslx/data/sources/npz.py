@@ -11,6 +11,7 @@ import numpy as np
 from sslx.data import form, labels
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.progress import say_once
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 _NEEDS = (
@@ -140,7 +141,7 @@ def _read(path: Path, stamp: int) -> Whole:
 
 def _find(rest: str, options: Options) -> Path:
     refuse_if(not rest, "write the file's path after 'npz:'")
-    path = Path(rest).expanduser()
+    path = local_path(rest)
     if not os.path.isfile(path):
         raise Missing(f"no file {path}; {_NEEDS}")
     return path
