@@ -188,6 +188,4 @@ def _marks(content: str, name: str, split: str, options: Options) -> np.ndarray:
 def name_of(name: str, split: str, row: int, options: Options = AS_THEY_ARE) -> str:
     """What people call an image of a set: its file, or its place in the split."""
     source, rest, _ = _source(name)
-    if source.name_of:
-        return source.name_of(rest, split, row, options)
-    return f"{split}[{row}]"
+    return source.name_of(rest, split, row, options)

@@ -122,7 +122,7 @@ def _read(path: Path, found: Found, options: Options) -> Whole:
         s: np.array([e.label for e in found], np.int32) for s, found in files.items()
     }
     splits = {s: Split(np.stack(x), labels[s]) for s, x in read.images.items()}
-    return Whole(info, splits, ids)
+    return Whole(info, splits, ids, lambda split, row: files[split][row].name)
 
 
 def _find(rest: str, options: Options) -> Path:

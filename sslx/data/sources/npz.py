@@ -136,7 +136,8 @@ def _read(path: Path, stamp: int) -> Whole:
         classes=numbered.classes,
         sizes={name: len(split.labels) for name, split in splits.items()},
     )
-    return Whole(info, splits, {s: np.arange(n) for s, n in info.sizes.items()})
+    ids = {s: np.arange(n) for s, n in info.sizes.items()}
+    return Whole(info, splits, ids, lambda split, row: f"{keys[split][0]}[{row}]")
 
 
 def _find(rest: str, options: Options) -> Path:
