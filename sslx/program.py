@@ -10,12 +10,12 @@ from sslx.experiment.checks import STAGES
 from sslx.experiment.graph import Experiment, resolve
 from sslx.progress import say
 from sslx.runs.names import with_ancestors
-from sslx.runs.paths import local_path
+from sslx.runs.paths import is_utf8, local_path
 from sslx.stages.scheduler import Make, carry_out
 from sslx.stages.victim import count_check
 from sslx.train.mesh import data_mesh
 from sslx.train.pinned import pinned
-from sslx.types import UserError
+from sslx.types import UserError, refuse_if
 
 
 @pinned()
@@ -38,6 +38,11 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         sslx.train.interrupt.Stopped: A signal came; what was computed is saved.
     """
     workdir = local_path(workdir)
+    refuse_if(
+        not is_utf8(workdir),
+        f"--workdir={str(workdir)!r} is not UTF-8, which the formats of checkpoints "
+        "and reports cannot name; rename it",
+    )
     experiment = resolve(config, workdir)
     _prepare(experiment, config, workdir)
     for victim in {m.victim.path: m.victim for m in experiment.members}.values():

@@ -48,11 +48,6 @@ def kind_of(path: Path) -> str:
         UserError: It is something else, and the message says what, and what to do; or
             no file at all, or an empty one.
     """
-    named = str(path)
-    refuse_if(
-        re.match(r"\w{2,}:/", named),
-        f"{named} is an address; download the file and name it on this disk",
-    )
     try:
         refuse_if(
             path.is_dir(), f"{path} is a directory; name the file of weights in it"

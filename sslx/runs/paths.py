@@ -20,8 +20,8 @@ def local_path(text: str | os.PathLike) -> Path:
     """The path that a text names; ``~`` and ``~NAME`` are homes.
 
     Raises:
-        UserError: It lies in an object store or on another machine, is Windows' or
-            no UTF-8, or names a variable that no shell has filled in.
+        UserError: It lies in an object store or on another machine, is Windows', or
+            names a variable that no shell has filled in.
         NoHome: It begins with ``~``, and there is no such home.
     """
     name = os.fspath(text)
@@ -38,13 +38,6 @@ def local_path(text: str | os.PathLike) -> Path:
     if drive := _WINDOWS.fullmatch(name):
         here = f"/mnt/{drive[1].lower()}/" + drive[2].replace("\\", "/")
         raise UserError(f"{said} is a path of Windows; within WSL it is {here}")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"{said} is not UTF-8, which the formats of checkpoints and reports cannot "
-            "name; rename it"
-        ) from None
     refuse_if("\0" in name, f"{said} holds a NUL character, which no path can")
     variable = _VARIABLE.search(name)
     refuse_if(
@@ -60,3 +53,12 @@ def local_path(text: str | os.PathLike) -> Path:
             f"{said}: there is no home {who} here (HOME is not set, or nobody is "
             "called so); write the whole path"
         ) from None
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be written into a JSON file."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

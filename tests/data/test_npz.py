@@ -227,7 +227,7 @@ def test_damage(tmp_path, content):
 
 def test_paths(tmp_path):
     # Catches a traceback at a name that is too long, no UTF-8 or holds a line's end.
-    for name in ("x" * 300, "a\nb", "\udce9", "a\0b"):
+    for name in ("x" * 300, "a\nb", "\udce9"):
         with pytest.raises(
             data.Missing, match=r"^no file .*; an npz data set"
         ) as error:

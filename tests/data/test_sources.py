@@ -51,16 +51,20 @@ def test_what_is_taken(own, labels):
         (
             pixels(5, 5, 3) / 255,
             np.zeros(N),
-            r"images of test must be uint8.*images \*",
+            r"images of train must be uint8.*images \*",
         ),
-        (pixels(5, 5, 3), np.zeros(N - 1), r"labels of test must be .*shape \(6,\)"),
+        (pixels(5, 5, 3), np.zeros(N - 1), r"labels of train must be .*shape \(6,\)"),
         (
             pixels(5, 5, 3),
             np.full(N, 2**32),
-            "labels of test must be numbers from 0 to",
+            "labels of train must be numbers from 0 to",
         ),
-        (pixels(5, 5, 3), np.full(N, -1), "labels of test must be 0 or more"),
-        (pixels(5, 5, 3), np.array(["a"] * N), "labels of test must be numbers from 0"),
+        (pixels(5, 5, 3), np.full(N, -1), "labels of train must be 0 or more"),
+        (
+            pixels(5, 5, 3),
+            np.array(["a"] * N),
+            "labels of train must be numbers from 0",
+        ),
     ],
 )
 @pytest.mark.parametrize("channels", [0, 3])

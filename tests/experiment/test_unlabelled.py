@@ -38,7 +38,7 @@ def config(sets, **changes):
 def test_a_pool_needs_neither(sets, tmp_path, name):
     # Catches a pool refused for what no attack looks at, and classes it has not.
     c = config(sets, steal__pool=name)
-    found = open_pool(c)
+    found = open_pool(c, [])
     assert found.labelled == (name == "train") and found.size in (70, 90)
     experiment = resolve(c, tmp_path)
     theft = experiment.thefts[0]

@@ -222,7 +222,7 @@ def test_places(tmp_path):
     assert "no file of weights" in refusal(tmp_path / "nowhere.pth")
     assert "cannot be read (File name too long)" in refusal(tmp_path / ("w" * 300))
     for address in ("https://host/w.pth", "gs://bucket/w.pth"):
-        with pytest.raises(UserError, match="is an address; download"):
+        with pytest.raises(UserError, match="not on a file system of this machine"):
             read_weights(address)
 
 

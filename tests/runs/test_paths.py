@@ -36,7 +36,6 @@ REFUSED = {
     "/data/${USER}/runs": r"no shell has filled in \$\{USER\}",
     "~nobody-is-called-so/runs": "no home ~nobody-is-called-so here",
     "a\0b": "NUL",
-    "runs-\udce9": "not UTF-8",
     " ": "names no file or folder",
 }
 
@@ -60,6 +59,13 @@ def test_no_path_of_this_machine(text, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=REFUSED[text]) as error:
             way()
         assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_workdir_that_is_no_utf8(tmp_path):
+    # Catches a traceback of Orbax; data may lie in such a folder.
+    with pytest.raises(UserError, match=r"--workdir='.*' is not UTF-8"):
+        program.run(tiny.config(), tmp_path / "runs-\udce9")
     assert not list(tmp_path.iterdir())
 
 

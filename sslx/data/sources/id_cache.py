@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from sslx.runs.files import read_arrays, replacing
-from sslx.runs.paths import NoHome, local_path
+from sslx.runs.paths import local_path
+from sslx.types import UserError
 
 FOLDER = "~/.cache/sslx/ids"
 FORMAT = 1  # to be raised where ids come to be made in another way
@@ -28,11 +29,11 @@ def remembered(stamp: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """
     content = json.dumps([FORMAT, stamp]).encode()
     name = f"{hashlib.sha256(content).hexdigest()[:32]}.npz"
-    with suppress(ValueError, KeyError, NoHome):  # none yet, or damaged
+    with suppress(ValueError, KeyError, UserError):  # none yet, or damaged
         return read_arrays(local_path(FOLDER) / name)["ids"]
     ids = compute()
     # No home, or one that cannot be written to, only costs time.
-    with suppress(OSError, NoHome):
+    with suppress(OSError, UserError):
         path = local_path(FOLDER) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, shared=True) as file:
