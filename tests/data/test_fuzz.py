@@ -33,6 +33,7 @@ LABELS = {
     "objects": lambda i, n: {"class": i},
     "own": lambda i, n: i,
 }
+READABLE = ["plain", "ids", "huge", "truth", "whole", "names", "column", "hot"]
 SHAPES = [(4, 4, 3)] * 20 + [(4, 4, 1), (4, 4), (1, 5, 3), (2, 3, 1), (3, 4, 4)]
 SHAPES += [(4, 4, 4), (4, 4, 2), (48,), (0, 4, 3), (1, 4, 5), (2, 4, 4, 3), (4, 3)]
 TYPES = [np.uint8] * 20 + [np.int64, np.uint16, np.float32, bool, np.int8]
@@ -49,7 +50,7 @@ def files(draw):
     """The arrays of a file by their names."""
     style = draw(st.sampled_from(["medmnist"] * 4 + ["keras", "keras", "pool", "bare"]))
     images, labels = NAMES[style]
-    kind = draw(st.sampled_from(["plain"] * 8 + list(LABELS)))
+    kind = draw(st.sampled_from([*LABELS, *READABLE * 3]))
     shape, dtype = draw(st.sampled_from(SHAPES)), draw(st.sampled_from(TYPES))
     seed = draw(st.integers(0, 3))
     arrays = {}

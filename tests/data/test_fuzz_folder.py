@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 SPLITS = ["train"] * 12 + ["test"] * 4 + ["val", "extra", ".", "Train"]
 CLASSES = ["a", "b"] * 4 + [".", "caf\u00e9", "cafe\u0301", "b\udce9", "a b\n", "A"]
-CLASSES += ["a/deep", "a/x/y", "__MACOSX", "a/@eaDir", ".git", "train"]
+CLASSES += ["a/deep", "a/x/y", *(["a/0"] * 3), "__MACOSX", "a/@eaDir", ".git", "train"]
 FILES = [
     "1.png",
     "2.PNG",
