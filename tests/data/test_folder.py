@@ -176,6 +176,10 @@ def spoil_many(root):
         ),
         (lambda r: clear(r / "test"), "test holds no image;"),
         (clear, "set holds no image;"),
+        (
+            lambda r: [p.rename(p.with_suffix(".dcm")) for p in r.rglob("*.png")],
+            "train holds no image but 6 .dcm, 2 empty of images;",
+        ),
         (shutil.rmtree, "no folder .*set; a folder set is PATH/train/CLASS"),
         (lambda r: os.mkfifo(r / "test/ant/pipe.png"), r"pipe\.png is no file; mend"),
         (
@@ -361,7 +365,7 @@ def test_links(root, capsys):
     (root / "train/bee/more").symlink_to(root.parent / "elsewhere")
     (root / "train/bee/8.png").symlink_to(root.parent / "elsewhere/7.png")
     assert data.load(name(root), "train").labels.tolist() == [0] * 3 + [1] * 5
-    assert "3 link in a circle" in capsys.readouterr().err
+    assert "3 linked in a circle" in capsys.readouterr().err
 
 
 def test_doubles_are_counted(root):
