@@ -373,7 +373,7 @@ def test_functions_that_answer_by_the_call(here):
         function.identify(f"honest:{name}", (8, 8, 1))
 
 
-def test_the_check_is_counted_and_may_be_left_out(here, capsys):
+def test_the_check_is_counted_and_may_be_left_out(here, capsys, monkeypatch):
     # Catches images sent that nobody is told of, a count that forgets earlier starts,
     # a check that runs although it was ruled out, and answers of a wrong width then.
     note = "open('sent', 'a').write(f'{len(x)}\\n'); "
@@ -391,6 +391,14 @@ def test_the_check_is_counted_and_may_be_left_out(here, capsys):
         assert (here / "sent").read_text() == "8\n3\n3\n1\n" * starts
         assert inspect.look(path)["self_check"] == counted
         assert "images 45" in as_text(inspect.look(path)) or starts < 3
+
+    def refused(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as m:
+        m.setattr("sslx.stages.victim.write_meta", refused)
+        run(c, here / "runs")
+    assert "is not counted (Read-only file system)" in capsys.readouterr().err
     (here / "sent").unlink()
     function.identify.cache_clear()
     c.service.self_check = False

@@ -15,7 +15,11 @@ _AGAIN = "download it again"
 
 # First bytes -> what such a file is, and what to do. Of these none is read.
 _OTHERS = (
-    (rb"\s*(?i:<!doctype|<html|<\?xml|<head)", "a web page", _AGAIN),
+    (
+        rb"(?:\xef\xbb\xbf)?\s*(?i:<!doctype|<!--|<html|<\?xml|<head)",
+        "a web page",
+        _AGAIN,
+    ),
     (rb"version https://git-lfs", "a pointer of git-lfs, not the file", "git lfs pull"),
     (rb"\s*[{\[]", "JSON text", "name the file of the weights themselves"),
     (rb"\x1f\x8b|BZh|\xfd7zXZ\0|\x28\xb5\x2f\xfd", "compressed", _UNPACK),

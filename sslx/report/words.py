@@ -114,7 +114,7 @@ def notes(report: Report) -> list[str]:
                 f"{node.recipe['function']} was sent {checked['images']:,} images in "
                 f"{checked['starts']:,} start(s) to name and check it, in no bill."
             )
-        elif node.recipe.get("function") and not node.recipe["answers"]:
+        elif node.recipe.get("answers", "") is None:
             out.append(
                 f"Nothing checked what {node.recipe['function']} answers "
                 "(service.self_check=False): it is known by its name alone."
