@@ -1,14 +1,13 @@
 """Runs an experiment: python launch.py --config=configs/digits_direct.py."""
 
-import logging
 import os
 import sys
+import warnings
 
 # Before JAX is imported: its C++ side writes of caches and threads on every start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -29,12 +28,18 @@ def _leave(message: str, code: int) -> None:
 
 def _carry_out(config, workdir: str) -> None:
     """Runs the experiment; the other processes, if any, end when this one does."""
-    from sslx import hosts
-    from sslx.program import run
-    from sslx.train import mesh
-    from sslx.train.interrupt import Stopped, stop_at_once
-    from sslx.types import UserError
+    try:
+        from sslx import hosts
+        from sslx.cli.command import in_a_line, quiet, reader_left
+        from sslx.program import run
+        from sslx.progress import be_verbose
+        from sslx.train import mesh
+        from sslx.train.interrupt import Stopped, stop_at_once
+    except ValueError as error:  # a variable that JAX or Flax cannot make sense of
+        _leave(f"environment: {error}", 1)
 
+    quiet()
+    be_verbose(_VERBOSE.value)
     e = config.engine
     try:
         stop_at_once()
@@ -54,13 +59,16 @@ def _carry_out(config, workdir: str) -> None:
     except KeyboardInterrupt:
         code = 130
         what = "interrupted; the same command goes on from the last checkpoint"
-    except (UserError, OSError) as error:
-        what, code = str(error), 1
     except hosts.Elsewhere as error:
         what, code = str(error), error.code
-    except Exception as error:  # of ours or of a library: with its traceback
-        hosts.give_up(f"{type(error).__name__}: {error}", 1)
-        raise
+    except BrokenPipeError:
+        what, code = "nobody reads on", reader_left()
+    except Exception as error:
+        line = in_a_line(error, workdir)
+        if line is None:  # of ours or of a library: with its traceback
+            hosts.give_up(f"{type(error).__name__}: {error}", 1)
+            raise
+        what, code = line, 1
     if hosts.give_up(what, code):
         _say(what if hosts.first() else f"process {hosts.index()}: {what}")
     if code == 130:
@@ -108,13 +116,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Carries the experiment out."""
-    from sslx.progress import be_verbose
-
-    be_verbose(_VERBOSE.value)
-    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax tells every file it writes
-    logging.getLogger("jax").setLevel(logging.ERROR)
     _carry_out(_CONFIG.value, _WORKDIR.value)
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # PYTHONWARNINGS=error would end it in an import
     app.run(main, flags_parser=_parse)

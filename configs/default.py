@@ -113,12 +113,13 @@ def get_config() -> ConfigDict:
     c.data.split_seed = 0
 
     c.victim = ConfigDict()
-    # A victim that is not trained here: PyTorch weights of victim.encoder, a file
-    # (docs/pytorch.md); or an API, "npz:FILE" or "python:MODULE:FUNCTION"
+    # A victim that is not trained here: PyTorch weights of victim.encoder, FILE or
+    # FILE#PART (docs/pytorch.md); or an API, "npz:FILE" or "python:MODULE:FUNCTION"
     # (docs/audit.md). The data set below then gives only image shape and attacker's
     # images, all else but encoder and encoder_kw is unused.
     c.victim.weights = ""
     c.victim.source = ""
+    c.victim.dim = 0  # numbers that a function answers with; 0: it is asked
     c.victim.dataset = "digits"
     c.victim.objective = "simclr"
     c.victim.objective_kw = _objectives()
@@ -150,6 +151,9 @@ def get_config() -> ConfigDict:
     # An image sent again: "memoised" (the stored answer) or "fresh" (answered anew).
     c.service.repeats = "memoised"
     c.service.defence = "none"  # or MODULE:NAME
+    # Whether a victim that is a function is sent a few images of noise at each start,
+    # to name and check it (docs/audit.md). False: none; victim.dim says its width.
+    c.service.self_check = True
     # The provider's classifier, for "probabilities" and "label"; as the probe has it.
     c.service.classifier = {
         "l2_grid": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),

@@ -8,10 +8,11 @@ Expected: not measured; it depends on the weights
 The sets are those of cifar_direct.py; "--config.probe.datasets=('cifar10',)" takes one,
 --config.probe.skip_missing=True those that are there.
 
-FILE is an .npz, .safetensors, .pth, .pt or .ckpt file (docs/pytorch.md). Say what it
-holds in victim.encoder and the stem and width of victim.encoder_kw, and in data.mean
-and data.std the normalisation that it was trained with, which no file of weights
-tells. Here they are those of a ResNet-18 for CIFAR-10.
+FILE is npz, safetensors or what torch.save wrote, whatever its name, and FILE#teacher
+one network of several in it (docs/pytorch.md). Say what it holds in victim.encoder and
+the stem and width of victim.encoder_kw, and in data.mean and data.std the normalisation
+that it was trained with, which no file of weights tells. Here they are those of a
+ResNet-18 for CIFAR-10.
 
 What the victim was trained on is not known. victim.dataset says only where the shape of
 its images and the attacker's images come from: steal.pool=held_out is, as for a victim

@@ -10,16 +10,21 @@ from sslx.experiment.checks import STAGES
 from sslx.experiment.graph import Experiment, resolve
 from sslx.progress import say
 from sslx.runs.names import with_ancestors
+from sslx.runs.paths import is_utf8, local_path
 from sslx.stages.scheduler import Make, carry_out
+from sslx.stages.victim import count_check
 from sslx.train.mesh import data_mesh
-from sslx.types import UserError
+from sslx.train.pinned import pinned
+from sslx.types import UserError, refuse_if
 
 
+@pinned()
 def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     """Runs what is missing of an experiment; says where the report is.
 
     The table is printed, too. Several processes that were started as one train
-    together; all else the first does, while the others wait.
+    together; all else the first does, while the others wait. JAX's switches are set
+    for as long as it runs (``sslx.train.pinned``).
 
     Args:
         config: As ``configs/default.py`` has it.
@@ -32,9 +37,16 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
         UserError: Something the user can mend.
         sslx.train.interrupt.Stopped: A signal came; what was computed is saved.
     """
-    workdir = Path(workdir)
+    workdir = local_path(workdir)
+    refuse_if(
+        not is_utf8(workdir),
+        f"--workdir={str(workdir)!r} is not UTF-8, which the formats of checkpoints "
+        "and reports cannot name; rename it",
+    )
     experiment = resolve(config, workdir)
     _prepare(experiment, config, workdir)
+    for victim in {m.victim.path: m.victim for m in experiment.members}.values():
+        count_check(victim)
     chosen = [
         kind for stage in STAGES if stage in config.stages for kind in STAGES[stage]
     ]

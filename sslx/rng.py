@@ -11,9 +11,11 @@ from jax import Array
 def stream(seed: int | Array, name: str, step: int | Array = 0) -> Array:
     """The JAX key of a named stream at a step.
 
-    ``step`` may be traced, and so may ``seed``, as uint32.
+    ``step`` may be traced, and so may ``seed``, as uint32. The generator is Threefry,
+    whichever is JAX's default.
     """
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+    key = jax.random.key(seed, impl="threefry2x32")
+    key = jax.random.fold_in(key, zlib.crc32(name.encode()))
     return jax.random.fold_in(key, step)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 import sslx
 from sslx import data
+from sslx.cli import inspect
+from sslx.cli.inspect_text import as_text
 from sslx.embed import function
 from sslx.experiment.graph import resolve
 from sslx.program import run
@@ -78,10 +80,10 @@ def test_the_document(place, monkeypatch):
     assert tiny.roles(found) == whom
     sent = [int(n) for n in (place / "sent").read_text().split()]
     unique = sum(b["unique_images"] for b in bills)
-    assert sum(sent) == 2 * 8 + unique + 4050 + 1341 + 500 and max(sent) == 256
+    assert sum(sent) == 15 + unique + 4050 + 1341 + 500 and max(sent) == 256
     (place / "sent").unlink()
     assert start(by_function, place) == report  # again: nothing but who it is
-    assert (place / "sent").read_text() == "8\n8\n"
+    assert (place / "sent").read_text() == "8\n3\n3\n1\n"
 
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(place)
@@ -184,6 +186,8 @@ def test_evaluated_alone(here):
             assert "Evaluation of an encoder API" in text
             assert "untrained" not in text and "stealer" not in text
             assert ("not probed on" in text) == ("victim" not in who)
+            told = "was sent 15 images in 1 start(s) to name and check it"
+            assert (told in text) == source.startswith("python:")
 
 
 def test_a_recording_is_its_content(tmp_path):
@@ -213,8 +217,9 @@ GOOD = np.ones((80, 6))
     "change,expected",
     [
         ({"images": IMAGES.astype("f")}, "images must be uint8.*not float32"),
-        ({"images": IMAGES[..., 0]}, r"images must be uint8.*\(80, 12, 12\)"),
-        ({"images": IMAGES[:0]}, "images must be uint8.*n at least 1"),
+        ({"images": IMAGES[:, 0, 0]}, r"images must be uint8.*\(80, 1\)"),
+        ({"images": IMAGES.reshape(80, 1, 12, 12)}, r"np\.moveaxis\(images, 1, -1\)"),
+        ({"images": IMAGES[:0]}, "images is empty"),
         ({"embeddings": GOOD[:79]}, r"must be .* \(80, d\), not of shape \(79, 6\)"),
         ({"embeddings": GOOD[0]}, "not of shape"),
         ({"embeddings": GOOD.astype(int)}, "must be floating-point.*not int64"),
@@ -284,7 +289,7 @@ def leaves(x): raise SystemExit(3)
 def wordy(x): raise ValueError("x" * 10_000)
 def noisy(x): return np.random.normal(size=(len(x), 3))
 def later(x):
-    return flat(x)[:, :5] if len(x) == 8 else flat(x)[:, :4]
+    return flat(x)[:, :5] if len(x) <= 8 else flat(x)[:, :4]
 """
 
 
@@ -318,6 +323,105 @@ def test_bad_functions(here):
     c = config("python:their_api:later", stages=("victim", "steal"))
     with pytest.raises(UserError, match=r"\(64, 5\), not of shape \(64, 4\)"):
         run(c, here / "runs")
+
+
+BY_THE_CALL = """
+import numpy as np
+calls = []
+def flat(x): return (x.reshape(len(x), -1) / 255).astype(np.float32)[:, :9]
+def batch_norm(x): return (flat(x) - flat(x).mean(0)) / (flat(x).std(0) + 1e-5)
+def a_little(x): return flat(x) + 0.05 * flat(x).mean(0)
+def by_place(x): return flat(x) + np.arange(len(x))[:, None] / 20
+def by_size(x): return flat(x) * np.float32(1 + len(x) / 99)
+def of_the_first(x): return flat(x) - flat(x[:1])
+def sorted_(x): return flat(x)[np.argsort(flat(x)[:, 0])]
+def twin(x): return flat(np.roll(x, 1, 0)) + flat(x)
+def counts(x):
+    calls.append(1)
+    return flat(x) + len(calls)
+def dropout(x): return flat(x) * np.random.binomial(1, 0.5, flat(x).shape)
+def seeded(x): return flat(x) + np.random.default_rng(0).normal(size=flat(x).shape)
+def squeezed(x): return flat(x).squeeze()
+"""
+HONEST = """
+import numpy as np
+def flat(x): return (x.reshape(len(x), -1) / 255).astype(np.float32)[:, :9]
+def plain(x): return flat(x)
+def half(x): return (flat(x) * (1 + 5e-4 * (len(x) % 3))).astype(np.float16)
+def single(x): return flat(x) * np.float32(1 + 1e-6 * len(x)) + 100
+def constant(x): return np.ones((len(x), 3))
+def zero(x): return np.zeros((len(x), 3), np.float32)
+def unit(x): return flat(x) / np.linalg.norm(flat(x), axis=1, keepdims=True)
+"""
+
+
+def test_functions_that_answer_by_the_call(here):
+    # Catches statistics of the batch, order, size, padding, counts and chance passed,
+    # which the same call sent twice does not show; and rounding taken for them.
+    (here / "by_the_call.py").write_text(BY_THE_CALL)
+    (here / "honest.py").write_text(HONEST)
+    for name in re.findall(r"^def (\w+)", BY_THE_CALL, re.M)[1:]:
+        with pytest.raises(UserError) as error:
+            function.identify(f"by_the_call:{name}", (8, 8, 1))
+        told = str(error.value)
+        assert told.startswith(f"victim.source: by_the_call:{name}"), told
+        assert "\n" not in told and ("answers" in told)
+        by_chance = name in ("counts", "dropout")
+        assert ("answers the same images differently" in told) == by_chance
+        assert ("model.eval()" in told) == (not by_chance and name != "squeezed")
+    for name in re.findall(r"^def (\w+)", HONEST, re.M):
+        function.identify(f"honest:{name}", (8, 8, 1))
+
+
+def test_the_check_is_counted_and_may_be_left_out(here, capsys, monkeypatch):
+    # Catches images sent that nobody is told of, a count that forgets earlier starts,
+    # a check that runs although it was ruled out, and answers of a wrong width then.
+    note = "open('sent', 'a').write(f'{len(x)}\\n'); "
+    (here / "their_api.py").write_text(
+        FUNCTION.replace("def good(x): ", f"def good(x): {note}")
+    )
+    c = config("python:their_api:good", stages=("victim",))
+    for starts in (1, 2, 3):
+        function.identify.cache_clear()
+        run(c, here / "runs")
+        assert capsys.readouterr().err.count("is asked 15 images of noise") == 1
+        path = resolve(c, here / "runs").members[0].victim.path
+        counted = json.loads((path / "meta.json").read_text())["self_check"]
+        assert counted == {"images": 15 * starts, "starts": starts}
+        assert (here / "sent").read_text() == "8\n3\n3\n1\n" * starts
+        assert inspect.look(path)["self_check"] == counted
+        assert "images 45" in as_text(inspect.look(path)) or starts < 3
+
+    def refused(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as m:
+        m.setattr("sslx.stages.victim.write_meta", refused)
+        run(c, here / "runs")
+    assert "is not counted (Read-only file system)" in capsys.readouterr().err
+    (here / "sent").unlink()
+    function.identify.cache_clear()
+    c.service.self_check = False
+    with pytest.raises(UserError, match="numbers python:their_api:good .* victim.dim"):
+        resolve(c, here / "runs")
+    c.victim.dim = 5
+    run(c, here / "runs")
+    assert "nothing checks" in capsys.readouterr().err
+    victim = resolve(c, here / "runs").members[0].victim
+    assert victim.path != path and victim.recipe["answers"] is None
+    assert "self_check" not in json.loads((victim.path / "meta.json").read_text())
+    images = np.zeros((3, 12, 12, 1), np.uint8)
+    assert sslx.open_run(victim.path).embed(images).shape == (3, 5)
+    assert (here / "sent").read_text() == "3\n"
+    c.victim.dim = 6
+    wrong = resolve(c, here / "runs").members[0].victim
+    assert wrong != victim
+    c.service.self_check = True
+    with pytest.raises(UserError, match="victim.dim is 6, but .*good answers with 5"):
+        resolve(c, here / "runs")
+    c.victim.dim = -1
+    with pytest.raises(UserError, match="victim.dim must be 0 or more, not -1"):
+        resolve(c, here / "runs")
 
 
 def test_a_function_that_changes(here):

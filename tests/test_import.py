@@ -180,6 +180,39 @@ def test_what_makes_another_victim(report, weights, workdir, tmp_path):
     assert resolve(c, workdir).members[0].victim == base
 
 
+@pytest.mark.slow
+def test_one_network_of_several(tmp_path, capsys):
+    # Catches a part that is not in the run's name, is not what is made, is not told,
+    # or is looked for in a file whose name has a #.
+    both = {}
+    for seed, name in ((0, "student"), (1, "teacher")):
+        _, params, stats = network(seed)
+        tree = to_torch("resnet18", params, stats, stem="cifar")
+        both |= {f"{name}.backbone.{n}": x for n, x in tree.items()}
+    path, odd = tmp_path / "both.npz", tmp_path / "run#3.npz"
+    np.savez(path, **both)
+    np.savez(odd, **both)
+    runs = tmp_path / "runs"
+
+    def victim_of(file):
+        return resolve(config(str(file)), runs).members[0].victim
+
+    student = victim_of(path)
+    assert victim_of(write(tmp_path / "0.npz", 0)) == student
+    assert victim_of(odd) == victim_of(f"{odd}#student") == student
+    teacher = victim_of(f"{path}#teacher")
+    assert teacher != student and victim_of(write(tmp_path / "1.npz", 1)) == teacher
+    run(config(f"{path}#teacher", stages=("victim",)), runs)
+    assert "took resnet18 from teacher.backbone; left out" in capsys.readouterr().err
+    _, params, stats = network(1)
+    kernel = sslx.open_run(teacher.path).variables()["encoder"]["params"]["stem_conv"]
+    assert np.array_equal(kernel["kernel"], params["stem_conv"]["kernel"])
+    for part, expected in (("pupil", "no network under 'pupil'"), ("", "after '#'")):
+        with pytest.raises(UserError, match=expected) as error:
+            victim_of(f"{path}#{part}")
+        assert "\n" not in str(error.value)
+
+
 def test_weights_that_change_while_they_are_read(weights, workdir, tmp_path):
     # Catches weights stored under the name of others.
     path = tmp_path / "w.npz"
@@ -245,7 +278,7 @@ def test_bad_files_on_the_command_line(weights, tmp_path):
             whole[: len(whole) // 2],
             "not a readable safetensors file",
         ),
-        ("x.bin", whole, "ending of a file of weights '.bin'"),
+        ("x.bin", b"<!doctype html>", "is a web page; download it again"),
     ):
         (tmp_path / name).write_bytes(content)
         flags = {"victim.weights": str(tmp_path / name), "victim.encoder": "resnet18"}
@@ -264,6 +297,8 @@ def test_the_config_file(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "find", lambda *_: None)
     monkeypatch.setattr(data, "describe", lambda *_: images)
     monkeypatch.setattr(data, "ids", lambda *_: np.arange(50_000))
+    start = {"train": 0, "test": 10**6}
+    monkeypatch.setattr(data, "marks", lambda _, s, __: start[s] + np.arange(sizes[s]))
     with pytest.raises(UserError, match="no file of weights FILE"):
         resolve(c, tmp_path)
     encoder = make_encoder("resnet18", stem="cifar")

@@ -1,8 +1,10 @@
 """What a user sees who got something wrong: one line, and nothing lost."""
 
 import re
+import shlex
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 
 import pytest
@@ -154,15 +156,26 @@ def test_workdir_under_a_file(tmp_path):
     # Catches a traceback of mkdir.
     (tmp_path / "file").write_text("")
     line = message(tmp_path / "file" / "w", OUT)
-    assert "file" in line and "directory" in line
+    assert "file/w" in line and "a file is in the place of a folder" in line
 
 
-def test_npz_that_is_none(tmp_path):
-    # Catches the errors of zip and of numpy passed on.
-    path = tmp_path / "set.npz"
-    path.write_bytes(b"")
-    line = message(tmp_path / "w", f"--config.victim.dataset=npz:{path}")
-    assert "not a readable npz" in line
+@pytest.mark.slow  # a launch each
+@pytest.mark.parametrize(
+    "env,expected",
+    [
+        ({"JAX_ENABLE_X64": "maybe"}, "invalid truth value 'maybe'.*JAX_ENABLE_X64"),
+        ({"JAX_DEFAULT_PRNG_IMPL": "dice"}, "dice.*jax_default_prng_impl"),
+        ({"FLAX_FIX_RNG_SEPARATOR": "si"}, "'si'.*FLAX_FIX_RNG_SEPARATOR"),
+        ({"JAX_PLATFORMS": "cuda"}, "no device to run on.*JAX_PLATFORMS asks for it"),
+        ({"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}, "XLA_FLAGS has --xla_cpu"),
+        ({"NVIDIA_TF32_OVERRIDE": "0"}, "unset it and start again"),
+    ],
+)
+def test_what_a_shell_may_not_set(tmp_path, env, expected):
+    # Catches a traceback of an import, and results that differ under one name.
+    line = message(tmp_path / "w", OUT, env=env)
+    assert re.search(expected, line), line
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.slow  # quick: tests/train/test_fit.py
@@ -181,6 +194,24 @@ def test_nan_loss(tmp_path):
 def workdir(experiment, tmp_path):
     """A finished experiment, to be damaged."""
     return shutil.copytree(experiment, tmp_path / "w")
+
+
+@pytest.mark.slow  # a launch each
+@pytest.mark.parametrize(
+    "tail,code,told",
+    [("| head -n 1", 141, 0), ("2>&1 | true", 141, 0), ("> /dev/full", 1, 1)],
+)
+def test_output_that_nobody_takes(workdir, tail, code, told):
+    # Catches tracebacks at the end of all work, over a reader that has seen enough.
+    program = shlex.join(tiny.command(workdir, "--config.engine.cpu_devices=8"))
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {tail}; echo ${{PIPESTATUS[0]}}"],
+        cwd=tiny.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1] == str(code), done
+    assert done.stderr.count("sslx: ") == told and "Traceback" not in done.stderr
 
 
 def refused(workdir, **changes):

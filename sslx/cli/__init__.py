@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 
 from sslx.version import __version__
 
@@ -30,8 +31,13 @@ def main(argv: list[str] | None = None) -> None:
         print(__version__)
     elif name in COMMANDS:
         # Not before it is wanted: most of the start-up time is imports.
-        command = importlib.import_module("sslx.cli.command")
-        module = importlib.import_module(f"sslx.cli.{name}")
+        warnings.simplefilter("ignore")  # PYTHONWARNINGS=error would end an import
+        try:
+            command = importlib.import_module("sslx.cli.command")
+            module = importlib.import_module(f"sslx.cli.{name}")
+        except ValueError as error:  # a variable that JAX or Flax cannot make sense of
+            print(f"sslx: environment: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
         command.command(lambda: module.main(rest))
     else:
         print(f"sslx: no command {name!r}" if name else usage(), file=sys.stderr)

@@ -22,6 +22,7 @@ from safetensors.numpy import save
 from sslx.embed.finished import open_run
 from sslx.models import make_encoder
 from sslx.runs.files import replacing
+from sslx.runs.paths import local_path
 from sslx.train import checkpoint
 from sslx.types import Encoder, Params, UserError, refuse_if
 
@@ -46,7 +47,7 @@ def export(
         UserError: No encoder or no head in the run, damaged weights, or the file is
             there already.
     """
-    file = Path(file)
+    file = local_path(file)
     refuse_if(file.exists() and not force, f"{file} exists; --force replaces it")
     refuse_if(
         not file.parent.is_dir(), f"there is no directory {file.parent} to write into"

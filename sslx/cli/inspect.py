@@ -20,6 +20,7 @@ from sslx.embed.finished import KINDS
 from sslx.queries.plan import make_plan
 from sslx.runs.files import CHECKPOINTS
 from sslx.runs.lineage import Node, ancestors, data_slug, is_run, lineage, read_node
+from sslx.runs.paths import local_path
 from sslx.service.bills import LEDGER, bills, total
 from sslx.stages.features import SPLITS, is_intact
 from sslx.train import checkpoint
@@ -58,7 +59,7 @@ def look(path: str | Path, *, depth: int | None = None, norms: bool = True) -> d
     Raises:
         UserError: The path is neither.
     """
-    path = Path(path)
+    path = local_path(path)
     if is_run(path):
         return run_facts(read_node(path), depth=depth, norms=norms)
     return workdir_facts(path)
@@ -93,6 +94,8 @@ def run_facts(node: Node, *, depth: int | None, norms: bool) -> dict:
             facts["metrics"] = _piece(node.path, _last_row, node, ROWS)
         if (node.path / WATCHED).exists():
             facts["watch"] = _piece(node.path, _last_row, node, WATCHED)
+    if "self_check" in node.meta:  # what a function was asked beside all plans
+        facts["self_check"] = node.meta["self_check"]
     if node.stage in RESULTS:
         title, read = RESULTS[node.stage]
         facts[title] = _piece(node.path, read, node)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sslx.report.records import Member, probes_of
 from sslx.report.write import members_of, remade, write
 from sslx.runs.lineage import Node, is_run, lineage, read_node
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 Pairs = list[tuple[str | None, str]]  # key of a victim, key of a stealer
@@ -175,12 +176,12 @@ def main(argv: list[str] | None = None) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        type=Path,
+        type=local_path,
         help="a workdir, a report's run, or stealers' runs",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local_path,
         metavar="DIR",
         default=Path("report"),
         help="where to write; default: ./report",

@@ -102,6 +102,11 @@ def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
     source, rest, code = _source(name)
     read = source.describe(rest, options)
     info = form.described(read, options)
+    refuse_if(
+        None in info.image_shape,
+        f"{name} has images of mixed size or channels; bring them together with "
+        "data.size=PIXELS or data.channels=3",
+    )
     # As they are read: what is no image of 1 or 3 channels cannot be brought to a form.
     form.check_shape(
         (*info.image_shape[:2], read.image_shape[2] or 1), f"{name}: images"
@@ -183,6 +188,4 @@ def _marks(content: str, name: str, split: str, options: Options) -> np.ndarray:
 def name_of(name: str, split: str, row: int, options: Options = AS_THEY_ARE) -> str:
     """What people call an image of a set: its file, or its place in the split."""
     source, rest, _ = _source(name)
-    if source.name_of:
-        return source.name_of(rest, split, row, options)
-    return f"{split}[{row}]"
+    return source.name_of(rest, split, row, options)

@@ -59,6 +59,15 @@ def decode(content: bytes, channels: int = 0) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def is_stack(content: bytes) -> bool:
+    """Whether a file holds several pictures, of which ``decode`` reads the first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(io.BytesIO(content))
+        # The second one of a telephone's JPEG file is the first again.
+        return getattr(image, "is_animated", False) and image.format != "MPO"
+
+
 def _is_deep(image: Image.Image, content: bytes) -> bool:
     """Whether a file that was opened, not loaded, has more than 8 bits a channel.
 

@@ -210,4 +210,7 @@ def told(where: str, names: list[Any]) -> str:
     """What was made of labels that were not 0, 1, 2, ... already."""
     k = min(len(names), 3)
     numbers = ", ".join(map(str, range(k))) + (", ..." if len(names) > k else "")
-    return f"{where}: {len(names)} classes, {listed(names)}, are numbered {numbers}"
+    return (
+        f"{where}: its labels, {len(names)} in all ({listed(names)}), are numbered "
+        f"{numbers}"
+    )

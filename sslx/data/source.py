@@ -57,6 +57,10 @@ class Info(NamedTuple):
     sizes: dict[str, int]
 
 
+def _place(split: str, row: int) -> str:
+    return f"{split}[{row}]"
+
+
 class Source(NamedTuple):
     """How sets of one kind are read; ``rest`` is what follows the colon of the name.
 
@@ -68,8 +72,7 @@ class Source(NamedTuple):
             ``sslx.data.load``.
         ids: ``(rest, split, options) -> int64 (n,)``, equal for rows that show the
             same original.
-        name_of: ``(rest, split, row, options) -> str``, what people call an image;
-            None: its place in the split.
+        name_of: ``(rest, split, row, options) -> str``, what people call an image.
         marks: What ``sslx.data.marks`` gives, where that need not read the images;
             None where it does.
     """
@@ -78,16 +81,19 @@ class Source(NamedTuple):
     describe: Callable[[str, Options], Info]
     load: Callable[[str, str, Options], Split]
     ids: Callable[[str, str, Options], np.ndarray]
-    name_of: Callable[[str, str, int, Options], str] | None = None
+    name_of: Callable[[str, str, int, Options], str] = (
+        lambda rest, split, row, options: _place(split, row)
+    )
     marks: Callable[[str, str, Options], np.ndarray] | None = None
 
 
 class Whole(NamedTuple):
-    """A set that was read as a whole; all three as of ``Source``, by split."""
+    """A set that was read as a whole; all as of ``Source``, by split."""
 
     info: Info
     splits: dict[str, Split]
     ids: dict[str, np.ndarray]
+    name_of: Callable[[str, int], str] = _place
 
 
 def read_whole(
@@ -104,4 +110,7 @@ def read_whole(
         lambda rest, options: read(find(rest, options), options).info,
         lambda rest, split, options: read(find(rest, options), options).splits[split],
         lambda rest, split, options: read(find(rest, options), options).ids[split],
+        lambda rest, split, row, options: read(find(rest, options), options).name_of(
+            split, row
+        ),
     )

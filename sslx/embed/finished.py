@@ -15,6 +15,7 @@ from sslx.embed.recording import KEY, recorded
 from sslx.models import make_encoder
 from sslx.models.heads import make_mlp
 from sslx.runs.files import read_json
+from sslx.runs.paths import local_path
 from sslx.train import checkpoint
 from sslx.train.logbook import read_rows
 from sslx.types import Encoder, Params, UserError, refuse_if
@@ -108,12 +109,13 @@ def _answering(path: Path, meta: dict[str, Any], output: str):
         }
         found = checkpoint.load(path, ITEM, like, sealed=meta.get("weights"))
         answer = recorded(**jax.device_get(found))
-    elif identify(meta["function"], shape)[0] != meta["answers"]:
-        raise UserError(
-            f"{meta['function']} answers otherwise than when {path} was made; start "
-            "the experiment again, which makes a new victim"
-        )
     else:
+        named = meta["answers"]  # None: a function that is not to be asked
+        refuse_if(
+            named and identify(meta["function"], shape)[0] != named,
+            f"{meta['function']} answers otherwise than when {path} was made; start "
+            "the experiment again, which makes a new victim",
+        )
         answer = asking(meta["function"], meta["dim"])
 
     def embed(images: np.ndarray) -> np.ndarray:
@@ -153,7 +155,7 @@ def open_run(path: str | Path) -> OpenRun:
         UserError: No run there; from these two: no encoder in it, damaged weights,
             weights of another architecture, images of the wrong shape or type.
     """
-    path = Path(path)
+    path = local_path(path)
     refuse_if(
         not (path / "meta.json").is_file(),
         f"{path} is no run directory (it has no meta.json)",

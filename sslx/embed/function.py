@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from sslx.progress import say
 from sslx.registry import failure, imported
 from sslx.rng import host_stream
 from sslx.train import checkpoint
@@ -19,6 +20,11 @@ Embed = Callable[[np.ndarray], np.ndarray]
 ITEM = "answers"  # of a checkpoint
 BATCH = 256  # images a function is given at most
 FIXED = 8  # images whose answers identify a function
+# Some of them again: others around them, another order and size of the call; the same
+# call twice; an image alone.
+AGAIN = ([6, 3, 1], [6, 3, 1], [4])
+CHECK = FIXED + sum(map(len, AGAIN))  # images that a check sends
+ROUNDING = 0.01, 1e-3  # of what images differ by, and of their length: no other answer
 
 
 def check_answers(answers: Any, n: int, dim: int | None, whose: str) -> np.ndarray:
@@ -70,20 +76,60 @@ def asking(spec: str, dim: int | None = None) -> Embed:
 def identify(spec: str, image_shape: tuple[int, ...]) -> tuple[str, int]:
     """What tells a function from others: (digest of fixed answers, their width).
 
-    It is sent eight images of noise, twice; and once in a process.
+    It is sent ``CHECK`` images of noise, once in a process, which a line says: eight
+    whose answers name it, and some of these in other calls.
 
     Raises:
-        UserError: No such function, not of that form, or it answers at random.
+        UserError: No such function, not of that form, or it answers at random or by
+            what else is in a call.
     """
     embed = asking(spec)
+    say(
+        f"[victim] python:{spec} is asked {CHECK} images of noise that are in no plan, "
+        "to name and check it (service.self_check=False: none)"
+    )
     images = host_stream(0, "fixed images").integers(
         0, 256, (FIXED, *image_shape), np.uint8
     )
-    first, second = embed(images), embed(images)
-    gap = np.abs(first - second).max() if first.shape == second.shape else np.inf
+    first = embed(images)
+    embed = asking(spec, first.shape[1])
+    again = [embed(images[rows]) for rows in AGAIN]
+    _check_repeats(f"victim.source: {spec}", first, again)
+    return checkpoint.digest({ITEM: first}), first.shape[1]
+
+
+@cache
+def leave_unchecked(spec: str) -> None:
+    """Says once what is not known of a function that is not asked."""
+    asking(spec)
+    say(
+        f"[victim] service.self_check=False: nothing checks that python:{spec} is the "
+        "function of an earlier start, or answers an image by itself"
+    )
+
+
+def _check_repeats(who: str, first: np.ndarray, again: list[np.ndarray]) -> None:
+    """Raises a UserError unless answers to ``AGAIN`` are those given ``first``.
+
+    The same call must be answered alike to the last bit. In another one honest
+    functions round otherwise; that is let pass up to a part of what images differ by.
+    """
+    gap = np.abs(again[0] - again[1]).max()
     refuse_if(
         gap > 0,
-        f"victim.source: {spec} answers the same images differently, by {gap:.1g} at "
-        "most; let it round its answers, or ask once and use npz:FILE",
+        f"{who} answers the same images differently, by {gap:.1g} at most; let it "
+        "round its answers, or ask once and use npz:FILE",
     )
-    return checkpoint.digest({ITEM: first}), first.shape[1]
+    wide = first.astype(np.float64)
+    spread = np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean())
+    length = np.sqrt(np.square(wide).sum(1).mean())
+    off = np.concatenate(again) - wide[np.concatenate(AGAIN)]
+    gap = np.sqrt(np.square(off).sum(1)).max()
+    share, part = ROUNDING
+    refuse_if(
+        gap > share * spread + part * length,
+        f"{who} answers the same image otherwise in another call, by {gap:.1g} where "
+        f"different images differ by {spread:.1g}: by statistics of the batch "
+        "(model.eval() ends that), order, padding or a count of its own; let it answer "
+        "each image by itself, or ask once and use npz:FILE",
+    )

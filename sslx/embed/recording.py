@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx import data
+from sslx.data.form import check_images
 from sslx.embed.function import Embed, check_answers
 from sslx.runs.files import read_arrays
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 KEY = 16  # bytes that stand for an image's content
@@ -61,18 +63,19 @@ def record(file: str) -> Recording:
     Raises:
         UserError: No such file, not of that form, or one image with two answers.
     """
-    path = Path(file).expanduser()
+    refuse_if(not file, "write the file's path after 'npz:' in victim.source")
+    path = local_path(file)
     refuse_if(
-        not file or not path.is_file(),
-        f"no file {path}; victim.source='npz:FILE' names one with images and embeddings"
-        if file
-        else "write the file's path after 'npz:' in victim.source",
+        not path.is_file(),
+        f"no file {path}; victim.source='npz:FILE' names one with images and "
+        "embeddings",
     )
-    return _read(path, path.stat().st_mtime_ns)
+    stat = path.stat()
+    return _read(path, (stat.st_mtime_ns, stat.st_size))
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, stamp: int) -> Recording:
+def _read(path: Path, stamp: tuple[int, int]) -> Recording:
     """``stamp`` tells versions of the file apart."""
     try:
         arrays = read_arrays(path)
@@ -86,12 +89,7 @@ def _read(path: Path, stamp: int) -> Recording:
         f"{path} lacks {' and '.join(lacks)}; it must hold images, uint8 "
         "(n, h, w, c), and embeddings, floating-point (n, d)",
     )
-    images = arrays["images"]
-    refuse_if(
-        images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape,
-        f"{path}: images must be uint8 of shape (n, h, w, c), n at least 1, not "
-        f"{images.dtype} {images.shape}",
-    )
+    images = check_images(arrays["images"], f"{path}: images")
     embeddings = check_answers(
         arrays["embeddings"], len(images), None, f"{path}: embeddings"
     )

@@ -44,7 +44,14 @@ def check(config: ConfigDict) -> None:
     whole_seed("seed", config.seed)
     if config.data.split_seed is not None:
         whole_seed("split_seed", config.data.split_seed)
-    for key in ("log_every", "save_every", "keep", "steps_per_dispatch", "cpu_devices"):
+    for key in (
+        "log_every",
+        "save_every",
+        "keep",
+        "steps_per_dispatch",
+        "cpu_devices",
+        "patience",
+    ):
         positive("engine", {key: config.engine[key]})
     refuse_if(
         config.study.name and not re.fullmatch(r"[\w.-]+", config.study.name),

@@ -70,9 +70,10 @@ def positive(section: str, values: dict[str, Any]) -> None:
 
 def share(name: str, value: float) -> None:
     """Raises a UserError unless 0 < value < 1."""
+    percent = f"; {value:g} % are {value / 100:g}" if 1 <= value < 100 else ""
     refuse_if(
         not 0 < value < 1,
-        f"{name} must lie between 0 and 1, not {value}",
+        f"{name} must lie between 0 and 1, not {value}{percent}",
     )
 
 
@@ -107,7 +108,42 @@ def normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
         )
         out[key] = list(values)
     positive("data", {f"std[{i}]": v for i, v in enumerate(out["std"])})
+    _check_units(out["mean"], out["std"])
     return out
+
+
+def _check_units(mean: list[float], std: list[float]) -> None:
+    """Raises a UserError unless they can be of images in [0, 1].
+
+    A deviation of 1 is none, that is fine with any mean; 1/255 is that of images in
+    grey values. Numbers in [0, 1] of mean m have a variance of m (1 - m) at most.
+    """
+    given = f"data.mean={tuple(mean)}, data.std={tuple(std)}"
+    low, high = min(mean), max(*mean, *std)
+    right = [tuple(float(f"{v / 255:.4g}") for v in values) for values in (mean, std)]
+    refuse_if(
+        low >= 0 and 10 < high <= 255,
+        f"{given} are of grey values, 0 to 255, but images are in [0, 1]; write "
+        f"data.mean={right[0]} and data.std={right[1]}",
+    )
+    refuse_if(
+        low < 0 or high > 1,
+        f"{given} cannot be of images in [0, 1]: write the mean, from 0 to 1, that is "
+        "subtracted, and the deviation, at most 1, that they are divided by then",
+    )
+    refuse_if(
+        min(std) < 0.99 / 255,
+        f"{given}: a deviation below 1/255 is less than a grey value; images are in "
+        "[0, 1], so what holds for them is not to be divided by 255 again",
+    )
+    n = max(len(mean), len(std))
+    pairs = list(zip(mean * (n // len(mean)), std * (n // len(std)), strict=True))
+    refuse_if(
+        any(m > 0 and s < 1 and s * s > m * (1 - m) + 1e-3 for m, s in pairs)
+        and all(m * m <= s * (1 - s) for m, s in pairs),
+        f"{given}: images in [0, 1] of that mean cannot deviate so much; the two look "
+        f"exchanged: write data.mean={tuple(std)} and data.std={tuple(mean)}",
+    )
 
 
 def encoder_of(section: ConfigDict, precision: str) -> Encoder:
@@ -169,6 +205,10 @@ def _optim(name: str, section: ConfigDict, batch_size: int, steps: int) -> dict:
     for key in ("weight_decay", "momentum", "warmup_steps"):
         if not 0 <= optim.get(key, 0) < math.inf:
             raise UserError(f"{name}.optim.{key} must be 0 or more, not {optim[key]}")
+    refuse_if(
+        optim.get("momentum", 0) >= 1,
+        f"{name}.optim.momentum must be below 1, not {optim.get('momentum')}",
+    )
     refuse_if(
         optim["warmup_steps"] >= steps,
         f"{name}.optim.warmup_steps is {optim['warmup_steps']}, but there are only "

@@ -17,6 +17,7 @@ from sslx.registry import code_of, pick
 from sslx.runs.names import Run, make_run
 from sslx.service import DEFENCES, REPEATS, check_defence
 from sslx.service.terms import LIMITS
+from sslx.service.trial import try_defence
 from sslx.types import Encoder, UserError, refuse_if
 
 
@@ -168,6 +169,8 @@ def responses_run(
         parents["classifier"] = classifier_run(config, victim)
         classes = parents["classifier"].recipe["classes"]
     raw = _answer_dim(service.output, victim, classes)
+    if ":" in service.defence:  # one's own
+        try_defence(defence, service.defence, raw, pool.image_shape, service.output)
     dim = defence.out_dim(raw)
     recipe = {
         "seed": config.seed,

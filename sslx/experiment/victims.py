@@ -1,7 +1,8 @@
 """The victim's run: trained here, weights, or an API; and what the provider adds.
 
 Recipes name content, never a place: a data set's identity, the weights, the recorded
-answers, or the answers of a function to a few fixed images.
+answers, or the answers of a function to a few fixed images (its name alone where it is
+not to be asked any).
 """
 
 from pathlib import Path
@@ -131,7 +132,7 @@ def _foreign(config: ConfigDict, workdir: Path) -> Run:
         return make_run(workdir, "victim", f"npz-{dim}d", recipe | {"dim": dim}, {})
     if kind == "python":
         shape = _image_shape(config)
-        answers, dim = function.identify(rest, shape)
+        answers, dim = _identity(config, rest, shape)
         recipe = {"origin": "python", "function": rest, "answers": answers}
         recipe |= {"image_shape": shape, "dim": dim}
         slug = f"python-{rest.replace(':', '.')}"
@@ -139,6 +140,33 @@ def _foreign(config: ConfigDict, workdir: Path) -> Run:
     raise UserError(
         f"unknown victim.source {v.source!r}; write npz:FILE or python:MODULE:FUNCTION"
     )
+
+
+def _identity(
+    config: ConfigDict, spec: str, shape: tuple[int, ...]
+) -> tuple[str | None, int]:
+    """What names a function: digest and width of its answers; None: not asked.
+
+    Raises:
+        UserError: As ``function.identify``; or it is not to be asked, and nothing says
+            how wide its answers are.
+    """
+    dim = config.victim.dim
+    refuse_if(dim < 0, f"victim.dim must be 0 or more, not {dim}")
+    if config.service.self_check:
+        answers, found = function.identify(spec, shape)
+        refuse_if(
+            dim not in (0, found),
+            f"victim.dim is {dim}, but python:{spec} answers with {found} numbers",
+        )
+        return answers, found
+    refuse_if(
+        not dim,
+        "service.self_check=False asks nothing before the plan, so say how many "
+        f"numbers python:{spec} answers with: victim.dim",
+    )
+    function.leave_unchecked(spec)
+    return None, dim
 
 
 def _image_shape(config: ConfigDict) -> tuple[int, ...]:

@@ -7,19 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from sslx.models.resnet import STEMS
-from sslx.models.torch_names import (
-    NAMED,
-    Leaf,
-    expected,
-    find_trunk,
-    flatten,
-    torch_name,
-    unwrap,
+from sslx.models.torch_choice import (
+    Wanted,
+    choose,
+    faults,
+    floats,
+    leaves_of,
+    refusal,
+    where,
 )
-from sslx.types import Params, UserError, refuse_if
-
-Shapes = dict[str, tuple[int, ...]]
+from sslx.models.torch_names import flatten, torch_name
+from sslx.models.torch_trunk import Network, flatten_names
+from sslx.types import Params, UserError
 
 
 def from_torch(
@@ -28,45 +27,61 @@ def from_torch(
     *,
     stem: str,
     width: int | None = None,
+    part: str = "",
     told: Callable[[str], None] | None = None,
 ) -> tuple[Params, Params]:
-    """Reads the weights of a PyTorch ResNet.
+    """Reads the weights of a PyTorch ResNet, wherever in a checkpoint they stand.
 
-    Prefixes (``module.``, ``encoder.``, ``backbone.``, ``encoder_q.``, ...) are
-    stripped, a checkpoint's ``state_dict`` or ``model`` is taken out of it. Heads,
-    projectors, predictors, momentum copies, queues and ``num_batches_tracked`` are left
-    out by name; every other leaf must be there, in its shape, and no further one.
+    Of all networks in it the one whose leaves are those of the encoder: every leaf
+    there, in its shape, and no further one within it but heads. Where several are, the
+    one that is trained goes before those that follow it by averaging (teacher, target,
+    key, momentum, ema).
 
     Args:
         name: "resnet18", "resnet34" or "resnet50".
-        state_dict: PyTorch's names to floating-point arrays or tensors.
+        state_dict: PyTorch's names to floating-point arrays or tensors; mappings within
+            mappings, too, and beside them whatever else.
         stem: "cifar" or "imagenet".
         width: Channels of the first convolution; None: as the weights have it.
-        told: Is called with one line that lists what was left out, if anything was.
+        part: Words of the path to the network meant ("teacher"); "": found.
+        told: Is called with one line that says what was taken and what was left out,
+            unless the weights are all there is.
 
     Returns:
         ``(params, stats)`` as of ``make_encoder(name, stem=stem, width=width)``, in
         float32. The channels of the images are those of the first convolution.
 
     Raises:
-        UserError: A leaf is missing, unknown or of another shape, or holds something
-            else than finite floating-point numbers; or the name or stem is unknown.
+        UserError: No such network or several; a leaf is missing, unknown or of another
+            shape, or holds something else than finite floating-point numbers; or the
+            name or stem is unknown.
     """
-    state = unwrap(state_dict)
-    found = find_trunk(state)
-    shapes = {place: np.shape(state[theirs]) for place, theirs in found.trunk.items()}
-    leaves = _match(name, stem, width, shapes, found.trunk)
+    state = flatten_names(state_dict)
+    wanted = Wanted(name, stem, width)
+    network, others = choose(state, wanted, part)
+    leaves = leaves_of(network, state, wanted)
     arrays = {}
-    for torch_place, theirs in found.trunk.items():
-        value = _floats(theirs, state[theirs])
+    for place, theirs in network.trunk.items():
+        value = floats(theirs, state[theirs])
         if value.ndim == 4:
             value = value.transpose(2, 3, 1, 0)  # out in h w -> h w in out
-        arrays[leaves[torch_place].place] = jnp.asarray(value)
-    if told and found.dropped:
-        listed = ", ".join(f"{what} ({n})" for what, n in found.dropped.items())
-        told(f"left out, being no part of {name}'s trunk: {listed}")
+        arrays[leaves[place].place] = jnp.asarray(value)
+    if told and (network.path or network.aside):
+        told(_account(network, others, name))
     out = unflatten_dict(arrays)
     return out["params"], out["stats"]
+
+
+def _account(network: Network, others: list[Network], name: str) -> str:
+    """What was taken of a checkpoint, and what was not, as one line."""
+    out = f"took {name} from {network.path}" if network.path else f"took {name}"
+    if network.aside:
+        listed = ", ".join(f"{what} ({n})" for what, n in network.aside.items())
+        out += f"; left out, being no part of its trunk: {listed}"
+    if others:
+        listed = ", ".join(where(other) for other in others)
+        out += f"; {name} too, which FILE#NAME takes instead: {listed}"
+    return out
 
 
 def to_torch(
@@ -94,77 +109,13 @@ def to_torch(
             value = np.array(value.transpose(3, 2, 0, 1), order="C")
         out[torch_name(place)] = value
     out = dict(sorted(out.items()))
-    shapes = {theirs: value.shape for theirs, value in out.items()}
-    _match(name, stem, None, shapes, {theirs: theirs for theirs in out})
+    own, wanted = (
+        Network("", {n: n for n in out}, [], [], {}, False),
+        (name, stem, None),
+    )
+    if faults(own, out, Wanted(*wanted)):
+        raise UserError(refusal(own, out, Wanted(*wanted)))
     for theirs in [n for n in out if n.endswith(".running_var")]:
         counter = theirs.replace("running_var", "num_batches_tracked")
         out[counter] = np.zeros((), np.int64)
     return out
-
-
-def _floats(name: str, value: Any) -> np.ndarray:
-    """A leaf as a float32 array."""
-    if hasattr(value, "detach"):  # a tensor: off graph and device, to a type NumPy has
-        value = value.detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-    array = np.asarray(value)
-    refuse_if(
-        not jnp.issubdtype(array.dtype, jnp.floating),
-        f"{name} holds {array.dtype}, not floating-point numbers; make quantised "
-        "weights floating-point first",
-    )
-    with np.errstate(over="ignore"):  # becomes infinite, which is refused
-        array = array.astype(np.float32)
-    refuse_if(
-        not np.isfinite(array).all(),
-        f"{name} holds NaN or infinite numbers (as float32): these weights are of "
-        "no use",
-    )
-    return array
-
-
-def _match(
-    name: str, stem: str, width: int | None, shapes: Shapes, theirs: dict[str, str]
-) -> dict[str, Leaf]:
-    """The leaves of the encoder; raises a UserError unless ``shapes`` are theirs.
-
-    Both by torchvision's name; ``theirs`` are the names the user knows.
-    """
-    first = shapes.get("conv1.weight", ())
-    found_width, channels = first[:2] if len(first) == 4 and min(first) else (64, 3)
-    leaves = expected(name, stem, width or found_width, channels)
-    want = _shapes(leaves)
-    if shapes == want:
-        return leaves
-    both = [n for n in want if n in shapes and shapes[n] != want[n]]
-    lists = {
-        "missing": [f"{n} {want[n]}" for n in want if n not in shapes],
-        "unknown": [f"{theirs[n]} {shapes[n]}" for n in shapes if n not in want],
-        "misshapen": [f"{theirs[n]} {shapes[n]} for {want[n]}" for n in both],
-    }
-    faults = "; ".join(f"{what} {_some(some)}" for what, some in lists.items() if some)
-    others = [
-        f"{other} with stem {like!r} and width {found_width}"
-        for other in NAMED
-        for like in STEMS
-        if shapes == _shapes(expected(other, like, found_width, channels))
-    ]
-    advice = (
-        f"these are weights of {' or '.join(others)}"
-        if others
-        else "rename what is the trunk's as torchvision has it and take out the rest"
-    )
-    raise UserError(
-        f"not weights of {name} with stem {stem!r} and width {width or found_width}: "
-        f"{faults}; {advice}"
-    )
-
-
-def _shapes(leaves: dict[str, Leaf]) -> Shapes:
-    return {name: leaf.shape for name, leaf in leaves.items()}
-
-
-def _some(items: list[str]) -> str:
-    """The first three and how many more."""
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return ", ".join(items[:3]) + more

@@ -108,6 +108,17 @@ def notes(report: Report) -> list[str]:
         node.meta.get("words", {}).get("left_out") for node in report.nodes.values()
     ]
     out += [f"{why}." for why in dict.fromkeys(told) if why]
+    for node in report.victims:
+        if checked := node.meta.get("self_check"):
+            out.append(
+                f"{node.recipe['function']} was sent {checked['images']:,} images in "
+                f"{checked['starts']:,} start(s) to name and check it, in no bill."
+            )
+        elif node.recipe.get("answers", "") is None:
+            out.append(
+                f"Nothing checked what {node.recipe['function']} answers "
+                "(service.self_check=False): it is known by its name alone."
+            )
     solved = {
         (r.probe, name): score.solved
         for r in records

@@ -1,5 +1,6 @@
 """The files of a run: written in one step each, so that a kill leaves old or new."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 
 from sslx import hosts
 from sslx.runs.names import Run, fingerprint_of
+from sslx.runs.trouble import trouble
 from sslx.types import UserError
 from sslx.version import __version__
 
@@ -34,6 +36,12 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
+    except OSError as error:  # of a full disk: NumPy's has no number, none a name
+        short = error.errno is None and "requested and" in str(error)
+        code = errno.ENOSPC if short else error.errno
+        if code is None or error.filename:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from None
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -70,11 +78,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         ValueError: It is damaged, no npz file, or holds anything but arrays.
+        UserError: The right, the memory or the like is missing to read it.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except Exception:  # damage and pickled objects raise nearly anything
+    except Exception as error:  # damage and pickled objects raise nearly anything
+        if line := trouble(error):
+            raise UserError(f"{path}: {line}") from None
         raise ValueError from None
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise ValueError  # some other zip file, such as a renamed .pth

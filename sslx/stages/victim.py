@@ -8,11 +8,11 @@ from sslx.build import make_objective
 from sslx.context import Context
 from sslx.data.splits import divide
 from sslx.embed import recording
-from sslx.embed.function import ITEM
+from sslx.embed.function import CHECK, ITEM
 from sslx.models.weight_files import read_trunk
 from sslx.progress import say
-from sslx.runs.files import write_meta
-from sslx.runs.locks import working_on
+from sslx.runs.files import is_finished, read_json, write_meta
+from sslx.runs.locks import hold, working_on
 from sslx.runs.names import Run
 from sslx.stages.training import train
 from sslx.stages.watch import make_watch
@@ -51,6 +51,25 @@ def _contents(run: Run, file: str) -> dict[str, Params]:
     return {}
 
 
+def _checked(run: Run) -> dict[str, Any]:
+    """The count of what checks have asked a function, with that of this start."""
+    path = run.path / "meta.json"
+    old = read_json(path).get("self_check", {}) if path.exists() else {}
+    more = {"images": CHECK * hosts.count(), "starts": 1}
+    return {"self_check": {key: n + old.get(key, 0) for key, n in more.items()}}
+
+
+def count_check(run: Run) -> None:
+    """Notes at a finished victim, a function, that this start has asked it again."""
+    asked = run.recipe.get("origin") == "python" and run.recipe["answers"]
+    if asked and hosts.first() and is_finished(run):
+        try:
+            with hold(run):
+                write_meta(run, finished=True, **_checked(run))
+        except OSError as error:  # a workdir that is only read
+            say(f"[victim] {run.path}: the check is not counted ({error.strerror})")
+
+
 def _take_over(run: Run, context: Context) -> None:
     """Makes the run of a victim from elsewhere: a sealed checkpoint, and meta.json."""
     r = run.recipe
@@ -67,6 +86,8 @@ def _take_over(run: Run, context: Context) -> None:
                 f"{file} has changed meanwhile; start again",
             )
         meta: dict[str, Any] = {k: value for k, value in r.items() if k != "weights"}
+        if r["origin"] == "python" and r["answers"]:
+            meta |= _checked(run)
         if items:
             # Whoever was killed after the save has made it already.
             if not hosts.share(partial(checkpoint.steps, run.path)):

@@ -19,6 +19,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 
 from sslx import hosts
 from sslx.runs.files import CHECKPOINTS, read_json
+from sslx.runs.trouble import trouble
 from sslx.types import UserError, refuse_if
 
 
@@ -141,12 +142,19 @@ def load(
     remedy = f"delete {run} to compute the run again"
     if not sealed:
         remedy = f"delete that folder to go on from the one before it, or {remedy}"
-    damaged = f"checkpoint {folder} is damaged; {remedy}"
+
+    def damaged(why: str | Exception) -> UserError:
+        if not isinstance(why, str):
+            if line := trouble(why):  # nothing to delete for that
+                return UserError(f"checkpoint {folder} cannot be read: {line}")
+            why = _first_line(why)
+        return UserError(f"checkpoint {folder} is damaged; {remedy} ({why})")
+
     try:
         # The handler: a checkpointer warns that an item alone is no checkpoint.
         stored = ocp.StandardCheckpointHandler().metadata(folder / item).tree
     except Exception as error:  # whatever a reader of broken files may raise
-        raise UserError(f"{damaged} ({_first_line(error)})") from None
+        raise damaged(error) from None
     differences = _differences(_leaves(stored), _leaves(template))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -164,8 +172,9 @@ def load(
         expected = sealed["digests"] if sealed else _digests(folder)
         intact = digest(tree) == expected[item]
     except Exception as error:
-        raise UserError(f"{damaged} ({_first_line(error)})") from None
-    refuse_if(not intact, f"{damaged} (the {item}'s digest differs)")
+        raise damaged(error) from None
+    if not intact:
+        raise damaged(f"the {item}'s digest differs")
     return tree
 
 

@@ -1,18 +1,21 @@
 """What a run tells machines: rows and events."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from sslx import hosts
 from sslx.runs.files import replacing
 
 ROWS = "metrics.jsonl"
 WATCHED = "watch.jsonl"
-
+_FLUSH = 120  # seconds between two of TensorBoard's events to the disk
 
 # ``add(step, metrics, file=ROWS)``, metrics as floats: adds a row to the file, WATCHED
 # being there only if it was named, and in TensorBoard under ``watch/``.
@@ -51,14 +54,46 @@ def open_logbook(folder: Path, step: int) -> Iterator[Logbook]:
     _drop_after(folder, ROWS, step)
     if (folder / WATCHED).exists():
         _drop_after(folder, WATCHED, step)
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board:
+    with _open_board(folder / "tensorboard", step) as show:
 
         def add(step: int, metrics: dict[str, float], file: str = ROWS) -> None:
             # Closed at once, or a kill loses all rows since the last flush.
-            with open(folder / file, "a") as rows:
+            with open(folder / file, "a", encoding="utf-8") as rows:
                 rows.write(json.dumps({"step": step, **metrics}) + "\n")
             prefix = "watch/" if file == WATCHED else ""
-            for name, value in metrics.items():
-                board.add_scalar(f"{prefix}{name}", value, step)
+            show(step, {prefix + name: value for name, value in metrics.items()})
 
         yield add
+
+
+@contextmanager
+def _open_board(
+    folder: Path, step: int
+) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Opens a file of TensorBoard's events to go on after ``step``.
+
+    Written here, not by tensorboardX's thread: where that one meets a full disk, it
+    dies, and the training waits for it for ever.
+    """
+    folder.mkdir(exist_ok=True)
+    file = EventsWriter(str(folder / "events"))
+    # TensorBoard hides what an earlier file has from this step on.
+    file.write_event(Event(step=step + 1, file_version="brain.Event:2"))
+    start = SessionLog(status=SessionLog.START)
+    file.write_event(Event(step=step + 1, session_log=start))
+    flushed = time.monotonic()
+
+    def show(step: int, metrics: dict[str, float]) -> None:
+        nonlocal flushed
+        for name, value in metrics.items():
+            event = Event(step=step, summary=scalar(name, value))
+            event.wall_time = time.time()
+            file.write_event(event)
+        if time.monotonic() > flushed + _FLUSH:
+            file.flush()
+            flushed = time.monotonic()
+
+    try:
+        yield show
+    finally:
+        file.close()

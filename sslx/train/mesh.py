@@ -3,14 +3,14 @@
 import math
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import jax
 import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
-from sslx import hosts
+from sslx.runs.paths import NoHome, local_path
+from sslx.train.join import join
 from sslx.types import UserError
 
 
@@ -30,7 +30,7 @@ def start(
             accelerator. Two cores run convolutions faster as four or eight than as one.
         compile_cache: Folder of the persistent compilation cache; "" for none. The
             variable JAX_COMPILATION_CACHE_DIR goes first.
-        coordinator: As the three below: see ``hosts.join``.
+        coordinator: As the three below: see ``sslx.train.join``.
         processes: How many processes.
         process: Which one this is.
         patience: Seconds they wait for each other.
@@ -41,13 +41,13 @@ def start(
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(compile_cache).expanduser()
-        # A home that cannot be written costs the cache, not the run.
-        with suppress(OSError):
+        # No home, or one that cannot be written, costs the cache, not the run.
+        with suppress(OSError, NoHome):
+            folder = local_path(compile_cache)
             folder.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    hosts.join(
+    join(
         coordinator=coordinator,
         processes=processes,
         process=process,
@@ -55,10 +55,11 @@ def start(
     )
     try:
         jax.devices()
-    except RuntimeError as error:
-        raise UserError(
-            f"JAX finds no device to run on: {str(error).splitlines()[0]}"
-        ) from None
+    except (RuntimeError, AssertionError) as error:  # the second: of an empty list
+        asked = os.environ.get("JAX_PLATFORMS")
+        why = (str(error).splitlines() or [f"no platform {asked} here"])[0]
+        way_out = " (JAX_PLATFORMS asks for it)" if asked else ""
+        raise UserError(f"JAX finds no device to run on: {why}{way_out}") from None
 
 
 def on_cpu() -> bool:

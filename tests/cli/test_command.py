@@ -79,3 +79,12 @@ def test_where_older_commands_went(module, name):
     done = start(module, "checkpoints")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"sslx: this command is now `sslx {name}`\n"
+
+
+@pytest.mark.slow
+def test_a_variable_that_jax_cannot_read(monkeypatch):
+    # Catches the traceback of an import.
+    monkeypatch.setenv("JAX_ENABLE_X64", "maybe")
+    done = start("sslx", "inspect", ".")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'maybe'" in done.stderr and len(done.stderr.splitlines()) == 1

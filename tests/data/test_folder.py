@@ -176,6 +176,10 @@ def spoil_many(root):
         ),
         (lambda r: clear(r / "test"), "test holds no image;"),
         (clear, "set holds no image;"),
+        (
+            lambda r: [p.rename(p.with_suffix(".dcm")) for p in r.rglob("*.png")],
+            "train holds no image but 6 .dcm, 2 empty of images;",
+        ),
         (shutil.rmtree, "no folder .*set; a folder set is PATH/train/CLASS"),
         (lambda r: os.mkfifo(r / "test/ant/pipe.png"), r"pipe\.png is no file; mend"),
         (
@@ -295,6 +299,15 @@ def test_layouts(tmp_path, capsys, places, train, test, classes, told):
     assert err.count("\n") == bool(told)
 
 
+def test_order_of_what_lies_deeper(root):
+    # Catches rows in the order of the walk, files before folders.
+    save(root / "train/ant/0/z.png", 50)
+    save(root / "train/ant/b/a.png", 51)
+    save(root / "train/ant/z.png", 52)
+    images = data.load(name(root), "train").images
+    assert images[:6, 0, 0, 0].tolist() == [50, 0, 1, 2, 51, 52]
+
+
 def test_a_name_in_two_forms(tmp_path):
     # Catches two folders that look alike and are two classes.
     for form_ in ("e\u0301", "\u00e9"):
@@ -327,6 +340,22 @@ def test_order_of_0_1(root):
     assert data.describe(name(root)).identity == expected
 
 
+def test_files_of_several_pictures(root, capsys):
+    # Catches the pages of a scan, or a film, read as one picture in silence.
+    for number, suffix in enumerate(("tif", "gif", "webp")):
+        frames = [
+            Image.fromarray(np.full((6, 6, 3), 40 * number + 80 * i + 3, np.uint8))
+            for i in range(3)
+        ]
+        file = root / f"train/ant/s.{suffix}"
+        frames[0].save(file, save_all=True, append_images=frames[1:])
+    assert data.describe(name(root)).sizes["train"] == 9
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "of 3 files that hold several pictures the first is read (train/ant/s.gif)"
+    )
+
+
 def test_links(root, capsys):
     # Catches a walk in circles, or through the whole disk, and a link that is not read.
     (root / "train/ant/up").symlink_to(root / "train")
@@ -336,7 +365,7 @@ def test_links(root, capsys):
     (root / "train/bee/more").symlink_to(root.parent / "elsewhere")
     (root / "train/bee/8.png").symlink_to(root.parent / "elsewhere/7.png")
     assert data.load(name(root), "train").labels.tolist() == [0] * 3 + [1] * 5
-    assert "3 link in a circle" in capsys.readouterr().err
+    assert "3 linked in a circle" in capsys.readouterr().err
 
 
 def test_doubles_are_counted(root):

@@ -139,6 +139,11 @@ def test_what_a_source_gives():
 
 def test_what_is_told():
     # Catches a line of a thousand names.
-    assert labels.told("F", [3, 5]) == "F: 2 classes, 3, 5, are numbered 0, 1"
+    assert (
+        labels.told("F", [3, 5]) == "F: its labels, 2 in all (3, 5), are numbered 0, 1"
+    )
     line = labels.told("F", [f"n{i}" for i in range(9)])
-    assert line == "F: 9 classes, 'n0', 'n1', 'n2', ..., are numbered 0, 1, 2, ..."
+    assert (
+        line
+        == "F: its labels, 9 in all ('n0', 'n1', 'n2', ...), are numbered 0, 1, 2, ..."
+    )

@@ -62,9 +62,9 @@ def test_identity_of_0_1(file):
         (renamed("{}_images", "{}_labels", train="train", test="val"), (12, 6), 3, ""),
         (
             SET | {"val_images": pixels(3, start=5), "val_labels": np.arange(3)},
-            *((12, 6), 3, "'val_images', 'val_labels' are not read, train_images, "),
+            *((12, 6), 3, "test_labels are read, not 'val_images', 'val_labels'"),
         ),
-        ({**SET, "names": np.array(["a", "b", "c"])}, (12, 6), 3, "'names' are not"),
+        ({**SET, "names": np.array(["a", "b", "c"])}, (12, 6), 3, "not 'names'"),
         ({k: SET[k] for k in ("train_images", "train_labels")}, (12,), 3, ""),
         ({k: SET[k] for k in ("train_images", "test_images")}, (12, 6), 0, ""),
         ({"train_images": TRAIN}, (12,), 0, ""),
@@ -76,7 +76,7 @@ def test_identity_of_0_1(file):
             {"arr_0": TRAIN[..., :1], "ids": np.arange(12)},
             (12,),
             0,
-            "'ids' are not read",
+            "only arr_0 are read, not 'ids'",
         ),
     ],
 )
@@ -205,7 +205,7 @@ def test_renumbered_labels_are_told(file, capsys):
     assert data.load(name, "train").labels[:4].tolist() == [1, 0, 2, 1]
     assert data.describe(name).classes == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert "3 classes, 1440764, 2979186, 1099511627776, are numbered 0, 1, 2" in line
+    assert "3 in all (1440764, 2979186, 1099511627776), are numbered 0, 1, 2" in line
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_damage(tmp_path, content):
 
 def test_paths(tmp_path):
     # Catches a traceback at a name that is too long, no UTF-8 or holds a line's end.
-    for name in ("x" * 300, "a\nb", "\udce9", "a\0b"):
+    for name in ("x" * 300, "a\nb", "\udce9"):
         with pytest.raises(
             data.Missing, match=r"^no file .*; an npz data set"
         ) as error:

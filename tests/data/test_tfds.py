@@ -39,7 +39,7 @@ def prepare(folder, name="toys", *, splits=COUNTS, salt="", shape=SHAPE, **more)
 
     ``salt`` goes into the keys that TFDS shuffles by; ``more`` are further features of
     the kind ``kind``, with a function of (split, i) for their values; ``resize`` of i
-    gives other shapes.
+    gives other shapes, ``label`` other labels, None none.
     """
     kind = more.pop("kind", tfds.features.Text())
     resize = more.pop("resize", lambda i: SHAPE)
@@ -49,7 +49,7 @@ def prepare(folder, name="toys", *, splits=COUNTS, salt="", shape=SHAPE, **more)
     def info(self):
         features = {
             "image": tfds.features.Image(shape=shape),
-            "label": tfds.features.ClassLabel(num_classes=3),
+            **({"label": tfds.features.ClassLabel(num_classes=3)} if label else {}),
             **{key: kind for key in more},
         }
         return tfds.core.DatasetInfo(
@@ -62,7 +62,8 @@ def prepare(folder, name="toys", *, splits=COUNTS, salt="", shape=SHAPE, **more)
         for i in range(splits[split]):
             values = {key: value(split, i) for key, value in more.items()}
             image = png(pixels(i, resize(i)))
-            yield f"{salt}{i}", {"image": image, "label": label(i), **values}
+            values |= {"label": label(i)} if label else {}
+            yield f"{salt}{i}", {"image": image, **values}
 
     with tfds.core.registered.skip_registration():
         cls = type(
@@ -340,13 +341,25 @@ def test_damaged_records(tmp_path, plain_set, how):
 
 
 def test_sets_that_are_not_for_classification(tmp_path):
-    # Catches images of unknown class taken for class -1, a set without a test split.
+    # Catches images of unknown class taken for class -1.
     options = prepare(tmp_path / "a", label=lambda i: -1)
-    with pytest.raises(UserError, match="without a label"):
+    with pytest.raises(UserError, match="40 images without a label in train; as"):
         data.load("toys", "train", options)
-    options = prepare(tmp_path / "b", splits={"train": 4})
-    with pytest.raises(UserError, match="no images in a validation split, only train"):
+    options = prepare(tmp_path / "b", splits={"test": 4})
+    with pytest.raises(UserError, match="no images in a train split, only test"):
         data.describe("toys", options)
+
+
+def test_sets_that_are_pools(tmp_path):
+    # Catches a pool that is refused for want of labels or of a test split.
+    options = prepare(tmp_path / "a", splits={"train": 4})
+    assert data.describe("toys", options).sizes == {"train": 4}
+    assert data.load("toys", "train", options).images.shape == (4, *SHAPE)
+    with pytest.raises(UserError, match="has no test split, only train"):
+        data.load("toys", "test", options)
+    options = prepare(tmp_path / "b", label=None, supervised_keys=None)
+    assert data.describe("toys", options).classes == 0
+    assert set(data.load("toys", "test", options).labels) == {-1}
 
 
 @pytest.mark.parametrize("name", ["cifra10", "../x", "npx:file", "Cifar10", "a b", ""])

@@ -63,7 +63,7 @@ TEST = np.concatenate([flat(10), pictures(30, 2)])
 POOLS = {
     # pool's images, data.size, data.channels -> images left, words told
     "other images": ((OTHER,), {}, 90, []),
-    "test images": ((OTHER, TEST[:7]), {}, 90, ["7 test images", "train[90]"]),
+    "test images": ((OTHER, TEST[:7]), {}, 90, ["7 test images", "train_images[90]"]),
     "the victim's": ((TRAIN, OTHER), {}, 120, ["30 training images of the victim"]),
     "both": ((TEST, TRAIN[:0], OTHER), {}, 90, ["40 test images"]),
     "in colour": ((grey(OTHER), grey(TEST[:5])), {"data.channels": 1}, 90, ["5 test"]),
@@ -71,7 +71,7 @@ POOLS = {
         (pictures(90, 3, 2 * SIDE), flat(10, 2 * SIDE)[3:9]),
         {"data.size": SIDE},
         90,
-        ["6 test images", "train[90], train[91], train[92], ..."],
+        ["6 test images", "train_images[90], train_images[91], train_images[92], ..."],
     ),
 }
 
@@ -130,7 +130,7 @@ def test_nobody_is_judged_on_what_a_victim_learnt(tmp_path, double, judged):
     assert kept == {tuple(range(double, 40))} and len(probes) > 4
     if double:
         assert f"{double} of 40 test images of 'npz:" in found.left_out[0]
-        assert "training images of a victim (test[0]" in found.left_out[0]
+        assert "training images of a victim (test_images[0]" in found.left_out[0]
 
 
 def test_too_few_are_left(tmp_path):

@@ -1,9 +1,13 @@
 import argparse
 import builtins
+import gzip
+import importlib.util
 import io
 import os
 import pickle
+import tarfile
 import zipfile
+from datetime import date
 
 import numpy as np
 import pytest
@@ -71,11 +75,113 @@ def test_good_and_damaged(tmp_path, suffix):
     assert "is empty" in refusal(path)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth", ".ckpt"])
+NAMES = [
+    "c.pth.tar",
+    "c.tar",
+    "c.th",
+    "c.bin",
+    "c.torch",
+    "c.PTH",
+    "c",
+    "c.pth?download=1",
+] + ["c.model", "c.weights", "c.pkl", "c.npz"]
+
+
+@pytest.mark.parametrize("kind", [".npz", ".safetensors", ".pth", "legacy"])
+def test_any_name(tmp_path, kind):
+    # Catches a file judged by its name, in either direction.
+    if kind == "legacy":
+        torch = pytest.importorskip("torch")
+        whole = tmp_path / "w"
+        state = {n: torch.tensor(x) for n, x in ARRAYS.items()}
+        torch.save(state, whole, _use_new_zipfile_serialization=False)
+    else:
+        whole = tmp_path / f"w{kind}"
+        write(whole)
+    for name in NAMES:
+        path = tmp_path / name
+        path.write_bytes(whole.read_bytes())
+        same(read_weights(path))
+
+
+def zipped(*names):
+    box = io.BytesIO()
+    with zipfile.ZipFile(box, "w") as file:
+        for name in names:
+            file.writestr(name, b"x")
+    return box.getvalue()
+
+
+def tarred(mode):
+    box = io.BytesIO()
+    with tarfile.open(fileobj=box, mode=mode) as file:
+        file.addfile(tarfile.TarInfo("w.pth"))
+    return box.getvalue()
+
+
+def saved_array():
+    box = io.BytesIO()
+    np.save(box, np.ones(3))
+    return box.getvalue()
+
+
+OTHERS = {
+    "a page": (b"\n<!DOCTYPE html><html><title>Quota exceeded", "is a web page; downl"),
+    "an error as XML": (b"<?xml version='1.0'?><Error>NoSuchKey", "is a web page"),
+    "git-lfs": (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+    "JSON": (b'{"message": "not found"}', "is JSON text"),
+    "a tar": (tarred("w"), "is a tar archive of files; unpack it"),
+    "a tar.gz": (tarred("w:gz"), "is compressed; unpack it"),
+    "a tar.xz": (tarred("w:xz"), "is compressed; unpack it"),
+    "gzip": (gzip.compress(b"PK"), "is compressed; unpack it"),
+    "7z": (b"7z\xbc\xaf\x27\x1c\0\4", "is an archive"),
+    "a zip": (
+        zipped("run/w.pth", "run/log.txt"),
+        r"archive of files \(run/w.pth, run/lo",
+    ),
+    "TorchScript": (zipped("m/data.pkl", "m/code/m.py"), "is TorchScript, a program"),
+    "Keras": (b"\x89HDF\r\n\x1a\n\0\0", r"is HDF5 \(Keras"),
+    "Keras 3": (
+        zipped("config.json", "model.weights.h5"),
+        r"\(config.json, model.weig",
+    ),
+    "MATLAB": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "is MATLAB's"),
+    "ONNX": (b"\x08\x07\x12\x07pytorch\x1a\x052.1.0:", r"is a graph \(ONNX"),
+    "TensorFlow's model": (b"\x08\x01\x12\xff\x01\x0a", "is a graph"),
+    "TensorFlow's index": (b"\0" * 60 + bytes.fromhex("57fb808b247547db"), "TensorFl"),
+    "Lua Torch": (b"\4\0\0\0\1\0\0\0\3\0\0\0V 1\r\0\0\0nn.Seq", r"Lua Torch's \(.t7"),
+    "Flax": (b"\x82\xa6params\x81", "is msgpack"),
+    "GGUF": (b"GGUF\3\0\0\0", "is GGUF"),
+    "an array": (saved_array(), "is a single array"),
+    "a pickle of 1": (b"ccollections\nOrderedDict\n", "is a plain pickle"),
+    "a pickle of 5": (pickle.dumps({"w": 1}, protocol=5), "is a plain pickle"),
+    "noise": (bytes(range(255, 100, -1)), "not a readable npz, safetensors or PyTorch"),
+    "text": (b"see the other folder", "not a readable npz, safetensors or PyTorch"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_other_files(tmp_path, what):
+    # Catches a file that is no file of weights called a damaged one, or read.
+    content, expected = OTHERS[what]
+    path = tmp_path / "resnet50.pth"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=expected):
+        read_weights(path)
+    refusal(path)
+
+
+def test_a_name_that_says_more_than_the_content(tmp_path):
+    # Catches part of a TensorFlow checkpoint, which begins with anything.
+    path = tmp_path / "model.ckpt-100.data-00000-of-00001"
+    path.write_bytes(b"{" * 99)
+    assert "is TensorFlow's" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pth.tar"])
 def test_nothing_is_executed(tmp_path, suffix):
     # Catches allow_pickle=True and weights_only=False: the trap would snap.
-    if suffix in (".pth", ".ckpt"):
-        pytest.importorskip("torch")
+    torch = importlib.util.find_spec("torch")
     trap = tmp_path / "executed"
     path = tmp_path / f"evil{suffix}"
     code = pickle.dumps({"conv1.weight": Evil(trap)}, protocol=2)
@@ -85,11 +191,12 @@ def test_nothing_is_executed(tmp_path, suffix):
     path.write_bytes(code)
     told = refusal(path)
     assert not trap.exists()
-    assert ("more than arrays" in told) == (suffix in (".pth", ".ckpt"))
+    assert "a plain pickle, which is never loaded" in told
     with zipfile.ZipFile(path, "w") as file:  # as torch.save has it
         file.writestr("evil/data.pkl", code)
         file.writestr("evil/version", "3\n")
-    refusal(path)
+    told = refusal(path)
+    assert ("more than arrays (posix.mkdir" in told) == (torch is not None)
     assert not trap.exists()
 
 
@@ -104,19 +211,19 @@ def test_npz_of_other_things(tmp_path):
     plain = io.BytesIO()
     np.save(plain, np.ones(3))
     path.write_bytes(plain.getvalue())
-    assert "not a readable npz file" in refusal(path)
+    assert "a single array (.npy)" in refusal(path)
     np.savez(path)
     assert "holds no arrays" in refusal(path)
 
 
 def test_places(tmp_path):
-    # Catches a traceback for a directory, a missing file, an ending nobody knows.
+    # Catches a traceback for a directory, a missing file, an address.
     assert "is a directory" in refusal(tmp_path)
     assert "no file of weights" in refusal(tmp_path / "nowhere.pth")
-    path = tmp_path / "w.h5"
-    path.write_bytes(b"x")
-    with pytest.raises(UserError, match="'.h5'; known: .ckpt, .npz, .pt, .pth, .safe"):
-        read_weights(path)
+    assert "cannot be read (File name too long)" in refusal(tmp_path / ("w" * 300))
+    for address in ("https://host/w.pth", "gs://bucket/w.pth"):
+        with pytest.raises(UserError, match="not on a file system of this machine"):
+            read_weights(address)
 
 
 def test_without_torch(tmp_path, monkeypatch):
@@ -131,7 +238,8 @@ def test_without_torch(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", no_torch)
     path = tmp_path / "w.pth"
-    path.write_bytes(b"whatever")
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("w/data.pkl", b"whatever")
     told = refusal(path)
     assert "pip install torch" in told and "save_file" in told
     for suffix in (".npz", ".safetensors"):
@@ -149,16 +257,28 @@ def test_checkpoints_of_pytorch(tmp_path):
     state = {n: torch.nn.Parameter(x) for n, x in model.state_dict().items()}
     torch.save({"epoch": 3, "state_dict": state, "o": optimiser.state_dict()}, path)
     got = read_weights(path)
-    assert got.keys() == {"weight", "bias"} and got["weight"].dtype == np.float32
-    assert np.array_equal(got["weight"], model.weight.detach().float().numpy())
+    assert got.keys() == {"state_dict.weight", "state_dict.bias"}
+    got = got["state_dict.weight"]
+    assert got.dtype == np.float32
+    assert np.array_equal(got, model.weight.detach().float().numpy())
     torch.save(model, path)
     assert "torch.save(model.state_dict(), FILE)" in refusal(path)
-    torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, path)
-    assert "holds more than arrays (settings" in refusal(path)
-    torch.save([torch.ones(3)], path)
+    beside = {"args": argparse.Namespace(lr=0.1), "best": np.float64(0.5)}
+    beside |= {"last": np.float32(0.5), "steps": [np.int64(3)], "to": path}
+    for new in (True, False):
+        torch.save(
+            {"state_dict": state, **beside},
+            path,
+            _use_new_zipfile_serialization=new,
+        )
+        assert read_weights(path).keys() == {"state_dict.weight", "state_dict.bias"}
+    for more in (np.ones(3), torch.nn.Linear, Evil(path), date(2026, 1, 1)):
+        torch.save({"state_dict": state, "more": more}, path)
+        assert "holds more than arrays (" in refusal(path)
+    torch.save({"epoch": 3, "lr": [0.1]}, path)
     assert "no mapping of names to tensors" in refusal(path)
-    torch.save({"epoch": 3, "weights": torch.ones(3)}, path)
-    assert "(but epoch)" in refusal(path)
+    torch.save({"w": torch.ones(3).to_sparse()}, path)
+    assert "w is a tensor that is no plain array" in refusal(path)
 
 
 def torch_resnet(torch, bottleneck):

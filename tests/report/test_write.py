@@ -198,7 +198,14 @@ def test_victims_from_elsewhere(tmp_path):
     # Catches a page that claims to know what a victim is, or was trained on.
     for name, recipe, told, title in (
         ("a", {"origin": "npz", "images": 1700, "dim": 6}, "1,700 images", "API"),
-        ("b", {"origin": "python", "function": "f:g", "dim": 6}, "f:g (6", "API"),
+        (
+            *("b", {"origin": "python", "function": "f:g", "dim": 6, "answers": "1"}),
+            *("f:g (6", "API"),
+        ),
+        (
+            *("d", {"origin": "python", "function": "f:g", "dim": 6, "answers": None}),
+            *("Nothing checked what f:g answers", "API"),
+        ),
         (
             *("c", {"origin": "weights", "encoder": fake.ENCODER}),
             *("a conv3 encoder, made of PyTorch weights", "imported encoder"),
@@ -214,6 +221,7 @@ def test_victims_from_elsewhere(tmp_path):
         for file in ("report.md", "report.html"):
             text = " ".join((out / file).read_text("utf-8").split())
             assert told in text and "evaluated alone" in text
+            assert ("Nothing checked" in text) == (name == "d")
             assert "may have seen images of the probes" in text
             for word in ("untrained", "stealer", "attacker's", "extraction of"):
                 assert word not in text, (file, word)

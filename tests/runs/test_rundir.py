@@ -24,6 +24,29 @@ def test_names_follow_from_what_determines_the_result(tmp_path):
     assert base.path.parent == tmp_path / "victim"
 
 
+@pytest.mark.parametrize(
+    ("slug", "start"),
+    [
+        ("my set", "my set-"),
+        ("mine:SOURCE/3", "mine-SOURCE-3-"),
+        ("\udce9t\udce9", "-t--"),
+        ("a\nb\x1b[1m\0", "a-b-[1m--"),
+        ("caf\u00e9", "caf\u00e9-"),
+        ("x" * 300, "x" * 244 + "-"),
+        ("\u732b" * 100, "\u732b" * 81 + "-"),
+    ],
+)
+def test_names_that_directories_take(tmp_path, slug, start):
+    # Catches a data set's name that no directory can be called after: too long, with a
+    # slash, or in bytes that JSON and pages do not take.
+    run = names.make_run(tmp_path, "victim", slug, {}, {})
+    assert run.name.startswith(start) and len(run.name) == len(start) + 10
+    run.path.mkdir(parents=True)
+    run.key.encode()
+    again = names.make_run(tmp_path, "victim", run.name[:-11], {}, {})
+    assert again.name == run.name
+
+
 def test_meta_is_replaced_whole_and_damage_is_told(tmp_path):
     # Catches an entry lost by the second write, and a traceback on broken JSON.
     run = make(tmp_path, {"a": 1})

@@ -63,7 +63,7 @@ def main(folder, port, index, path):
         patience=60,
     )
     if index == "1":
-        logbook.SummaryWriter = None  # whatever it would write fails
+        logbook.EventsWriter = None  # whatever it would write fails
     images = toy.images()
     if path == "device":
         fit.on_cpu = lambda: False

@@ -12,6 +12,7 @@ from sslx.data import form
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.data.sources.layout import LAYOUT, Found, find_files
 from sslx.progress import progress, say_once
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 
@@ -49,11 +50,12 @@ class _Pixels(NamedTuple):
     ids: dict[str, list[int]]
     shapes: set[form.Shape]  # of the files' own
     sha: str
+    stacks: list[str]  # names of files with further pictures
 
 
 def _pixels(path: Path, found: Found, options: Options) -> _Pixels:
     """Reads all files, and says how many cannot be."""
-    sha, shapes, unreadable = hashlib.sha256(), set(), []
+    sha, shapes, unreadable, stacks = hashlib.sha256(), set(), [], []
     images: dict[str, list[np.ndarray]] = {}
     ids: dict[str, list[int]] = {}
     first: tuple[Path, form.Shape] | None = None
@@ -72,6 +74,7 @@ def _pixels(path: Path, found: Found, options: Options) -> _Pixels:
                 # A name that is no UTF-8 counts by its bytes.
                 sha.update(f"{entry.name}\0".encode(errors="surrogateescape"))
                 sha.update(f"{len(content)}\0".encode() + content)
+                stacks += [entry.name] if form.is_stack(content) else []
                 shapes.add(raw.shape)
                 ids[split].append(form.pixel_id(raw))
                 images[split].append(form.fit(raw, options))
@@ -82,7 +85,7 @@ def _pixels(path: Path, found: Found, options: Options) -> _Pixels:
         unreadable,
         f"{''.join(unreadable[:1])}{count if unreadable[1:] else ''}; mend or remove",
     )
-    return _Pixels(images, ids, shapes, sha.hexdigest())
+    return _Pixels(images, ids, shapes, sha.hexdigest(), stacks)
 
 
 @lru_cache(maxsize=2)
@@ -95,6 +98,11 @@ def _read(path: Path, found: Found, options: Options) -> Whole:
     if found.told:
         say_once(f"{path}: {found.told}")
     read = _pixels(path, found, options)
+    if read.stacks:
+        say_once(
+            f"{path}: of {len(read.stacks)} files that hold several pictures the first "
+            f"is read ({read.stacks[0]})"
+        )
     if "test" in files:
         form.apart(
             read.ids,
@@ -114,12 +122,12 @@ def _read(path: Path, found: Found, options: Options) -> Whole:
         s: np.array([e.label for e in found], np.int32) for s, found in files.items()
     }
     splits = {s: Split(np.stack(x), labels[s]) for s, x in read.images.items()}
-    return Whole(info, splits, ids)
+    return Whole(info, splits, ids, lambda split, row: files[split][row].name)
 
 
 def _find(rest: str, options: Options) -> Path:
     refuse_if(not rest, "write the folder's path after 'folder:'")
-    path = Path(rest).expanduser()
+    path = local_path(rest)
     if not os.path.isdir(path):
         raise Missing(f"no folder {path}; {LAYOUT}")
     return path

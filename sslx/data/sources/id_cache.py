@@ -8,12 +8,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sslx.runs.files import read_arrays, replacing
+from sslx.runs.paths import local_path
+from sslx.types import UserError
 
 FOLDER = "~/.cache/sslx/ids"
 FORMAT = 1  # to be raised where ids come to be made in another way
@@ -27,12 +28,13 @@ def remembered(stamp: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
         compute: Gives int64 (n,).
     """
     content = json.dumps([FORMAT, stamp]).encode()
-    name = hashlib.sha256(content).hexdigest()[:32]
-    path = Path(FOLDER).expanduser() / f"{name}.npz"
-    with suppress(ValueError, KeyError):  # none yet, or damaged
-        return read_arrays(path)["ids"]
+    name = f"{hashlib.sha256(content).hexdigest()[:32]}.npz"
+    with suppress(ValueError, KeyError, UserError):  # none yet, or damaged
+        return read_arrays(local_path(FOLDER) / name)["ids"]
     ids = compute()
-    with suppress(OSError):  # a home that cannot be written to only costs time
+    # No home, or one that cannot be written to, only costs time.
+    with suppress(OSError, UserError):
+        path = local_path(FOLDER) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, shared=True) as file:
             np.savez(file, ids=ids)

@@ -107,7 +107,7 @@ def _beneath(
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
-        passed.append(("link in a circle", folder.path))
+        passed.append(("linked in a circle", folder.path))
         return []
     images, folders = _scan(folder.path, passed)
     for inner in folders:
@@ -126,7 +126,7 @@ def _classes(
     if any(found.values()):
         passed += [("outside the class folders", image.path) for image in images]
         return {os.path.basename(path): inside for path, inside in found.items()}
-    passed += [("folder without images", path) for path in found]
+    passed += [("empty of images", path) for path in found]
     return {"": images}
 
 
@@ -146,11 +146,9 @@ def find_files(path: Path) -> Found:
     if "train" not in named:
         _check_no_splits(path, named)
         train = _classes(images, folders, above, passed)
-        refuse_if(not any(train.values()), f"{path} holds no image; {LAYOUT}")
+        _check_any(path, train, passed)
         empty = [name for name, inside in train.items() if not inside]
-        passed += [
-            ("folder without images", str(path / name)) for name in empty if name
-        ]
+        passed += [("empty of images", str(path / name)) for name in empty if name]
         train = {name: inside for name, inside in train.items() if inside}
         return _found(path, {"train": train}, passed)
 
@@ -158,7 +156,7 @@ def find_files(path: Path) -> Found:
         status = named[name].stat()
         inside = above | {(status.st_dev, status.st_ino)}
         found = _classes(*_scan(named[name].path, passed), inside, passed)
-        refuse_if(not any(found.values()), f"{path / name} holds no image; {LAYOUT}")
+        _check_any(path / name, found, passed)
         return found
 
     passed += [("beside train", image.path) for image in images]
@@ -173,6 +171,11 @@ def find_files(path: Path) -> Found:
                 read.add(name)
     passed += [(f"folder {f.name}", f.path) for f in folders if f.name not in read]
     return _found(path, splits, passed)
+
+
+def _check_any(folder: Path, found: Classes, passed: Passed) -> None:
+    there = f" but {_counts(passed)}" if passed else ""
+    refuse_if(not any(found.values()), f"{folder} holds no image{there}; {LAYOUT}")
 
 
 def _check_no_splits(path: Path, named: dict[str, os.DirEntry]) -> None:
@@ -248,8 +251,8 @@ def _numbers(path: Path, splits: dict[str, Classes]) -> dict[str, int]:
     refuse_if(
         odd,
         f"{path}: {count} test images are of classes that no training image has "
-        f"({listed(odd)}), so nothing can be right on them; remove those folders, or "
-        "add such images to train",
+        f"({listed(odd)}), so nothing can be right on them; remove those folders, add "
+        f"such images to train, or, for a pool, name folder:{path / 'train'}",
     )
     return known
 
@@ -258,7 +261,14 @@ def _told(path: Path, passed: Passed) -> str:
     """What is passed over, counted, with the first of each kind that has a name."""
     if not passed:
         return ""
-    kinds = Counter(kind for kind, _ in passed)
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     first = os.path.relpath(passed[0][1], path)
-    return f"{len(passed)} files and folders are passed over ({counts}; first: {first})"
+    count = len(passed)
+    return (
+        f"{count} files and folders are passed over ({_counts(passed)}; first: {first})"
+    )
+
+
+def _counts(passed: Passed) -> str:
+    """How many of each kind."""
+    kinds = Counter(kind for kind, _ in passed)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

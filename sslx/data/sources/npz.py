@@ -11,6 +11,7 @@ import numpy as np
 from sslx.data import form, labels
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
 from sslx.progress import say_once
+from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
 
 _NEEDS = (
@@ -86,9 +87,8 @@ def _arrays(path: Path) -> tuple[Keys, dict[str, np.ndarray]]:
             )
         raise UserError(f"{path} is not a readable npz file{why}; {_NEEDS}") from None
     if others:
-        say_once(
-            f"{path}: {labels.listed(others, 8)} are not read, {', '.join(wanted)} are"
-        )
+        read = ", ".join(wanted)
+        say_once(f"{path}: only {read} are read, not {labels.listed(others, 8)}")
     return keys, arrays
 
 
@@ -136,12 +136,13 @@ def _read(path: Path, stamp: int) -> Whole:
         classes=numbered.classes,
         sizes={name: len(split.labels) for name, split in splits.items()},
     )
-    return Whole(info, splits, {s: np.arange(n) for s, n in info.sizes.items()})
+    ids = {s: np.arange(n) for s, n in info.sizes.items()}
+    return Whole(info, splits, ids, lambda split, row: f"{keys[split][0]}[{row}]")
 
 
 def _find(rest: str, options: Options) -> Path:
     refuse_if(not rest, "write the file's path after 'npz:'")
-    path = Path(rest).expanduser()
+    path = local_path(rest)
     if not os.path.isfile(path):
         raise Missing(f"no file {path}; {_NEEDS}")
     return path

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx.data.source import Missing
+from sslx.runs.paths import NoHome, local_path
 from sslx.types import UserError, refuse_if
 
 _NAME = re.compile(
@@ -43,7 +44,10 @@ class Prepared(NamedTuple):
 def place(data_dir: str | None) -> Path:
     """The folder that prepared sets lie in."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    try:
+        return local_path(chosen)
+    except NoHome as error:
+        raise NoHome(f"{error}, with data.dir or TFDS_DATA_DIR") from None
 
 
 def _versions(folder: Path) -> list[str]:
