@@ -11,6 +11,7 @@ setup(
     package_data={
         "sslx.cli": ["templates/*.j2"],
         "sslx.report": ["templates/*.j2"],
+        "sslx.shipped": ["*.json", "*.safetensors"],
     },
     entry_points={"console_scripts": ["sslx=sslx.cli:main"]},
     python_requires=">=3.11.4",  # filters of tarfile

@@ -114,7 +114,8 @@ def get_config() -> ConfigDict:
 
     c.victim = ConfigDict()
     # A victim that is not trained here: PyTorch weights of victim.encoder, FILE or
-    # FILE#PART (docs/pytorch.md); or an API, "npz:FILE" or "python:MODULE:FUNCTION"
+    # FILE#PART (docs/pytorch.md); "shipped:NAME", one that comes with
+    # sslx (sslx.victims()); or an API, "npz:FILE" or "python:MODULE:FUNCTION"
     # (docs/audit.md). The data set below then gives only image shape and attacker's
     # images, all else but encoder and encoder_kw is unused.
     c.victim.weights = ""

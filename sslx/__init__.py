@@ -1,8 +1,9 @@
 """Extraction of self-supervised image encoders, in JAX and Flax.
 
 ``open_run(path)`` opens what a run left behind, ``lineage(workdir)`` lists the runs
-there are (docs/analysis.md); the rest is under ``sslx.losses``,
-``sslx.models``, ``sslx.data``, ``sslx.attacks``, ``sslx.service``, ``sslx.evals``.
+there are (docs/analysis.md), ``victims()`` the victims that come with it; the rest is
+under ``sslx.losses``, ``sslx.models``, ``sslx.data``, ``sslx.attacks``,
+``sslx.service``, ``sslx.evals``.
 """
 
 from importlib import import_module
@@ -10,13 +11,14 @@ from typing import Any
 
 from sslx.version import __version__
 
-__all__ = ["UserError", "__version__", "lineage", "open_run"]
+__all__ = ["UserError", "__version__", "lineage", "open_run", "victims"]
 
 # Imported when they are first asked for: what only reads a type stays light.
 _HOMES = {
     "UserError": "sslx.types",
     "lineage": "sslx.runs.lineage",
     "open_run": "sslx.embed.finished",
+    "victims": "sslx.embed.shipped",
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sslx import data
 from sslx.data.splits import divide
-from sslx.embed import recording
+from sslx.embed import recording, shipped
 from sslx.runs.names import Run, fingerprint
 from sslx.train.fit import Loop
 from sslx.types import UserError, printable
@@ -36,6 +36,11 @@ class Place(NamedTuple):
     def ids(self, split: str) -> np.ndarray:
         """See ``data.ids``."""
         return data.ids(self.name, split, self.options)
+
+    def unseen(self, name: str) -> np.ndarray:
+        """Whether a shipped victim did not see each training image, bool (n,)."""
+        marks = data.marks(self.name, "train", self.options)
+        return np.isin(marks, shipped.unseen(name))
 
     def describe(self) -> data.Info:
         """See ``data.describe``."""
@@ -104,7 +109,8 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
 
     Args:
         recipe: With ``pool``, ``split``, ``held_out``, ``test_kept``, ``split_seed``,
-            and ``left_out`` where there are such.
+            ``left_out`` where there are such, ``shipped`` for the images that a
+            shipped victim did not see.
         context: Where they lie.
     """
     if "answered" in recipe["pool"]:
@@ -113,7 +119,9 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
     place, split = context.place(recipe["pool"]), recipe["split"]
     ids = place.ids(split)
     rows = np.arange(len(ids))
-    if recipe["held_out"] is not None:
+    if "shipped" in recipe:
+        rows = np.flatnonzero(place.unseen(recipe["shipped"]))
+    elif recipe["held_out"] is not None:
         _, rows = divide(ids, recipe["held_out"], recipe["split_seed"])
     elif recipe["test_kept"] is not None:
         rows, _ = divide(ids, recipe["test_kept"], recipe["split_seed"])

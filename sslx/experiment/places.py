@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.context import Context, Place, Watching
-from sslx.embed import recording
+from sslx.embed import recording, shipped
 from sslx.experiment.pools import open_pool, sets_of
 from sslx.experiment.recipes import encoder_of, reading
 from sslx.experiment.separation import Apart
@@ -50,6 +50,8 @@ def make_context(configs: Sequence[ConfigDict], apart: Sequence[Apart]) -> Conte
         if v.weights:
             trunk = read_trunk(v.weights, encoder_of(v, config.precision).meta)
             files[checkpoint.digest(trunk)] = v.weights
+        if name := shipped.named(v.source):
+            files[shipped.victims()[name]["weights"]] = str(shipped.file_of(name))
         if recorded:
             found = recording.item_of(recording.record(recorded))
             files[checkpoint.digest(found)] = recorded

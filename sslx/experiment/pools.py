@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.data.splits import divide
-from sslx.embed import recording
+from sslx.embed import recording, shipped
 from sslx.experiment.recipes import reading, share
 from sslx.experiment.separation import NOBODY, Apart, Test, not_for_sale
 from sslx.runs.names import Run, make_run
@@ -41,6 +41,16 @@ def _source(config: ConfigDict) -> tuple[str, str, np.ndarray]:
     """The attacker's images: (data set, split, rows)."""
     pool, test_kept = config.steal.pool, config.steal.test_kept
     options, victims = reading(config), config.victim.dataset
+    if pool == "held_out" and (name := shipped.named(config.victim.source)):
+        known = shipped.unseen(name)
+        rows = np.flatnonzero(np.isin(data.marks(victims, "train", options), known))
+        refuse_if(
+            len(rows) < shipped.FOUND * len(known),
+            f"steal.pool='held_out' of shipped:{name} is the {len(known):,} images "
+            f"that it did not see; {len(rows):,} of them are in victim.dataset="
+            f"{victims!r}: name {shipped.victims()[name]['dataset']}",
+        )
+        return victims, "train", rows
     if pool == "held_out":
         ids = data.ids(victims, "train", options)
         _, rows = divide(ids, config.data.held_out, config.data.split_seed)
@@ -118,11 +128,14 @@ def open_pool(config: ConfigDict, tests: list[Test]) -> Pool:
 def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:
     """What determines the attacker's images, for a recipe."""
     s = config.steal
-    divided = s.pool in ("held_out", "test")
+    name = shipped.named(config.victim.source) if s.pool == "held_out" else ""
+    divided = s.pool in ("held_out", "test") and not name
+    held_out = config.data.held_out if s.pool == "held_out" and not name else None
     return {
+        **({"shipped": name} if name else {}),
         "pool": pool.identity,
         "split": pool.split,
-        "held_out": config.data.held_out if s.pool == "held_out" else None,
+        "held_out": held_out,
         "test_kept": s.test_kept if s.pool == "test" else None,
         "split_seed": config.data.split_seed if divided else None,
         **pool.apart.recipe(),

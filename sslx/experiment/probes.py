@@ -195,6 +195,8 @@ def _untrained(config: ConfigDict, victim: Run, theft: Theft | None) -> dict | N
     for run in (victim, *([theft.steal] if theft else [])):
         if "encoder" in run.recipe:
             numbers = normalisation(config, victim.recipe["image_shape"][2])
+            if "shipped" in run.recipe:
+                numbers = {key: run.recipe[key] for key in ("mean", "std")}
             return {"encoder": run.recipe["encoder"], "seed": config.seed, **numbers}
     return None
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.data import form
 from sslx.data.splits import divide
+from sslx.embed import shipped
 from sslx.experiment.recipes import positive, reading, share
 from sslx.experiment.victims import is_foreign
 from sslx.types import refuse_if
@@ -105,9 +106,12 @@ def _trained_on(config: ConfigDict) -> np.ndarray:
 
     None are known of one that comes from elsewhere.
     """
+    name, d, options = config.victim.dataset, config.data, reading(config)
+    if known := shipped.named(config.victim.source):
+        marks = data.marks(name, "train", options)
+        return marks[~np.isin(marks, shipped.unseen(known))]
     if is_foreign(config):
         return np.empty(0, np.int64)
-    name, d, options = config.victim.dataset, config.data, reading(config)
     rows, _ = divide(data.ids(name, "train", options), d.held_out, d.split_seed)
     return data.marks(name, "train", options)[rows]
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.data.splits import divide
-from sslx.embed import function, recording
+from sslx.embed import function, recording, shipped
 from sslx.embed.finished import KINDS
 from sslx.experiment.recipes import (
     check_solver,
@@ -137,8 +137,11 @@ def _foreign(config: ConfigDict, workdir: Path) -> Run:
         recipe |= {"image_shape": shape, "dim": dim}
         slug = f"python-{rest.replace(':', '.')}"
         return make_run(workdir, "victim", slug, recipe, {})
+    if name := shipped.named(v.source):
+        return _of_shipped(config, workdir, name)
     raise UserError(
-        f"unknown victim.source {v.source!r}; write npz:FILE or python:MODULE:FUNCTION"
+        f"unknown victim.source {v.source!r}; write shipped:NAME, npz:FILE or "
+        "python:MODULE:FUNCTION"
     )
 
 
@@ -197,6 +200,29 @@ def _of_weights(config: ConfigDict, workdir: Path) -> Run:
     return make_run(workdir, "victim", f"weights-{v.encoder}", recipe, {})
 
 
+def _of_shipped(config: ConfigDict, workdir: Path, name: str) -> Run:
+    """A victim that comes with sslx: weights whose training images are known."""
+    card, shape = shipped.victims()[name], _image_shape(config)
+    refuse_if(
+        list(shape) != card["image_shape"],
+        f"shipped:{name} takes images of shape {tuple(card['image_shape'])}, those of "
+        f"victim.dataset={config.victim.dataset!r} have {shape}; data.size and "
+        "data.channels bring them together",
+    )
+    digest = checkpoint.digest(read_trunk(str(shipped.file_of(name)), card["encoder"]))
+    refuse_if(
+        digest != card["weights"],
+        f"the weights of shipped:{name} are not those of its card; install sslx again",
+    )
+    recipe = {
+        "origin": "weights",
+        "shipped": name,
+        "weights": digest,
+        **{key: card[key] for key in ("encoder", "image_shape", "mean", "std")},
+    }
+    return make_run(workdir, "victim", f"shipped-{name}", recipe, {})
+
+
 def unanswered(config: ConfigDict, names: list[str]) -> dict[str, int]:
     """The probes' sets that the victim cannot answer, and how many images it lacks."""
     file = recording.recorded_in(config.victim.source)
@@ -229,11 +255,13 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
     info = data.describe(name, reading(config))
     why = f"service.output={config.service.output!r} needs classes: write "
     data.check_labelled(info, f"victim.dataset={name!r}", f"{why}'representation'")
+    name = r.get("shipped")
     recipe = {
         "kind": "probe",
         "data": info.identity,
-        "held_out": config.data.held_out,
+        "held_out": None if name else config.data.held_out,
         "split_seed": config.data.split_seed,
+        **({"shipped": name} if name else {}),
         "classes": info.classes,
         **config.service.classifier.to_dict(),
     }

@@ -98,7 +98,8 @@ def notes(report: Report) -> list[str]:
     """What must be known of the figures, a sentence each."""
     records, rows = report.records, report.rows
     out = []
-    if any("objective" not in node.recipe for node in report.victims):
+    known = ("objective", "shipped")
+    if any(not set(known) & node.recipe.keys() for node in report.victims):
         whose = "the attacker's images, and those" if report.steals else "images"
         out.append(
             "What the victim was trained on is not known here: it may have seen "

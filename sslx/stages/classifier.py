@@ -45,7 +45,10 @@ def _of_probe(run: Run, context: Context) -> tuple[dict, dict]:
     """The linear probe of ``evals.linear``, and how it was chosen."""
     r, place = run.recipe, context.place(run.recipe["data"])
     ids, split = place.ids("train"), place.load("train")
-    rows, _ = divide(ids, r["held_out"], r["split_seed"])  # as the victim's own
+    if "shipped" in r:
+        rows = np.flatnonzero(~place.unseen(r["shipped"]))
+    else:
+        rows, _ = divide(ids, r["held_out"], r["split_seed"])  # as the victim's own
     features = open_run(run.parents["victim"].path).embed(split.images[rows])
     found = linear_probe(
         features,

@@ -1,0 +1,109 @@
+"""Victims that come with sslx: weights, card, and the images they did not see."""
+
+import hashlib
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+import sslx
+from sslx import context, data
+from sslx.embed import shipped
+from sslx.experiment.graph import resolve
+from sslx.models import make_encoder
+from sslx.models.torch_weights import to_torch
+from sslx.models.weight_files import read_trunk
+from sslx.train import checkpoint
+from sslx.types import UserError
+from tests import tiny
+from tests.experiment.test_separation import pictures
+from tests.experiment.test_separation import save as save_set
+
+UNSEEN = np.arange(10, 40)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """One shipped victim, ``small``, of images of 12 pixels; rows 10 to 39 unseen."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    shipped._read.cache_clear()
+    encoder = make_encoder("resnet18", stem="cifar", width=4, dtype="float32")
+    params, stats = encoder.init(
+        jax.random.key(0), np.zeros((1, 12, 12, 1), np.float32)
+    )
+    arrays = to_torch("resnet18", params, stats, stem="cifar")
+    file = tmp_path / "small.safetensors"
+    file.write_bytes(save(arrays))
+    own = save_set(tmp_path / "own.npz", pictures(60, 1), pictures(40, 2))
+    facts = {
+        "encoder": encoder.meta,
+        "image_shape": [12, 12, 1],
+        "mean": [0.5],
+        "std": [0.25],
+        "dataset": own,
+        "weights": checkpoint.digest(read_trunk(str(file), encoder.meta)),
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    text = shipped.card(facts, data.marks(own, "train")[UNSEEN])
+    (tmp_path / "small.json").write_text(text)
+    return tmp_path
+
+
+def config(folder, own="own", **changes):
+    given = {
+        "victim.source": "shipped:small",
+        "victim.dataset": f"npz:{folder / own}.npz",
+        "probe.datasets": (f"npz:{folder / own}.npz",),
+        "steal.queries": 20,
+        "probe.knn_k": 5,
+        "data.split_seed": 7,
+    }
+    return tiny.config(**(given | changes))
+
+
+def test_the_pool_is_what_it_did_not_see(folder):
+    # Catches the pool of a split that the victim was not trained by, an image that it
+    # has seen for sale under another name, and a split's seed that names a run.
+    found = resolve(config(folder), folder / "runs")
+    r = found.thefts[0].responses.recipe
+    images = pictures(60, 1)
+    sold = context.pool(r, found.context).load()
+    np.testing.assert_array_equal(sold, images[UNSEEN])
+    assert r["shipped"] == "small" and r["split_seed"] is None is r["held_out"]
+    other = save_set(
+        folder / "pool.npz", np.concatenate([images, pictures(9, 5)]), sold
+    )
+    c = config(folder, steal__pool=other, probe__datasets=(f"npz:{folder}/own.npz",))
+    theft = resolve(c, folder / "runs").thefts[0]
+    assert theft.pool.size == len(UNSEEN) + 9
+    assert "30 training images of the victim" in theft.pool.apart.why
+
+
+def test_what_cannot_be(folder):
+    # Catches a pool of a part of the images, and weights that were changed or swapped.
+    assert list(sslx.victims()) == ["small"]
+    save_set(folder / "few.npz", pictures(60, 1)[:39], pictures(40, 2))
+    with pytest.raises(UserError, match="30 images .* 29 of them are in"):
+        resolve(config(folder, "few"), folder / "runs")
+    with pytest.raises(UserError, match="unknown shipped victim 'smal'.*small"):
+        resolve(config(folder, victim__source="shipped:smal"), folder / "runs")
+    file = folder / "small.safetensors"
+    whole = file.read_bytes()
+    for bad in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        file.write_bytes(bad)
+        with pytest.raises(UserError, match=r"not what sslx came with; install"):
+            resolve(config(folder), folder / "runs")
+    file.unlink()
+    with pytest.raises(UserError, match="is missing or not"):
+        resolve(config(folder), folder / "runs")
+
+
+def test_cards_of_what_is_shipped():
+    # Catches weights that are not those of their card, a card that lacks a figure.
+    for name, card in sslx.victims().items():
+        trunk = read_trunk(str(shipped.file_of(name)), card["encoder"])
+        assert checkpoint.digest(trunk) == card["weights"]
+        assert shipped.file_of(name).stat().st_size < 4 * 2**20
+        assert len(np.unique(shipped.unseen(name))) == 10_000
+        assert card["training"]["passes"] > 0 and card["accuracies"]
