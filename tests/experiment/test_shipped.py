@@ -72,7 +72,7 @@ def test_the_pool_is_what_it_did_not_see(folder):
     np.testing.assert_array_equal(sold, images[UNSEEN])
     assert r["shipped"] == "small" and r["split_seed"] is None is r["held_out"]
     other = save_set(
-        folder / "pool.npz", np.concatenate([images, pictures(9, 5)]), sold
+        folder / "pool.npz", np.concatenate([images, pictures(9, 5)]), pictures(9, 6)
     )
     c = config(folder, steal__pool=other, probe__datasets=(f"npz:{folder}/own.npz",))
     theft = resolve(c, folder / "runs").thefts[0]
