@@ -83,11 +83,11 @@ def test_launchers(bare, monkeypatch, variables, expected):
 @pytest.mark.parametrize(
     "process,listens,expected",
     [
-        (0, False, ["waiting for all 3, 0 s more", "waited 0.4 s for all 3; see"]),
+        (0, False, ["waiting for all 3, 1 s more", "waited 1 s for all 3; see"]),
         (
             1,
             False,
-            ["waiting for process 0 of 3 at 127", "waited 0.4 s for pro.*refused"],
+            ["waiting for process 0 of 3 at 127", "waited 1 s for pro.*refused"],
         ),
         (2, True, []),  # process 0 speaks
     ],
@@ -96,7 +96,7 @@ def test_who_waits_says_so(monkeypatch, capsys, process, listens, expected):
     # Catches silence for as long as engine.patience, then JAX's stack trace, and one
     # that a hundred processes print a hundred times.
     left = threading.Event()
-    monkeypatch.setattr(join, "_SILENCE", 0.2)
+    monkeypatch.setattr(join, "_SILENCE", 0.3)
     monkeypatch.setattr(join.os, "_exit", lambda code: (left.set(), exit(code)))
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -107,7 +107,7 @@ def test_who_waits_says_so(monkeypatch, capsys, process, listens, expected):
             ("coordinator_address", f"127.0.0.1:{port}"),
         ):
             monkeypatch.setattr(hosts._job, name, value)
-        with join._waiting(0.4):
+        with join._waiting(1):
             assert left.wait(10)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(expected)
