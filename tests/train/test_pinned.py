@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import ImageFile
 
 from sslx import program
 from sslx.rng import stream
@@ -123,23 +124,25 @@ def test_a_block_around_it(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_the_program_pins_and_numpy_with_it(monkeypatch, tmp_path):
+def test_the_program_pins_all_of_it(monkeypatch, tmp_path):
     # Catches a caller from Python whose switches decide.
     seen = []
 
     def resolve(*_):
-        seen.append((jax.config.jax_enable_x64, np.geterr()["over"]))
+        halves = ImageFile.LOAD_TRUNCATED_IMAGES
+        seen.append((jax.config.jax_enable_x64, np.geterr()["over"], halves))
         raise UserError("far enough")
 
     monkeypatch.setattr(program, "resolve", resolve)
     jax.config.update("jax_enable_x64", True)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     try:
         with np.errstate(all="raise"), pytest.raises(UserError, match="far enough"):
             program.run(tiny.config(), tmp_path)
-        assert jax.config.jax_enable_x64
+        assert jax.config.jax_enable_x64 and ImageFile.LOAD_TRUNCATED_IMAGES
     finally:
         jax.config.update("jax_enable_x64", False)
-    assert seen == [(False, "warn")]
+    assert seen == [(False, "warn", False)]
 
 
 @pytest.mark.parametrize(
