@@ -159,7 +159,8 @@ def ids(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
     """
     _check_split(split)
     source, rest, _ = _source(name)
-    return joined(source.ids(rest, split, options), marks(name, split, options))
+    pixels = marks(name, split, options)  # first: it says where there is no such split
+    return joined(source.ids(rest, split, options), pixels)
 
 
 def marks(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
