@@ -69,6 +69,7 @@ SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node[1-2]"}
 )
 def test_launchers(bare, monkeypatch, variables, expected):
     # Catches a lone machine that waits for a network, and a launcher that is not seen.
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     before = jax.config.jax_enable_preemption_service

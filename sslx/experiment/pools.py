@@ -125,6 +125,11 @@ def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:
         "held_out": config.data.held_out if s.pool == "held_out" else None,
         "test_kept": s.test_kept if s.pool == "test" else None,
         "split_seed": config.data.split_seed if divided else None,
+        **(
+            data.copies(config.victim.dataset, reading(config), pool.split)
+            if divided
+            else {}
+        ),
         **pool.apart.recipe(),
     }
 

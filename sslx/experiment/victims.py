@@ -91,6 +91,7 @@ def _trained(config: ConfigDict, workdir: Path) -> Run:
         "data": info.identity,
         "held_out": config.data.held_out,
         "split_seed": config.data.split_seed,
+        **(data.copies(v.dataset, options, "train") if config.data.held_out else {}),
         "image_shape": info.image_shape,
         **normalisation(config, info.image_shape[2]),
         **unlabelled(
@@ -234,6 +235,7 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
         "data": info.identity,
         "held_out": config.data.held_out,
         "split_seed": config.data.split_seed,
+        **data.copies(name, reading(config), "train"),
         "classes": info.classes,
         **config.service.classifier.to_dict(),
     }

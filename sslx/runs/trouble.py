@@ -34,7 +34,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(error, BaseExceptionGroup):
             for one in error.exceptions:
                 yield from _chain(one)
-        error = error.__cause__ or error.__context__
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
 
 
 def _of_files(error: BaseException, place: str) -> str | None:
@@ -61,7 +62,10 @@ def trouble(error: BaseException, place: str = "") -> str | None:
     for one in _chain(error):
         if line := _of_files(one, place):
             return line
-        if isinstance(one, MemoryError) or any(word in str(one) for word in _MEMORY):
+        of_xla = isinstance(one, RuntimeError)  # JAX's own, and of C++
+        if isinstance(one, MemoryError) or (
+            of_xla and any(word in str(one) for word in _MEMORY)
+        ):
             first = (str(one).splitlines() or [""])[0][:200]
             return (
                 f"out of memory{first and f' ({first})'}; lower a batch_size or the "

@@ -235,3 +235,19 @@ def test_paths(tmp_path):
         assert str(error.value).isprintable()
     with pytest.raises(UserError, match="write the file's path"):
         data.describe("npz:")
+
+
+@pytest.mark.parametrize("wide", [(5, 3), (3, 1), (2, 4)])
+def test_one_hot_columns_of_two_widths(tmp_path, wide):
+    # Catches column 1 of three taken for column 1 of five: two tables of dummies leave
+    # out the classes that they do not have.
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, k in zip(("train", "test"), wide, strict=True):
+        shape = (12, 6, 6, 1)
+        arrays[f"{split}_images"] = random.integers(0, 256, shape, np.uint8)
+        codes = np.eye(k, dtype=int)[np.arange(12) % k]
+        arrays[f"{split}_labels"] = codes if k > 1 else np.arange(12) % 3
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UserError, match="columns, which cannot stand for the same"):
+        data.describe(f"npz:{tmp_path / 'x.npz'}")
