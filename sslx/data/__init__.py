@@ -153,6 +153,11 @@ def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
     _, _, code = _source(name)
     read = _as_read(name, options)
     info = form.described(read, options)
+    refuse_if(
+        None in info.image_shape,
+        f"{name} has images of mixed size or channels; bring them together with "
+        "data.size=PIXELS or data.channels=3",
+    )
     # As they are read: what is no image of 1 or 3 channels cannot be brought to a form.
     form.check_shape(
         (*info.image_shape[:2], read.image_shape[2] or 1), f"{name}: images"

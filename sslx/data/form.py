@@ -172,12 +172,19 @@ def check_images(images: np.ndarray, what: str) -> np.ndarray:
     refuse_if(
         images.ndim not in (3, 4),
         f"{what} must be uint8 of shape (n, h, w, c) or (n, h, w), not {images.dtype} "
-        f"{images.shape}; images.reshape(n, h, w, c) makes images of rows of pixels",
+        f"{images.shape}; rows of pixels become images by images.reshape(n, h, w, c), "
+        "or, where each colour comes by itself, as in CIFAR's own files, by "
+        "images.reshape(n, 3, h, w).transpose(0, 2, 3, 1)",
     )
     refuse_if(len(images) == 0, f"{what} is empty")
     images = images[..., None] if images.ndim == 3 else images
     check_shape(images.shape[1:], what)
-    return images if images.dtype == np.uint8 else _as_bytes(images, what)
+    whole = images if images.dtype == np.uint8 else _as_bytes(images, what)
+    refuse_if(
+        whole.max() == 1,
+        f"{what} are all 0 or 1, which is black; if 1 is white, save images * 255",
+    )
+    return whole
 
 
 def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:

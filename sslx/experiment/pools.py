@@ -80,7 +80,8 @@ def _answered(file: str, config: ConfigDict) -> Pool:
     digest = hashlib.sha256(recording.content(images).tobytes()).hexdigest()
     size, known = len(images), len(recording.record(file).images)
     why = (
-        f"{known - size:,} of {known:,} recorded images left out: a probe tests on them"
+        f"{known - size:,} of {known:,} recorded images left out: test images of "
+        f"{', '.join(repr(name) for name, _ in sets_of(config))}"
     )
     return Pool(
         *({"answered": digest}, "answered", images.shape[1:], "all", size, False),

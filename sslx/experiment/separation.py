@@ -36,7 +36,8 @@ class Apart(NamedTuple):
     @property
     def key(self) -> str:
         """What tells them from other rows of the split; "" where there are none."""
-        return form.digest(self.rows) if len(self.rows) else ""
+        count = len(self.rows)  # for people
+        return f"{count}-{form.digest(self.rows)}" if count else ""
 
     def recipe(self) -> dict[str, str]:
         """Their part of a recipe; nothing where none are left out."""

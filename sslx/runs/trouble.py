@@ -17,6 +17,7 @@ _MENDS = {
     errno.EACCES: "have its owner grant the right, or name another place",
     errno.EPERM: "have its owner grant the right, or name another place",
     errno.EMFILE: f"raise the limit, ulimit -n 4096 ({_KEPT})",
+    errno.EFBIG: f"raise the limit of a file's size, ulimit -f ({_KEPT})",
     errno.ENFILE: f"close other programs ({_KEPT})",
     errno.ENAMETOOLONG: "name a shorter place",
     errno.EIO: f"look after the disk ({_KEPT})",
