@@ -213,7 +213,8 @@ def _look(folder: Path, stamp: tuple, split: str, how: Options) -> np.ndarray:
         images, labels = _read_once(folder, stamp, split, how).split
         return np.stack([form.pixel_ids(images), labels.astype(np.int64)])
 
-    key = [*stamp, *_decoders(), {"size": how.size, "channels": how.channels}]
+    form_of = {"size": how.size, "channels": how.channels, "with": "labels"}
+    key = [*stamp, *_decoders(), form_of]
     found = remembered(key, compute)
     found.flags.writeable = False
     return found
