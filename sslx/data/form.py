@@ -179,12 +179,7 @@ def check_images(images: np.ndarray, what: str) -> np.ndarray:
     refuse_if(len(images) == 0, f"{what} is empty")
     images = images[..., None] if images.ndim == 3 else images
     check_shape(images.shape[1:], what)
-    whole = images if images.dtype == np.uint8 else _as_bytes(images, what)
-    refuse_if(
-        whole.max() == 1,
-        f"{what} are all 0 or 1, which is black; if 1 is white, save images * 255",
-    )
-    return whole
+    return images if images.dtype == np.uint8 else _as_bytes(images, what)
 
 
 def _as_bytes(images: np.ndarray, what: str) -> np.ndarray:

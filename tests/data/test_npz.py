@@ -251,3 +251,12 @@ def test_one_hot_columns_of_two_widths(tmp_path, wide):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(UserError, match="columns, which cannot stand for the same"):
         data.describe(f"npz:{tmp_path / 'x.npz'}")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_binary_images(tmp_path, dtype):
+    # Catches images of 0 and 1 that are taken for black ones.
+    images = np.random.default_rng(0).integers(0, 2, (12, 6, 6, 1)).astype(dtype)
+    np.savez(tmp_path / "x.npz", train_images=images)
+    with pytest.raises(UserError, match=r"all images are 0 or 1.*images \* 255"):
+        data.describe(f"npz:{tmp_path / 'x.npz'}")

@@ -108,6 +108,11 @@ def _read(path: Path, stamp: tuple[int, int]) -> Whole:
         if label:
             what[split] = f"{path}: {label}"
             columns[split] = labels.flat(arrays[label], len(found), what[split])
+    refuse_if(
+        max(int(array.max()) for array in images.values()) == 1,
+        f"{path}: all images are 0 or 1, which is black; if 1 is white, save "
+        "images * 255",
+    )
     shapes = {array.shape[1:] for array in images.values()}
     refuse_if(
         len(shapes) > 1, f"{path}: train and test images differ in shape: {shapes}"
