@@ -36,6 +36,7 @@ def get_config():
         tuple(f"seed={n}" for n in SEEDS),
     )
     c.victim.steps = digits_direct.get_config().victim.steps
+    c.probe.few_labels = (0.1,)
     c.probe.reference = True
     c.probe.independent = 3
     return c

@@ -72,5 +72,6 @@ def get_config(size: str = "full"):
     c = base(size)
     c.study.name = f"study_cifar_losses-{size}"
     c.study.grid = (thefts(size), tuple(f"steal.seed={seed}" for seed in SEEDS))
+    c.probe.few_labels = (0.01, 0.1)
     c.probe.reference = True
     return c

@@ -39,6 +39,11 @@ def run(config: ConfigDict, workdir: str | Path) -> Path | None:
     """
     workdir = local_path(workdir)
     refuse_if(
+        "\\" in str(workdir),
+        f"--workdir={str(workdir)!r} has a backslash, which the writers of checkpoints "
+        "take for a folder's end; rename it",
+    )
+    refuse_if(
         not is_utf8(workdir),
         f"--workdir={str(workdir)!r} is not UTF-8, which the formats of checkpoints "
         "and reports cannot name; rename it",

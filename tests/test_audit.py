@@ -186,7 +186,7 @@ def test_evaluated_alone(here):
             assert "Evaluation of an encoder API" in text
             assert "untrained" not in text and "stealer" not in text
             assert ("not probed on" in text) == ("victim" not in who)
-            told = "was sent 15 images in 1 start(s) to name and check it"
+            told = "Each start sends their_api:good some images more"
             assert (told in text) == source.startswith("python:")
 
 
@@ -340,6 +340,8 @@ def counts(x):
     calls.append(1)
     return flat(x) + len(calls)
 def dropout(x): return flat(x) * np.random.binomial(1, 0.5, flat(x).shape)
+def brightest(x): return flat(x) / flat(x).max()
+def range_(x): return (flat(x) - flat(x).min()) / (flat(x).max() - flat(x).min())
 def seeded(x): return flat(x) + np.random.default_rng(0).normal(size=flat(x).shape)
 def squeezed(x): return flat(x).squeeze()
 """

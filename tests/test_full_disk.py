@@ -28,7 +28,7 @@ def test_a_disk_that_fills_up(experiment, tmp_path):
         pytest.skip("no user namespaces to mount a small disk in")
     command = tiny.command(tmp_path / "w", "--config.engine.cpu_devices=8")
     log = shlex.quote(str(tmp_path.parent / "log"))
-    sizes = (8, 60, 200, 450, 900, 1400, 1700, 2000, 2400, 3000, 3600, 4300, 4600)
+    sizes = (8, 200, 900, 1700, 2400, 3600, 4300)
     script = f"""
         {shlex.join(ROOM)} {shlex.quote(str(tmp_path))} || exit 9
         for size in {" ".join(map(str, (*sizes, 20000)))}; do
@@ -48,7 +48,7 @@ def test_a_disk_that_fills_up(experiment, tmp_path):
     lines = done.stdout.splitlines()
     told, last, meta = lines[: len(sizes)], lines[len(sizes)], lines[len(sizes) + 1 :]
     full = [line for line in told if not line.startswith("0 0 ")]
-    assert len(full) >= 8 and last.startswith("0 0 "), done.stdout + done.stderr
+    assert len(full) >= 4 and last.startswith("0 0 "), done.stdout + done.stderr
     for line in full:
         assert line.startswith("1 0 sslx: "), line
         assert "No space left on device: /" in line or "disk is full" in line, line

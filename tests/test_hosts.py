@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -68,6 +69,7 @@ SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node[1-2]"}
 )
 def test_launchers(bare, monkeypatch, variables, expected):
     # Catches a lone machine that waits for a network, and a launcher that is not seen.
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     before = jax.config.jax_enable_preemption_service
@@ -122,6 +124,17 @@ def test_who_came_in_time_says_nothing(monkeypatch, capsys):
         pass
     time.sleep(0.3)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow  # a launch
+def test_who_waits_can_be_stopped(tmp_path):
+    # Catches Ctrl-C and scancel that are not heard before the others come.
+    settings = {"coordinator": f"127.0.0.1:{free_port()}", "processes": 2, "process": 0}
+    flags = [f"--config.engine.{key}={value}" for key, value in settings.items()]
+    waiting = tiny.start(tmp_path, *flags)
+    assert "waiting for all 2" in waiting.stderr.readline()
+    waiting.terminate()
+    assert waiting.wait(10) == -signal.SIGTERM
 
 
 @pytest.mark.slow  # two processes that wait

@@ -297,6 +297,8 @@ def test_the_config_file(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "find", lambda *_: None)
     monkeypatch.setattr(data, "describe", lambda *_: images)
     monkeypatch.setattr(data, "ids", lambda *_: np.arange(50_000))
+    monkeypatch.setattr(data, "labels_of", lambda _, s, __: np.arange(sizes[s]) % 10)
+    monkeypatch.setattr(data, "copies", lambda *_: {})
     start = {"train": 0, "test": 10**6}
     monkeypatch.setattr(data, "marks", lambda _, s, __: start[s] + np.arange(sizes[s]))
     with pytest.raises(UserError, match="no file of weights FILE"):

@@ -199,7 +199,7 @@ def workdir(experiment, tmp_path):
 @pytest.mark.slow  # a launch each
 @pytest.mark.parametrize(
     "tail,code,told",
-    [("| head -n 1", 141, 0), ("2>&1 | true", 141, 0), ("> /dev/full", 1, 1)],
+    [("| true", 141, 0), ("2>&1 | true", 141, 0), ("> /dev/full", 1, 1)],
 )
 def test_output_that_nobody_takes(workdir, tail, code, told):
     # Catches tracebacks at the end of all work, over a reader that has seen enough.
@@ -228,10 +228,12 @@ def flip(path):
     path.write_bytes(content)
 
 
-def largest(folder):
-    return max(
-        (p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
-    )
+def flip_the_largest(folder):
+    """In all of them: of a checkpoint's files some may be copies that nothing reads."""
+    sizes = {p: p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    for path, size in sizes.items():
+        if 2 * size > max(sizes.values()):
+            flip(path)
 
 
 def only(workdir, stage):
@@ -242,7 +244,7 @@ def only(workdir, stage):
 def test_flipped_byte_in_the_weights(workdir):
     # Catches a service that answers with damaged weights.
     encoder = only(workdir, "victim") / "ckpt" / "12" / "encoder"
-    flip(largest(encoder))
+    flip_the_largest(encoder)
     line = message(workdir, "--config.steal.queries=299", "--config.stages=('steal',)")
     assert "damaged" in line
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 import jax
 from absl import logging as absl_logging
@@ -28,6 +29,10 @@ def quiet() -> None:
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("jax").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # no file of this process
+            # A name that the locale cannot write is no reason to end.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def in_a_line(error: BaseException, place: str = "") -> str | None:

@@ -1,12 +1,15 @@
 """Image classification sets as arrays: uint8 NHWC images and integer labels."""
 
-from contextlib import suppress
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
 
-from sslx.data import form, labels
+from sslx.data import form
+from sslx.data import labels as numbering
 from sslx.data.source import Info, Missing, Options, Source, Split
 from sslx.data.sources.digits import DIGITS
 from sslx.data.sources.folder import FOLDER
@@ -15,7 +18,7 @@ from sslx.data.sources.tfds import TFDS
 from sslx.data.splits import joined
 from sslx.registry import NoModule, code_of, pick
 from sslx.runs.names import fingerprint
-from sslx.types import refuse_if
+from sslx.types import printable, refuse_if
 
 __all__ = [
     "Info",
@@ -25,12 +28,15 @@ __all__ = [
     "Split",
     "check_has",
     "check_labelled",
+    "copies",
     "describe",
     "find",
     "ids",
+    "labels_of",
     "load",
     "marks",
     "name_of",
+    "unchanged",
 ]
 
 # What stands before the colon of a name ("npz:/some/file.npz"), or the whole name. Any
@@ -39,6 +45,9 @@ SOURCES: dict[str, Source] = {"digits": DIGITS, "folder": FOLDER, "npz": NPZ}
 
 SPLITS = ("train", "test")
 AS_THEY_ARE = Options()
+_KNOWN: ContextVar[dict | None] = ContextVar(
+    "sets that are looked at once", default=None
+)
 
 
 def _source(name: str) -> tuple[Source, str, dict[str, Any]]:
@@ -92,6 +101,48 @@ def find(name: str, options: Options = AS_THEY_ARE) -> None:
     source.find(rest, options)
 
 
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Sets are taken not to change meanwhile, so each is looked at once.
+
+    A folder of 100,000 files takes seconds to look at, and a study asks for the same
+    sets hundreds of times.
+    """
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def _once(function: Callable) -> Callable:
+    """What a function gave before, while sets are ``unchanged``."""
+
+    @wraps(function)
+    def wrapped(*args: Any) -> Any:
+        known = _KNOWN.get()
+        if known is None:
+            return function(*args)
+        key = (function.__name__, *args)
+        if key not in known:
+            known[key] = function(*args)
+        return known[key]
+
+    return wrapped
+
+
+@_once
+def _as_read(name: str, options: Options) -> Info:
+    source, rest, _ = _source(name)
+    return source.describe(rest, options)
+
+
+@_once
+def _own_ids(name: str, split: str, options: Options) -> np.ndarray:
+    source, rest, _ = _source(name)
+    return source.ids(rest, split, options)
+
+
 def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
     """What a data set is, without holding its images; see ``Info``.
 
@@ -99,8 +150,8 @@ def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
         Missing: The set is not at hand (a UserError).
         UserError: Unknown name, or the set cannot be read.
     """
-    source, rest, code = _source(name)
-    read = source.describe(rest, options)
+    _, _, code = _source(name)
+    read = _as_read(name, options)
     info = form.described(read, options)
     refuse_if(
         None in info.image_shape,
@@ -111,12 +162,7 @@ def describe(name: str, options: Options = AS_THEY_ARE) -> Info:
     form.check_shape(
         (*info.image_shape[:2], read.image_shape[2] or 1), f"{name}: images"
     )
-    identity = info.identity | code
-    own = {split: source.ids(rest, split, options) for split in info.sizes}
-    alike = {split: ids(name, split, options) for split in info.sizes}
-    if any((alike[split] != own[split]).any() for split in info.sizes):
-        identity["copies"] = form.digest(*alike.values())  # they decide who sees what
-    return info._replace(identity=identity)
+    return info._replace(identity=info.identity | code)
 
 
 def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
@@ -138,28 +184,39 @@ def load(name: str, split: str, options: Options = AS_THEY_ARE) -> Split:
     """
     _check_split(split)
     source, rest, _ = _source(name)
-    info = source.describe(rest, options)
+    info = _as_read(name, options)
     check_has(info, split, name)
-    images, marks = source.load(rest, split, options)
+    images, classes = source.load(rest, split, options)
     images = form.check_images(images, f"{name}: images of {split}")
-    marks = labels.as_numbered(
-        marks, len(images), info.classes, f"{name}: labels of {split}"
+    classes = numbering.as_numbered(
+        classes, len(images), info.classes, f"{name}: labels of {split}"
     )
-    loaded = Split(form.fit_all(images, options), marks)
+    loaded = Split(form.fit_all(images, options), classes)
     for array in loaded:
         array.flags.writeable = False  # sources may hand the same array out again
     return loaded
 
 
+@_once
 def ids(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
     """Which original each row of ``load`` shows, int64 (n,).
 
     Rows that share an id (placements of one digit, copies of one image) belong on the
     same side of any further split.
     """
-    _check_split(split)
-    source, rest, _ = _source(name)
-    return joined(source.ids(rest, split, options), marks(name, split, options))
+    pixels = marks(name, split, options)  # first: it says where there is no such split
+    return joined(_own_ids(name, split, options), pixels)
+
+
+def copies(name: str, options: Options, *splits: str) -> dict[str, str]:
+    """Part of the recipe of what divides splits; nothing where no copies are in them.
+
+    Where rows of different ids show the same pixels, these decide who sees what.
+    """
+    both = [(ids(name, s, options), _own_ids(name, s, options)) for s in splits]
+    if all(np.array_equal(*pair) for pair in both):
+        return {}
+    return {"copies": form.digest(*(alike for alike, _ in both))}
 
 
 def marks(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
@@ -168,19 +225,31 @@ def marks(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
     Returns:
         int64 (n,), read-only; equal where shape and pixels are.
     """
+    return _seen(name, split, options)[0]
+
+
+def labels_of(name: str, split: str, options: Options = AS_THEY_ARE) -> np.ndarray:
+    """The labels of ``load`` as int64 (n,), read-only, without its images."""
+    return _seen(name, split, options)[1]
+
+
+@_once
+def _seen(name: str, split: str, options: Options) -> np.ndarray:
+    """Marks and labels, int64 (2, n)."""
     _check_split(split)
     source, rest, _ = _source(name)
-    if source.marks:
-        return source.marks(rest, split, options)
-    return _marks(
-        fingerprint(source.describe(rest, options).identity), name, split, options
-    )
+    info = _as_read(name, options)
+    check_has(info, split, name)
+    if source.seen:
+        return source.seen(rest, split, options)
+    return _look(fingerprint(info.identity), name, split, options)
 
 
 @lru_cache(maxsize=64)
-def _marks(content: str, name: str, split: str, options: Options) -> np.ndarray:
-    """The same; ``content`` tells versions of the set apart."""
-    found = form.pixel_ids(load(name, split, options).images)
+def _look(content: str, name: str, split: str, options: Options) -> np.ndarray:
+    """The same, read; ``content`` tells versions of the set apart."""
+    loaded = load(name, split, options)
+    found = np.stack([form.pixel_ids(loaded.images), loaded.labels.astype(np.int64)])
     found.flags.writeable = False
     return found
 
@@ -188,4 +257,4 @@ def _marks(content: str, name: str, split: str, options: Options) -> np.ndarray:
 def name_of(name: str, split: str, row: int, options: Options = AS_THEY_ARE) -> str:
     """What people call an image of a set: its file, or its place in the split."""
     source, rest, _ = _source(name)
-    return source.name_of(rest, split, row, options)
+    return printable(source.name_of(rest, split, row, options))

@@ -172,7 +172,9 @@ def check_images(images: np.ndarray, what: str) -> np.ndarray:
     refuse_if(
         images.ndim not in (3, 4),
         f"{what} must be uint8 of shape (n, h, w, c) or (n, h, w), not {images.dtype} "
-        f"{images.shape}; images.reshape(n, h, w, c) makes images of rows of pixels",
+        f"{images.shape}; rows of pixels become images by images.reshape(n, h, w, c), "
+        "or, where each colour comes by itself, as in CIFAR's own files, by "
+        "images.reshape(n, 3, h, w).transpose(0, 2, 3, 1)",
     )
     refuse_if(len(images) == 0, f"{what} is empty")
     images = images[..., None] if images.ndim == 3 else images

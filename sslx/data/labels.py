@@ -69,6 +69,17 @@ def number(columns: dict[str, np.ndarray], what: dict[str, str]) -> Numbered:
     return Numbered(splits, len(known), [] if plain else known.tolist())
 
 
+def check_widths(arrays: dict[str, np.ndarray], what: dict[str, str]) -> None:
+    """Raises a UserError where one-hot columns of two splits cannot be the same."""
+    widths = {a.shape[1] if a.ndim == 2 else 1 for a in arrays.values()}
+    refuse_if(
+        len(widths) > 1,
+        f"{' and '.join(what.values())} have {' and '.join(map(str, sorted(widths)))} "
+        "columns, which cannot stand for the same classes; save one column of classes "
+        "for both",
+    )
+
+
 def check_tested(train: np.ndarray, test: np.ndarray, what: str) -> None:
     """Raises a UserError where test images have a label that no training image has."""
     odd = np.isin(test, train, invert=True)

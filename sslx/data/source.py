@@ -73,8 +73,8 @@ class Source(NamedTuple):
         ids: ``(rest, split, options) -> int64 (n,)``, equal for rows that show the
             same original.
         name_of: ``(rest, split, row, options) -> str``, what people call an image.
-        marks: What ``sslx.data.marks`` gives, where that need not read the images;
-            None where it does.
+        seen: int64 (2, n), what ``sslx.data.marks`` and ``labels_of`` give, where that
+            need not read the images; None where it does.
     """
 
     find: Callable[[str, Options], object]
@@ -84,7 +84,7 @@ class Source(NamedTuple):
     name_of: Callable[[str, str, int, Options], str] = (
         lambda rest, split, row, options: _place(split, row)
     )
-    marks: Callable[[str, str, Options], np.ndarray] | None = None
+    seen: Callable[[str, str, Options], np.ndarray] | None = None
 
 
 class Whole(NamedTuple):

@@ -20,9 +20,10 @@ Embed = Callable[[np.ndarray], np.ndarray]
 ITEM = "answers"  # of a checkpoint
 BATCH = 256  # images a function is given at most
 FIXED = 8  # images whose answers identify a function
-# Some of them again: others around them, another order and size of the call; the same
-# call twice; an image alone.
-AGAIN = ([6, 3, 1], [6, 3, 1], [4])
+# Some of them again, of other company, order and size of the call; that call twice. In
+# it a dark image, the last one, which is then asked alone: noise is all of one range.
+AGAIN = ([6, 3, FIXED], [6, 3, FIXED], [FIXED])
+DARK = 8  # its grey values are so many times less
 CHECK = FIXED + sum(map(len, AGAIN))  # images that a check sends
 ROUNDING = 0.01, 1e-3  # of what images differ by, and of their length: no other answer
 
@@ -93,7 +94,8 @@ def identify(spec: str, image_shape: tuple[int, ...]) -> tuple[str, int]:
     )
     first = embed(images)
     embed = asking(spec, first.shape[1])
-    again = [embed(images[rows]) for rows in AGAIN]
+    more = np.concatenate([images, images[:1] // DARK])
+    again = [embed(more[rows]) for rows in AGAIN]
     _check_repeats(f"victim.source: {spec}", first, again)
     return checkpoint.digest({ITEM: first}), first.shape[1]
 
@@ -123,6 +125,7 @@ def _check_repeats(who: str, first: np.ndarray, again: list[np.ndarray]) -> None
     wide = first.astype(np.float64)
     spread = np.sqrt(np.square(wide - wide.mean(0)).sum(1).mean())
     length = np.sqrt(np.square(wide).sum(1).mean())
+    wide = np.concatenate([wide, again[-1]])
     off = np.concatenate(again) - wide[np.concatenate(AGAIN)]
     gap = np.sqrt(np.square(off).sum(1)).max()
     share, part = ROUNDING

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx import data
-from sslx.data.form import check_images
+from sslx.data.form import check_images, pixel_ids
 from sslx.embed.function import Embed, check_answers
 from sslx.runs.files import read_arrays
 from sslx.runs.paths import local_path
@@ -29,11 +29,13 @@ class Recording(NamedTuple):
         images: uint8 (n, h, w, c).
         keys: uint8 (n, 16), of ``content``.
         embeddings: float32 (n, d).
+        marks: int64 (n,), as of ``sslx.data.marks``.
     """
 
     images: np.ndarray
     keys: np.ndarray
     embeddings: np.ndarray
+    marks: np.ndarray
 
 
 def item_of(found: Recording) -> dict[str, np.ndarray]:
@@ -93,7 +95,8 @@ def _read(path: Path, stamp: tuple[int, int]) -> Recording:
     embeddings = check_answers(
         arrays["embeddings"], len(images), None, f"{path}: embeddings"
     )
-    return _once(Recording(images, content(images), embeddings), path)
+    found = Recording(images, content(images), embeddings, pixel_ids(images))
+    return _once(found, path)
 
 
 def _once(found: Recording, path: Path) -> Recording:
@@ -129,12 +132,6 @@ def recorded(keys: np.ndarray, embeddings: np.ndarray) -> Embed:
     return embed
 
 
-@lru_cache(maxsize=8)
-def _keys_of(name: str, split: str, options: data.Options) -> set[bytes]:
-    keys = content(data.load(name, split, options).images)
-    return {key.tobytes() for key in keys}
-
-
 def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:
     """The images of a recording that are no test image of some data sets.
 
@@ -146,12 +143,12 @@ def askable(file: str, tests: Sequence[tuple[str, data.Options]]) -> np.ndarray:
         uint8 (m, h, w, c), in the file's order.
     """
     found = record(file)
-    known = set().union(*(_keys_of(name, "test", how) for name, how in tests))
-    return found.images[[key.tobytes() not in known for key in found.keys]]
+    tested = [data.marks(name, "test", how) for name, how in tests]
+    known = np.concatenate([np.empty(0, np.int64), *tested])
+    return found.images[~np.isin(found.marks, known)]
 
 
 def unanswered(file: str, name: str, options: data.Options) -> int:
     """How many different images of a data set a recording has no answer to."""
-    known = {key.tobytes() for key in record(file).keys}
-    wanted = _keys_of(name, "train", options) | _keys_of(name, "test", options)
-    return len(wanted - known)
+    wanted = [data.marks(name, split, options) for split in ("train", "test")]
+    return len(np.setdiff1d(np.concatenate(wanted), record(file).marks))

@@ -28,7 +28,7 @@ class Paired(NamedTuple):
 
 
 def wilson(
-    successes: float, n: int, *, confidence: float, effective: float | None = None
+    successes: int | float, n: int, *, confidence: float, effective: float | None = None
 ) -> tuple[float, float]:
     """Wilson score interval of a proportion, without continuity correction.
 

@@ -101,6 +101,11 @@ def resolve(config: ConfigDict, workdir: Path) -> Experiment:
         UserError: Whatever is wrong in the config, in one line, and with which
             combination of the grid.
     """
+    with data.unchanged():
+        return _resolve(config, workdir)
+
+
+def _resolve(config: ConfigDict, workdir: Path) -> Experiment:
     drafts: list[Draft] = []
     for change in combinations(config.study.grid):
         with _told(change):
@@ -204,7 +209,7 @@ def _gallery(member: Member, probes: list[Run]) -> list[Run]:
     on.sort(key=lambda run: run.recipe["data"] != own)
     if not on:
         return []
-    keys = ("data", "test_kept", "split_seed", "left_out")
+    keys = ("data", "test_kept", "split_seed", "left_out", "copies")
     kept = {key: on[0].recipe[key] for key in keys if key in on[0].recipe}
     parents = {"victim": member.victim}
     if member.theft:

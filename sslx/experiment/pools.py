@@ -90,7 +90,8 @@ def _answered(file: str, config: ConfigDict) -> Pool:
     digest = hashlib.sha256(recording.content(images).tobytes()).hexdigest()
     size, known = len(images), len(recording.record(file).images)
     why = (
-        f"{known - size:,} of {known:,} recorded images left out: a probe tests on them"
+        f"{known - size:,} of {known:,} recorded images left out: test images of "
+        f"{', '.join(repr(name) for name, _ in sets_of(config))}"
     )
     return Pool(
         *({"answered": digest}, "answered", images.shape[1:], "all", size, False),
@@ -138,6 +139,11 @@ def pool_part(config: ConfigDict, pool: Pool) -> dict[str, Any]:
         "held_out": held_out,
         "test_kept": s.test_kept if s.pool == "test" else None,
         "split_seed": config.data.split_seed if divided else None,
+        **(
+            data.copies(config.victim.dataset, reading(config), pool.split)
+            if divided
+            else {}
+        ),
         **pool.apart.recipe(),
     }
 

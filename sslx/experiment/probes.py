@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.attacks.attack import OWN
 from sslx.build import passes_of
+from sslx.data.labels import check_tested
 from sslx.evals.linear import few_labelled
 from sslx.evals.reference import LEARNING_RATES
 from sslx.evals.svm import is_small
@@ -72,6 +73,9 @@ def at_hand(config: ConfigDict) -> tuple[dict[str, data.Info], list[str]]:
         what = f"probe.datasets: {name!r}"
         data.check_labelled(info, what, "a probe needs classes: name a set with labels")
         data.check_has(info, "test", what)
+        options = reading(config)
+        train, test = (data.labels_of(name, s, options) for s in ("train", "test"))
+        check_tested(train, test, what)
         found[name] = info
     refuse_if(
         skipped and not found,
@@ -206,12 +210,15 @@ def _bench(config: ConfigDict, victim: Run, test: Test) -> Bench:
     p, info = config.probe.to_dict(), test.info
     rows = {"test_kept": test.kept, "split_seed": config.data.split_seed}
     rows |= test.apart.recipe()
+    rows |= data.copies(test.name, reading(config), "train", "test")
     on = {"data": info.identity, "image_shape": victim.recipe["image_shape"]}
     compared = None
     if len(test.rows) >= FEWEST:
         compared = {"data": info.identity, **rows, **p["fidelity"]}
     protocol = {"format": 2, **rows, **{key: p[key] for key in PROTOCOL}}
     small = is_small(info.sizes["train"], math.prod(info.image_shape))
+    if test.uneven:
+        protocol["uneven"] = True
     words = test.apart.words()
     return Bench(victim.workdir, info.slug, on, protocol, compared, words, small)
 

@@ -2,8 +2,8 @@
 
 Images are compared by their pixels as networks see them, after size and channels are
 changed, in all sets alike. No image is for sale that the victim is trained on or that a
-probe tests on; nobody of a table is judged on an image that a victim of the table was
-trained on.
+probe tests on; nobody of a table is judged on an image that a victim of the table, or
+the probe itself, was trained on.
 """
 
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from sslx import data
 from sslx.data import form
 from sslx.data.splits import divide
 from sslx.embed import shipped
+from sslx.evals.uneven import is_uneven
 from sslx.experiment.recipes import positive, reading, share
 from sslx.experiment.victims import is_foreign
 from sslx.types import refuse_if
@@ -36,7 +37,8 @@ class Apart(NamedTuple):
     @property
     def key(self) -> str:
         """What tells them from other rows of the split; "" where there are none."""
-        return form.digest(self.rows) if len(self.rows) else ""
+        count = len(self.rows)  # for people
+        return f"{count}-{form.digest(self.rows)}" if count else ""
 
     def recipe(self) -> dict[str, str]:
         """Their part of a recipe; nothing where none are left out."""
@@ -59,6 +61,7 @@ class Test(NamedTuple):
         kept: The share of the images that is nobody's to ask; None for all.
         rows: That figures are on.
         apart: Those of the share that are left out.
+        uneven: Whether the classes of the rows are uneven in number.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Test(NamedTuple):
     kept: float | None
     rows: np.ndarray
     apart: Apart
+    uneven: bool
 
 
 def _compare(
@@ -93,12 +97,12 @@ def _compare(
                 for row in rows[alike][:NAMED]
             ]
             more = ", ..." if alike.sum() > NAMED else ""
-            told.append(f"{alike.sum():,} {reason} ({', '.join(some)}{more})")
+            told.append(f"{alike.sum():,} for {reason} ({', '.join(some)}{more})")
             out |= alike
     if not told:
         return NOBODY
     count = f"{out.sum():,} of {len(rows):,} {what}"
-    return Apart(rows[out], f"{count} left out: they are {', '.join(told)}")
+    return Apart(rows[out], f"{count} left out: {'; '.join(told)}")
 
 
 def _trained_on(config: ConfigDict) -> np.ndarray:
@@ -116,7 +120,9 @@ def _trained_on(config: ConfigDict) -> np.ndarray:
     return data.marks(name, "train", options)[rows]
 
 
-def _kept(config: ConfigDict, info: data.Info, thieves: list[ConfigDict]):
+def _kept(
+    config: ConfigDict, info: data.Info, thieves: list[ConfigDict]
+) -> float | None:
     """The least share of a set's test images that a thief leaves."""
     shares = [
         other.steal.test_kept
@@ -152,9 +158,12 @@ def tests_of(
         for c in beside
     }
     trained = np.concatenate([_trained_on(c) for c in victims.values()])
-    reasons = {"training images of a victim": trained}
     out, options = [], reading(config)
     for name, info in sets.items():
+        reasons = {
+            "training images of a victim": trained,
+            "training images of the set itself": data.marks(name, "train", options),
+        }
         kept = _kept(config, info, thieves)
         rows = np.arange(info.sizes["test"])
         if kept is not None:
@@ -165,10 +174,12 @@ def tests_of(
         apart = _compare(what, (name, "test", options), rows, reasons)
         refuse_if(
             2 * len(apart.rows) > len(rows),
-            f"probe.datasets: {apart.why}; less than half is left to judge on: name a "
+            f"probe.datasets: {apart.why}: less than half is left to judge on: name a "
             "set whose test images are not in victim.dataset",
         )
-        out.append(Test(name, info, kept, np.setdiff1d(rows, apart.rows), apart))
+        rows = np.setdiff1d(rows, apart.rows)
+        uneven = is_uneven(data.labels_of(name, "test", options)[rows])
+        out.append(Test(name, info, kept, rows, apart, uneven))
     return out
 
 
@@ -186,8 +197,10 @@ def not_for_sale(
     """
     options = reading(config)
     reasons = {"training images of the victim": _trained_on(config)} | {
+        # Those that are left out are test images, too: which they are depends on the
+        # victims of other combinations, and what is sold here must not.
         f"test images of {test.name!r}": data.marks(test.name, "test", options)[
-            test.rows
+            np.union1d(test.rows, test.apart.rows)
         ]
         for test in tests
     }

@@ -91,6 +91,7 @@ def _trained(config: ConfigDict, workdir: Path) -> Run:
         "data": info.identity,
         "held_out": config.data.held_out,
         "split_seed": config.data.split_seed,
+        **(data.copies(v.dataset, options, "train") if config.data.held_out else {}),
         "image_shape": info.image_shape,
         **normalisation(config, info.image_shape[2]),
         **unlabelled(
@@ -255,13 +256,14 @@ def classifier_run(config: ConfigDict, victim: Run) -> Run:
     info = data.describe(name, reading(config))
     why = f"service.output={config.service.output!r} needs classes: write "
     data.check_labelled(info, f"victim.dataset={name!r}", f"{why}'representation'")
-    name = r.get("shipped")
+    known = r.get("shipped")
     recipe = {
         "kind": "probe",
         "data": info.identity,
-        "held_out": None if name else config.data.held_out,
+        "held_out": None if known else config.data.held_out,
         "split_seed": config.data.split_seed,
-        **({"shipped": name} if name else {}),
+        **({"shipped": known} if known else {}),
+        **data.copies(name, reading(config), "train"),
         "classes": info.classes,
         **config.service.classifier.to_dict(),
     }

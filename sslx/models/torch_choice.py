@@ -198,6 +198,10 @@ def floats(name: str, value: Any) -> np.ndarray:
         f"{name} holds NaN or infinite numbers (as float32): these weights are of "
         "no use",
     )
+    refuse_if(
+        name.endswith("running_var") and array.min(initial=0) < 0,
+        f"{name} holds variances below 0: these weights are of no use",
+    )
     return array
 
 

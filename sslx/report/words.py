@@ -5,6 +5,7 @@ from typing import NamedTuple
 from sslx.report.aggregate import Difference, Row
 from sslx.report.records import THEFTS, Member, Record
 from sslx.runs.lineage import Node
+from sslx.types import printable
 
 
 class Report(NamedTuple):
@@ -108,12 +109,12 @@ def notes(report: Report) -> list[str]:
     told = [
         node.meta.get("words", {}).get("left_out") for node in report.nodes.values()
     ]
-    out += [f"{why}." for why in dict.fromkeys(told) if why]
+    out += [f"{printable(why)}." for why in dict.fromkeys(told) if why]
     for node in report.victims:
-        if checked := node.meta.get("self_check"):
+        if node.meta.get("self_check"):
             out.append(
-                f"{node.recipe['function']} was sent {checked['images']:,} images in "
-                f"{checked['starts']:,} start(s) to name and check it, in no bill."
+                f"Each start sends {node.recipe['function']} some images more, to name "
+                "and check it, in no bill; the victim's run counts them (sslx inspect)."
             )
         elif node.recipe.get("answers", "") is None:
             out.append(

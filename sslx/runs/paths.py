@@ -45,6 +45,10 @@ def local_path(text: str | os.PathLike) -> Path:
         f"{said}: no shell has filled in {variable and variable[1]}; write it outside "
         "of single quotes",
     )
+    refuse_if(
+        name.startswith("\\\\"),
+        f"{said} is a path of Windows; mount it, and name that folder",
+    )
     try:
         return Path(name).expanduser()
     except RuntimeError:

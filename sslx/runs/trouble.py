@@ -17,6 +17,7 @@ _MENDS = {
     errno.EACCES: "have its owner grant the right, or name another place",
     errno.EPERM: "have its owner grant the right, or name another place",
     errno.EMFILE: f"raise the limit, ulimit -n 4096 ({_KEPT})",
+    errno.EFBIG: f"raise the limit of a file's size, ulimit -f ({_KEPT})",
     errno.ENFILE: f"close other programs ({_KEPT})",
     errno.ENAMETOOLONG: "name a shorter place",
     errno.EIO: f"look after the disk ({_KEPT})",
@@ -34,7 +35,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(error, BaseExceptionGroup):
             for one in error.exceptions:
                 yield from _chain(one)
-        error = error.__cause__ or error.__context__
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
 
 
 def _of_files(error: BaseException, place: str) -> str | None:
@@ -61,7 +63,10 @@ def trouble(error: BaseException, place: str = "") -> str | None:
     for one in _chain(error):
         if line := _of_files(one, place):
             return line
-        if isinstance(one, MemoryError) or any(word in str(one) for word in _MEMORY):
+        of_xla = isinstance(one, RuntimeError)  # JAX's own, and of C++
+        if isinstance(one, MemoryError) or (
+            of_xla and any(word in str(one) for word in _MEMORY)
+        ):
             first = (str(one).splitlines() or [""])[0][:200]
             return (
                 f"out of memory{first and f' ({first})'}; lower a batch_size or the "

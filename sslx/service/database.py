@@ -23,6 +23,10 @@ _SURROUNDINGS = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_READONLY,
 }
 
@@ -70,7 +74,9 @@ def one_line(path: Path) -> Iterator[None]:
                 f"{path} is as a killed run left it, within a write; run that again"
             ) from error
         if code & 0xFF in _SURROUNDINGS and code != sqlite3.SQLITE_IOERR_SHORT_READ:
-            raise UserError(f"cannot use {path}: {error}") from error
+            full = code & 0xFF == sqlite3.SQLITE_FULL
+            way_on = "; make room there, and the same command goes on" if full else ""
+            raise UserError(f"cannot use {path}: {error}{way_on}") from error
         # A damaged name of a table can stand in the text, line breaks and all.
         what = "".join(c if c.isprintable() else "?" for c in str(error))
         raise damaged(path, what) from error

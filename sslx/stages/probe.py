@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from sslx.context import Context, kept_rows
-from sslx.data.labels import check_tested
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.knn import knn
 from sslx.evals.linear import ProbeResult, few, few_labelled
 from sslx.evals.linear import probe as linear_probe
 from sslx.evals.reference import BATCH, TEST_BATCH, TEST_IMAGES, reference_probe
 from sslx.evals.svm import kernel_svm
-from sslx.evals.uneven import balanced_accuracy, is_uneven, majority
+from sslx.evals.uneven import balanced_accuracy, majority
 from sslx.runs.files import replacing, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
@@ -44,7 +43,7 @@ def make(run: Run, context: Context) -> None:
             ]
 
         more = {}
-        if is_uneven(labels):
+        if run.recipe.get("uneven"):
             most = majority(place.load("train").labels)
             more["majority"] = rows(
                 {k: np.full_like(v, most) for k, v in found.items()}, {}
@@ -75,7 +74,7 @@ def _rows(run, dataset, evaluator, predicted, labels, groups) -> Iterator[dict]:
     right = predicted == labels
     size, level = effective_size(right, groups[-n:]), run.recipe["confidence"]
     figures = {evaluator: (float(right.mean()), size)}
-    if evaluator == "linear" and is_uneven(labels):
+    if evaluator == "linear" and run.recipe.get("uneven"):
         accuracy, worth = balanced_accuracy(right, labels)
         figures["linear_balanced"] = accuracy, worth * size / n
     for name, (accuracy, size) in figures.items():
@@ -105,7 +104,6 @@ def _evaluate(
     r, of = run.recipe, run.parents["features"]
     place, kept = context.place(r["data"]), kept_rows(run, context)
     labels, tested = (place.load(split).labels for split in features.SPLITS)
-    check_tested(labels, tested, f"probe.datasets: {place.name!r}")
     train, test = (features.load(of, split, context) for split in features.SPLITS)
     test = test[kept]
     groups = place.ids("train")

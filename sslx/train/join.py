@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import socket
 import sys
 import threading
@@ -114,10 +115,17 @@ def _waiting(patience: int) -> Iterator[None]:
                 os._exit(1)  # the main thread cannot be had before JAX's abort
 
     threading.Thread(target=watch, daemon=True).start()
+    # The system's own handlers: Python's would not be run before JAX returns, and
+    # there is nothing yet to be saved.
+    alone = threading.current_thread() is threading.main_thread()
+    stops = (signal.SIGTERM, signal.SIGINT) if alone else ()
+    before = {stop: signal.signal(stop, signal.SIG_DFL) for stop in stops}
     try:
         yield
     finally:
         came.set()
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
 
 
 def _tell(text: str) -> None:

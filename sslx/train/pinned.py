@@ -17,6 +17,7 @@ from typing import Any
 import flax
 import jax
 import numpy as np
+from PIL import ImageFile
 
 from sslx.progress import say
 from sslx.types import refuse_if
@@ -137,6 +138,8 @@ LEFT = frozenset(_LEFT.split())
 # What NumPy does about an overflow and its like: its own values.
 _NUMPY: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
+_HALVES = "LOAD_TRUNCATED_IMAGES"  # Pillow's
+
 # Flags of XLA that make numbers narrower, or rules of floating point looser; all else
 # that they do is layout, scheduling, memory, logs. XLA's own values are no change.
 _LOOSE = re.compile(
@@ -213,6 +216,9 @@ def pinned() -> Iterator[None]:
     )
     with ExitStack() as back:
         back.enter_context(np.errstate(**_NUMPY))
+        # Else half a photograph is read as a whole one, grey from there on.
+        back.callback(setattr, ImageFile, _HALVES, getattr(ImageFile, _HALVES))
+        setattr(ImageFile, _HALVES, False)
         for name in turned:
             back.callback(partial(_set, name, everywhere[name]))
             _set(name, PINNED[name])

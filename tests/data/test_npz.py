@@ -235,3 +235,28 @@ def test_paths(tmp_path):
         assert str(error.value).isprintable()
     with pytest.raises(UserError, match="write the file's path"):
         data.describe("npz:")
+
+
+@pytest.mark.parametrize("wide", [(5, 3), (3, 1), (2, 4)])
+def test_one_hot_columns_of_two_widths(tmp_path, wide):
+    # Catches column 1 of three taken for column 1 of five: two tables of dummies leave
+    # out the classes that they do not have.
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, k in zip(("train", "test"), wide, strict=True):
+        shape = (12, 6, 6, 1)
+        arrays[f"{split}_images"] = random.integers(0, 256, shape, np.uint8)
+        codes = np.eye(k, dtype=int)[np.arange(12) % k]
+        arrays[f"{split}_labels"] = codes if k > 1 else np.arange(12) % 3
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UserError, match="columns, which cannot stand for the same"):
+        data.describe(f"npz:{tmp_path / 'x.npz'}")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_binary_images(tmp_path, dtype):
+    # Catches images of 0 and 1 that are taken for black ones.
+    images = np.random.default_rng(0).integers(0, 2, (12, 6, 6, 1)).astype(dtype)
+    np.savez(tmp_path / "x.npz", train_images=images)
+    with pytest.raises(UserError, match=r"all images are 0 or 1.*images \* 255"):
+        data.describe(f"npz:{tmp_path / 'x.npz'}")

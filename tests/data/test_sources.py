@@ -51,19 +51,23 @@ def test_what_is_taken(own, labels):
         (
             pixels(5, 5, 3) / 255,
             np.zeros(N),
-            r"images of train must be uint8.*images \*",
+            r"images of (test|train) must be uint8.*images \*",
         ),
-        (pixels(5, 5, 3), np.zeros(N - 1), r"labels of train must be .*shape \(6,\)"),
+        (
+            pixels(5, 5, 3),
+            np.zeros(N - 1),
+            r"labels of (test|train) must be .*shape \(6,\)",
+        ),
         (
             pixels(5, 5, 3),
             np.full(N, 2**32),
-            "labels of train must be numbers from 0 to",
+            "labels of (test|train) must be numbers from 0 to",
         ),
-        (pixels(5, 5, 3), np.full(N, -1), "labels of train must be 0 or more"),
+        (pixels(5, 5, 3), np.full(N, -1), "labels of (test|train) must be 0 or more"),
         (
             pixels(5, 5, 3),
             np.array(["a"] * N),
-            "labels of train must be numbers from 0",
+            "labels of (test|train) must be numbers from 0",
         ),
     ],
 )

@@ -202,7 +202,7 @@ def test_ids_are_remembered_until_the_files_change(tmp_path, official_set, monke
     monkeypatch.setattr(tfds_source, "_official", lambda *_: np.arange(40) + 100)
     np.testing.assert_array_equal(data.ids("toys", "train", options), first)
     cached = list((tmp_path / "home" / ".cache").rglob("*.npz"))
-    assert len(cached) == 2  # the set's own, and those of the pixels
+    assert len(cached) == 3  # the set's own of both splits, and those of the pixels
     for file in cached:
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1

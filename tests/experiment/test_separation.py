@@ -1,13 +1,17 @@
 """No image is sold that belongs to victim or test, or judged on and learnt."""
 
+import os
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sslx import context, data
+from sslx.data.sources import folder as folder_source
 from sslx.data.splits import divide, joined
 from sslx.experiment.graph import resolve
+from sslx.experiment.victims import victim_run
 from sslx.program import run as launch
 from sslx.runs.files import read_json
 from sslx.types import UserError
@@ -19,6 +23,9 @@ SIDE = 12
 def pictures(n, seed, side=SIDE, channels=1):
     shape = (n, side, side, channels)
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+OTHERS = "train_images[90], train_images[91], train_images[92], ..."
 
 
 def save(path, train, test):
@@ -63,15 +70,28 @@ TEST = np.concatenate([flat(10), pictures(30, 2)])
 POOLS = {
     # pool's images, data.size, data.channels -> images left, words told
     "other images": ((OTHER,), {}, 90, []),
-    "test images": ((OTHER, TEST[:7]), {}, 90, ["7 test images", "train_images[90]"]),
-    "the victim's": ((TRAIN, OTHER), {}, 120, ["30 training images of the victim"]),
-    "both": ((TEST, TRAIN[:0], OTHER), {}, 90, ["40 test images"]),
-    "in colour": ((grey(OTHER), grey(TEST[:5])), {"data.channels": 1}, 90, ["5 test"]),
+    "test images": (
+        (OTHER, TEST[:7]),
+        {},
+        90,
+        ["7 for test images", "train_images[90]"],
+    ),
+    "the victim's": ((TRAIN, OTHER), {}, 120, ["30 for training images of the victim"]),
+    "both": ((TEST, TRAIN[:0], OTHER), {}, 90, ["40 for test images"]),
+    "in colour": (
+        (grey(OTHER), grey(TEST[:5])),
+        {"data.channels": 1},
+        90,
+        ["5 for test"],
+    ),
     "enlarged": (
         (pictures(90, 3, 2 * SIDE), flat(10, 2 * SIDE)[3:9]),
         {"data.size": SIDE},
         90,
-        ["6 test images", "train_images[90], train_images[91], train_images[92], ..."],
+        [
+            "6 for test images",
+            "train_images[90], train_images[91], train_images[92], ...",
+        ],
     ),
 }
 
@@ -106,7 +126,7 @@ def test_clean_sets_keep_their_names(tmp_path):
     own = save(tmp_path / "own.npz", TRAIN, TEST)
     clean = resolve(config(own), tmp_path)
     assert all("left_out" not in run.recipe for run in clean.goals)
-    assert "copies" not in data.describe(own).identity
+    assert all("copies" not in run.recipe for run in clean.goals)
     pool = save(
         tmp_path / "pool.npz", np.concatenate([OTHER, TEST[:4]]), pictures(9, 4)
     )
@@ -133,6 +153,39 @@ def test_nobody_is_judged_on_what_a_victim_learnt(tmp_path, double, judged):
         assert "training images of a victim (test_images[0]" in found.left_out[0]
 
 
+def test_neighbours_change_no_name(tmp_path):
+    # Catches a theft that asks anew, for images that are a probe's, because of what
+    # another combination's victim was trained on.
+    own = save(tmp_path / "own.npz", TRAIN, pictures(12, 7))
+    test = np.concatenate([pictures(20, 8), TEST])
+    other = np.concatenate([test[:5], pictures(55, 12)])
+    other = save(tmp_path / "other.npz", other, pictures(9, 13))
+    probed = save(tmp_path / "probed.npz", pictures(60, 6), test)
+    pool = np.concatenate([OTHER, test[:5]])
+    pool = save(tmp_path / "pool.npz", pool, pictures(9, 14))
+    alone = resolve(config(own, probed, pool), tmp_path).thefts[0]
+    grid = (("", f"victim.dataset={other}"),)
+    both = resolve(config(own, probed, pool, **{"study.grid": grid}), tmp_path)
+    assert len(both.members[0].tests[0].rows) < 60
+    assert both.thefts[0].steal.name == alone.steal.name
+    assert alone.pool.size == both.thefts[0].pool.size == 90
+
+
+def test_the_probes_own_training_images(tmp_path):
+    # Catches a probe that is judged on what it was fitted to, where the images are the
+    # same only in the form that networks see.
+    train, test = grey(pictures(60, 6)), grey(pictures(38, 15))
+    test[:8] = train[:8]
+    test[:8, 0, 0, 2] ^= 1  # too little to change the grey value
+    own = save(tmp_path / "own.npz", TRAIN, TEST)
+    probed = save(tmp_path / "probed.npz", train, test)
+    found = resolve(config(own, probed, **{"data.channels": 1}), tmp_path)
+    left = len(found.members[0].tests[0].rows)
+    assert 30 <= left < 38  # some grey values are at the edge
+    assert f"{38 - left} of 38 test images" in found.left_out[0]
+    assert "training images of the set itself" in found.left_out[0]
+
+
 def test_too_few_are_left(tmp_path):
     # Catches figures on a small rest, and a plan that asks images that are not there.
     seen = divide(np.arange(60), 0.5, tiny.config().data.split_seed)[0]
@@ -143,7 +196,7 @@ def test_too_few_are_left(tmp_path):
         resolve(config(own, probed), tmp_path)
     own = save(tmp_path / "own2.npz", TRAIN, TEST)
     pool = save(tmp_path / "pool.npz", np.concatenate([OTHER[:19], TEST]), OTHER[50:])
-    with pytest.raises(UserError, match="only 19 images .*40 test images of 'npz:"):
+    with pytest.raises(UserError, match="only 19 images .*40 for test images of 'npz:"):
         resolve(config(own, pool=pool), tmp_path)
 
 
@@ -166,7 +219,13 @@ def test_copies_stay_on_one_side(tmp_path):
     twice = save(tmp_path / "twice.npz", np.concatenate([TRAIN, TRAIN]), TEST)
     ids = data.ids(twice, "train")
     np.testing.assert_array_equal(ids, np.tile(np.arange(60), 2))
-    assert "copies" in data.describe(twice).identity
+    assert data.copies(twice, data.Options(), "train")
+    assert not data.copies(twice, data.Options(), "test")
+    one, other = (
+        victim_run(config(twice, **{"data.held_out": share}), tmp_path)
+        for share in (0.5, 0.0)
+    )
+    assert "copies" in one.recipe and "copies" not in other.recipe
     # Equal only when they are grey.
     rgb = np.concatenate([grey(TRAIN), grey(TRAIN)])
     rgb[60:, :, :, 2] ^= 1  # too little to change the grey value
@@ -194,6 +253,41 @@ def test_joined(ids, marks, wanted):
     # Catches groups that are joined in pairs only, and ids that follow the rows' order.
     found = joined(np.array(ids), np.array(marks))
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_names_that_are_no_text(tmp_path):
+    # Catches a report that cannot be written, and a line of two lines, for the name of
+    # a file that is left out.
+    own = save(tmp_path / "own.npz", TRAIN, TEST)
+    odd = {b"caf\xe9.png": TEST[0], b"a\nb.png": TEST[1]}
+    plain = {b"%d.png" % i: image for i, image in enumerate(OTHER[:9])}
+    for name, image in (odd | plain).items():
+        file = os.path.join(os.fsencode(tmp_path), b"pool", name)
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        with open(file, "wb") as out:
+            Image.fromarray(image[..., 0]).save(out, "PNG")
+    c = config(own, pool=f"folder:{tmp_path / 'pool'}", **{"steal.queries": 9})
+    (why,) = resolve(c, tmp_path).left_out
+    assert why.isprintable() and "2 for test images" in why
+    assert r"caf\udce9.png" in why and r"a\nb.png" in why
+
+
+def test_sets_are_looked_at_once(tmp_path, monkeypatch):
+    # Catches a folder that is looked through for every question of every combination.
+    folder = tmp_path / "own"
+    for split, images in (("train", TRAIN), ("test", TEST)):
+        for i, image in enumerate(images):
+            file = folder / split / str(i % 3) / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[..., 0]).save(file)
+    scans = []
+    scan = folder_source.find_files
+    monkeypatch.setattr(
+        folder_source, "find_files", lambda path: scans.append(path) or scan(path)
+    )
+    grid = tuple(f"steal.seed={seed}" for seed in range(5))
+    resolve(config(f"folder:{folder}", **{"study.grid": (grid,)}), tmp_path)
+    assert len(scans) < 12
 
 
 @pytest.mark.slow

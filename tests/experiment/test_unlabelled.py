@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sslx import data
 from sslx.context import pool
-from sslx.data.labels import check_tested
 from sslx.experiment.graph import resolve
 from sslx.experiment.pools import open_pool
 from sslx.program import run
@@ -128,7 +128,21 @@ def test_sets_of_odd_names(sets, tmp_path):
     assert r"\udce9t\udce9 $x^" in page.read_text()
 
 
-def test_the_probe_looks_too():
-    # Catches a source of one's own whose test classes nobody has seen.
-    with pytest.raises(UserError, match="x: 1 of 2 test images"):
-        check_tested(np.array([0, 1]), np.array([2, 0]), "x")
+def test_classes_of_tests_are_looked_at_first(tmp_path, monkeypatch):
+    # Catches a source of one's own whose test classes nobody has seen: said only when
+    # all is trained and paid for.
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 1), np.uint8)
+    labels = {"train": np.arange(40) % 2, "test": np.arange(40) % 4}
+    info = data.Info({"own": 1}, "own", (12, 12, 1), 4, {"train": 40, "test": 40})
+    source = data.source.Source(
+        find=lambda rest, options: None,
+        describe=lambda rest, options: info,
+        load=lambda rest, s, options: data.Split(
+            images ^ (s == "test"), labels[s].astype(np.int32)
+        ),
+        ids=lambda rest, s, options: np.arange(40),
+    )
+    monkeypatch.setitem(data.SOURCES, "own", source)
+    c = tiny.config(probe__datasets=("own",), probe__knn_k=3)
+    with pytest.raises(UserError, match="'own': 20 of 40 test images"):
+        resolve(c, tmp_path)

@@ -187,6 +187,8 @@ def test_numbers():
     for bad in (np.nan, np.inf, 1e300):
         state = named | {"bn1.bias": np.full(WIDTH, bad, np.float64)}
         assert "bn1.bias holds NaN or infinite" in refusal(state)
+    state = named | {"bn1.running_var": -np.ones(WIDTH, np.float32)}
+    assert "bn1.running_var holds variances below 0" in refusal(state)
 
 
 def test_width_and_channels_follow_the_weights():

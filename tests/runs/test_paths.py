@@ -36,6 +36,7 @@ REFUSED = {
     "/data/${USER}/runs": r"no shell has filled in \$\{USER\}",
     "~nobody-is-called-so/runs": "no home ~nobody-is-called-so here",
     "a\0b": "NUL",
+    "\\\\server\\share": "path of Windows",
     " ": "names no file or folder",
 }
 
@@ -63,9 +64,12 @@ def test_no_path_of_this_machine(text, tmp_path, monkeypatch):
 
 
 def test_a_workdir_that_is_no_utf8(tmp_path):
-    # Catches a traceback of Orbax; data may lie in such a folder.
+    # Catches a traceback of Orbax, and weights written to another place; data may lie
+    # in such a folder.
     with pytest.raises(UserError, match=r"--workdir='.*' is not UTF-8"):
         program.run(tiny.config(), tmp_path / "runs-\udce9")
+    with pytest.raises(UserError, match=r"has a backslash"):
+        program.run(tiny.config(), tmp_path / "q\\b")
     assert not list(tmp_path.iterdir())
 
 

@@ -119,3 +119,20 @@ def test_a_board_that_cannot_be_written(tmp_path, monkeypatch):
         for step in range(1, 40):
             book(step, {"loss": 1.0})
     assert [row["step"] for row in logbook.read_rows(tmp_path)] == [1]
+
+
+def hides(error, by):
+    error.__context__, error.__suppress_context__ = by, True
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        hides(KeyError("a mistake of ours"), FileExistsError(errno.EEXIST, "", "/f")),
+        ValueError("Out of memory is what this word says"),
+    ],
+)
+def test_mistakes_of_ours_keep_their_traceback(error):
+    # Catches a bug that is told as a full disk or as want of memory.
+    assert trouble(error) is None

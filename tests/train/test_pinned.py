@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import ImageFile
 
 from sslx import program
 from sslx.rng import stream
@@ -54,8 +55,9 @@ def test_every_switch_is_decided():
 def restored():
     before = held()
     yield
+    after = held()
     for name, value in before.items():
-        if held()[name] != value:
+        if after[name] != value:
             pinned._set(name, value)
     assert held() == before
 
@@ -71,9 +73,8 @@ def test_a_switch_is_held_and_given_back(name, restored, capsys):
     pinned._set(name, other)
     assert held()[name] == other
     with pinned.pinned():
-        assert held() == held() | {
-            n: v for n, v in pinned.PINNED.items() if n in held()
-        }
+        now = held()
+        assert now == now | {n: v for n, v in pinned.PINNED.items() if n in now}
     assert held()[name] == other
     assert f"{name}={value}" in capsys.readouterr().err
     pinned._set(name, value)
@@ -88,7 +89,7 @@ def test_draws_and_widths(restored):
     def draw(seed):
         key = stream(seed, "x")
         image = jax.random.normal(key, (64,))
-        return image, image @ image, jax.random.permutation(key, 9), jnp.arange(3) / 2
+        return image, image @ image, jax.random.bits(key, (3,)), jnp.arange(3) / 2
 
     want = draw(np.uint32(5))
     for change in (
@@ -123,23 +124,25 @@ def test_a_block_around_it(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_the_program_pins_and_numpy_with_it(monkeypatch, tmp_path):
+def test_the_program_pins_all_of_it(monkeypatch, tmp_path):
     # Catches a caller from Python whose switches decide.
     seen = []
 
     def resolve(*_):
-        seen.append((jax.config.jax_enable_x64, np.geterr()["over"]))
+        halves = ImageFile.LOAD_TRUNCATED_IMAGES
+        seen.append((jax.config.jax_enable_x64, np.geterr()["over"], halves))
         raise UserError("far enough")
 
     monkeypatch.setattr(program, "resolve", resolve)
     jax.config.update("jax_enable_x64", True)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     try:
         with np.errstate(all="raise"), pytest.raises(UserError, match="far enough"):
             program.run(tiny.config(), tmp_path)
-        assert jax.config.jax_enable_x64
+        assert jax.config.jax_enable_x64 and ImageFile.LOAD_TRUNCATED_IMAGES
     finally:
         jax.config.update("jax_enable_x64", False)
-    assert seen == [(False, "warn")]
+    assert seen == [(False, "warn", False)]
 
 
 @pytest.mark.parametrize(

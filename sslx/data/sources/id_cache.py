@@ -29,7 +29,7 @@ def remembered(stamp: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """
     content = json.dumps([FORMAT, stamp]).encode()
     name = f"{hashlib.sha256(content).hexdigest()[:32]}.npz"
-    with suppress(ValueError, KeyError, UserError):  # none yet, or damaged
+    with suppress(ValueError, KeyError, UserError):  # none yet, damaged, out of reach
         return read_arrays(local_path(FOLDER) / name)["ids"]
     ids = compute()
     # No home, or one that cannot be written to, only costs time.

@@ -10,6 +10,7 @@ import numpy as np
 
 from sslx.data import form, labels
 from sslx.data.source import Info, Missing, Options, Split, Whole, read_whole
+from sslx.data.sources.layout import TESTS
 from sslx.progress import say_once
 from sslx.runs.paths import local_path
 from sslx.types import UserError, refuse_if
@@ -21,7 +22,6 @@ _NEEDS = (
 # What the arrays of a split are called, in any case.
 _NAMES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 _ALONE = (("images", "labels"), ("arr_0", None))
-TESTS = ("test", "val", "valid", "validation")  # the first that is there
 
 Keys = dict[str, tuple[str, str | None]]  # split -> names of its images and labels
 
@@ -93,7 +93,7 @@ def _arrays(path: Path) -> tuple[Keys, dict[str, np.ndarray]]:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, stamp: int) -> Whole:
+def _read(path: Path, stamp: tuple[int, int]) -> Whole:
     """The set; ``stamp`` tells versions apart."""
     keys, arrays = _arrays(path)
     images, columns, what = {}, {}, {}
@@ -108,11 +108,17 @@ def _read(path: Path, stamp: int) -> Whole:
         if label:
             what[split] = f"{path}: {label}"
             columns[split] = labels.flat(arrays[label], len(found), what[split])
+    refuse_if(
+        max(int(array.max()) for array in images.values()) == 1,
+        f"{path}: all images are 0 or 1, which is black; if 1 is white, save "
+        "images * 255",
+    )
     shapes = {array.shape[1:] for array in images.values()}
     refuse_if(
         len(shapes) > 1, f"{path}: train and test images differ in shape: {shapes}"
     )
     if columns:
+        labels.check_widths({s: arrays[keys[s][1] or ""] for s in columns}, what)
         numbered = labels.number(columns, what)
     else:
         none = {s: np.full(len(x), labels.NONE, np.int32) for s, x in images.items()}
@@ -149,7 +155,8 @@ def _find(rest: str, options: Options) -> Path:
 
 
 def _open(path: Path, options: Options) -> Whole:
-    return _read(path, path.stat().st_mtime_ns)
+    status = path.stat()
+    return _read(path, (status.st_mtime_ns, status.st_size))
 
 
 NPZ = read_whole(_find, _open)

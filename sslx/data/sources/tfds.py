@@ -200,14 +200,24 @@ def _ids(rest: str, split: str, options: Options) -> np.ndarray:
     return remembered([*stamp, *_decoders()], compute)
 
 
-def _marks(rest: str, split: str, options: Options) -> np.ndarray:
-    """Of the pixels as they are decoded and brought into form here."""
+def _seen(rest: str, split: str, options: Options) -> np.ndarray:
+    """Of the pixels as they are decoded and brought into form here; and the labels."""
+    how = Options(size=options.size, channels=options.channels)
     found = _open(rest, options)
-    form_of = {"size": options.size, "channels": options.channels}
-    return remembered(
-        [*_stamp(found, split), *_decoders(), form_of],
-        lambda: form.pixel_ids(_read(found, split, options).split.images),
-    )
+    return _look(found.folder, _stamp(found, split), split, how)
+
+
+@lru_cache(maxsize=32)  # where there is no home, nothing is remembered
+def _look(folder: Path, stamp: tuple, split: str, how: Options) -> np.ndarray:
+    def compute() -> np.ndarray:
+        images, labels = _read_once(folder, stamp, split, how).split
+        return np.stack([form.pixel_ids(images), labels.astype(np.int64)])
+
+    form_of = {"size": how.size, "channels": how.channels, "with": "labels"}
+    key = [*stamp, *_decoders(), form_of]
+    found = remembered(key, compute)
+    found.flags.writeable = False
+    return found
 
 
 def _name_of(rest: str, split: str, row: int, options: Options) -> str:
@@ -218,4 +228,4 @@ def _decoders() -> tuple[str, ...]:
     return PIL.__version__, str(PIL.features.version("jpg"))
 
 
-TFDS = Source(find, _describe, _load, _ids, _name_of, _marks)
+TFDS = Source(find, _describe, _load, _ids, _name_of, _seen)
