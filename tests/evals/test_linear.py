@@ -208,7 +208,7 @@ def test_ties_go_to_the_stronger():
 
 def _with_accuracies(accuracies, features, labels):
     """The probe with validation accuracies dictated, strongest l2 first."""
-    original, fitted = module._predict, module._validation_part
+    original, fitted = module._predict, module.validation_part
     rows = fitted(len(labels), 0.25, 0, None)
 
     def dictated(solution, given):
@@ -235,12 +235,12 @@ def test_test_features_do_not_enter_the_fit():
 def test_groups_are_never_divided():
     # Catches: views of one picture on both sides, a part of the wrong size, no seed.
     groups = np.random.default_rng(0).permutation(np.repeat(np.arange(40) * 7, 3))
-    parts = [module._validation_part(120, 0.25, seed, groups) for seed in (0, 0, 1)]
+    parts = [module.validation_part(120, 0.25, seed, groups) for seed in (0, 0, 1)]
     assert not set(groups[parts[0]]) & set(groups[~parts[0]])
     assert parts[0].sum() == 30
     np.testing.assert_array_equal(parts[0], parts[1])
     assert (parts[0] != parts[2]).any()
-    assert module._validation_part(120, 0.25, 0, None).sum() == 30
+    assert module.validation_part(120, 0.25, 0, None).sum() == 30
 
 
 def test_groups_reach_the_choice():
