@@ -26,7 +26,7 @@ GROUND = {"hosts", "progress", "registry", "rng", "types", "version"}
 FLOORS = [
     GROUND,
     {"runs"},
-    {"losses", "models", "data", "evals"},
+    {"losses", "models", "data", "evals", "shipped"},
     {"ownership", "service"},
     {"objectives"},
     {"queries", "train"},

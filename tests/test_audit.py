@@ -264,7 +264,11 @@ def test_bad_sources(here):
         ),
         (good, {"also": ("pool=test",)}, "'steal.pool=test'.*write steal.pool="),
         (good, {"data__size": 16}, "probe.datasets: 'digits' has images of shape"),
-        ("http://x", {}, "unknown victim.source 'http://x'; write npz:FILE or python:"),
+        (
+            "http://x",
+            {},
+            "unknown victim.source 'http://x'; write shipped:NAME, npz:FILE or python:",
+        ),
         ("python:", {}, "not of the form python:MODULE:FUNCTION"),
         ("python:nowhere:f", {}, "no module 'nowhere'.*working directory"),
         ("python:json:nothing", {}, "'json' has no function 'nothing'"),

@@ -60,11 +60,16 @@ def train(
     fit(make_training(run, objective, used), run.path, context.loop, watch)
     cost = {"images": len(next(iter(used.values()))), "passes": passes_of(run)}
     write_meta(
-        run, finished=True, weights=checkpoint.seal(run.path), **cost, flops=_flops(run)
+        run,
+        finished=True,
+        weights=checkpoint.seal(run.path),
+        **cost,
+        flops=flops_of(run),
     )
 
 
-def _flops(run: Run) -> float | None:
+def flops_of(run: Run) -> float | None:
+    """What a training costs: three times its forward passes; None where unknown."""
     r, passes = run.recipe, passes_of(run)
     if passes is not None:
         forward = forward_flops(r["encoder"], r["image_shape"])

@@ -41,7 +41,7 @@ def test_whatever_is_given_says_the_same(tmp_path):
         given = report.gather(paths)
         records = collect(given.nodes, given.members)
         found[way] = sorted(repr(r) for r in records)
-        own = [r for r in records if r.theft == "ssl_only"]
+        own = [r for r in records if r.theft == "pool"]
         assert {(r.victim_seed, r.seed) for r in own} == {(0, 0), (1, 1)}, way
     assert found["report"] == found["workdir"] == found["stealers"]
     # Some of them alone.
@@ -101,7 +101,7 @@ def test_a_single_experiment(tmp_path, monkeypatch):
     assert not (run.path / "report.html").exists()
     found = json.loads((tmp_path / "report" / "results.json").read_text())
     linear = [r for r in found["rows"] if r["evaluator"] == "linear"]
-    assert [r["theft"] for r in linear] == [None, "mse", "ssl_only"]
+    assert [r["theft"] for r in linear] == [None, "mse", "pool"]
     assert [r["of_victim"] and r["of_victim"]["mean"] for r in linear] == [None, 1, 1]
     assert found["differences"][0]["p"] is None
 

@@ -79,7 +79,7 @@ def test_an_encoder_that_is_judged_by_several_counts_once(tmp_path):
     fake.probe(tmp_path, None, 0.3, untrained=9)
     pairs += [(victim, fake.key(own)) for victim in {v for v, _ in pairs}]
     rows = aggregate(gathered(tmp_path, pairs))
-    ssl = row_of(rows, theft="ssl_only")
+    ssl = row_of(rows, theft="pool")
     assert (ssl.queries, ssl.runs, ssl.pairs, ssl.usd) == (0, 1, 3, 0.0)
     assert ssl.varies == "3 victim seeds, one stealer, 3 pairs"
     linear = ssl.figures["linear"]
@@ -134,10 +134,10 @@ def test_holm_over_all_of_a_data_set(tmp_path):
             )
     found = differences(gathered(tmp_path, pairs))
     told = [(r.queries, {r.a, r.b}) for r in found]
-    both = [{"mse", "ssl_only"}, {"cosine", "ssl_only"}, {"mse", "cosine"}]
+    both = [{"mse", "pool"}, {"cosine", "pool"}, {"mse", "cosine"}]
     assert len(told) == 6
     assert all((q, pair) in told for q in (100, 400) for pair in both)
-    assert {r.b for r in found if "ssl_only" in (r.a, r.b)} == {"ssl_only"}
+    assert {r.b for r in found if "pool" in (r.a, r.b)} == {"pool"}
     smallest = min(found, key=lambda r: r.p)
     assert smallest.holm == pytest.approx(6 * smallest.p)
 

@@ -23,7 +23,7 @@ def test_every_encoder_has_its_mark(tmp_path):
     (axes,) = found["accuracy0.png"].figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [
-        *("victim", "mse\n400 queries", "infonce\n400 queries", "ssl_only"),
+        *("victim", "mse\n400 queries", "infonce\n400 queries", "pool"),
         *("untrained", "pixels"),
     ]
     widths = [bar.get_width() for bar in axes.patches]
@@ -34,7 +34,7 @@ def test_every_encoder_has_its_mark(tmp_path):
     assert lines["mse"].get_ydata() == pytest.approx([65, 72.5])
     assert [*lines["mse"].get_xdata()] == [100, 400]
     assert lines["victim"].get_ydata() == pytest.approx([81, 81])
-    assert lines["ssl_only"].get_linestyle() == ":"
+    assert lines["pool"].get_linestyle() == ":"
     left, right = found["cost0.png"].figure.axes, found["fidelity0.png"].figure.axes
     paid = {line.get_label(): line for line in left[0].lines}
     assert paid["infonce"].get_xdata() == pytest.approx([0.2, 0.8])

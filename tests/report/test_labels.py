@@ -3,7 +3,7 @@
 import itertools
 
 from sslx.data.presets import PRESETS
-from sslx.report.labels import evaluator, flat, kinds, settings_of, short, thefts
+from sslx.report.labels import Told, evaluator, flat, kinds, settings_of, short, thefts
 from sslx.runs.lineage import lineage
 from tests.report import fake_study as fake
 
@@ -16,7 +16,7 @@ def test_labels():
 
     def told(queries=500, **settings):
         settings = flat({"seed": next(seeds), **settings})
-        return "direct", "softnn", queries, "victim", settings
+        return Told("direct", "softnn", (queries,), "victim", settings)
 
     def labels(*several):
         return [label for label, _ in thefts(list(several))]
@@ -43,10 +43,8 @@ def test_labels():
     optims = [{"weight_decay": w} for w in (0, 1)]
     own = [{"optim": a, "ssl": {"optim": b}} for a in optims for b in optims]
     assert len(set(labels(*(told(**o) for o in own)))) == 4
-    assert labels(("rda", "own", 5, "", {}), ("rda", "mse", 5, "", {})) == [
-        "rda",
-        "rda mse",
-    ]
+    both = [Told("rda", loss, (5,), "", {}) for loss in ("own", "mse")]
+    assert labels(*both) == ["rda", "rda mse"]
     assert labels(told(augment=[]), told(augment=[{"x": 1}]))[0] == "softnn augment="
 
 
@@ -75,7 +73,8 @@ def test_the_chosen_name_of_an_augmentation(tmp_path):
 def test_labels_tell_cells_apart():
     # Catches two cells of one name, and names full of what all cells have.
     def cell(attack, loss, queries=300, **settings):
-        return attack, loss, queries, "victim", flat({"views": 1} | settings)
+        own = flat({"views": 1} | settings)
+        return Told(attack, loss, (queries,), "victim", own)
 
     rate = {"optim": {"name": "adam", "learning_rate": 0.5}}
     found = thefts(

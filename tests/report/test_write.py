@@ -121,7 +121,7 @@ def test_results(tmp_path):
     assert pixels["interval_kind"] == "wilson" and pixels["seeds"] == []
     (untrained, *_) = (r for r in rows if r["role"] == "untrained")
     assert untrained["theft"] == "batch"
-    assert found["headline"] == "ssl_only"  # the first of the members
+    assert found["headline"] == "pool"  # the first of the members
     assert len(found["counters"]) == 4  # who asks nobody has none
     counted = found["counters"][cell]
     assert [entry["seed"] for entry in counted] == [0, 1]

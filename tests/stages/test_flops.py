@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from sslx.build import passes_of
 from sslx.models.flops import count_flops, forward_flops
-from sslx.stages.training import _answers_flops, _unlabelled_flops
+from sslx.stages.training import flops_of
 from tests.report import fake_study as fake
 
 
@@ -59,7 +60,8 @@ def test_flops_of_trainings(tmp_path):
     # of each.
     v = fake.victim(tmp_path, 0)
     t = fake.steal(tmp_path, v, 0)
-    asked = t.parents["responses"].recipe
+    v.recipe["augment"] = [{}, {}]
     forward = forward_flops(fake.ENCODER, fake.SHAPE)
-    assert _answers_flops(t.recipe, asked) == 3 * forward * 4 * 10
-    assert _unlabelled_flops(v.recipe, 2) == 2 * _answers_flops(t.recipe, asked)
+    assert passes_of(t) == 4 * 10 and passes_of(v) == 2 * 4 * 10
+    assert flops_of(t) == 3 * forward * 4 * 10
+    assert flops_of(v) == 2 * flops_of(t)
