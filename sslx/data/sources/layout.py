@@ -143,10 +143,6 @@ def find_files(path: Path) -> Found:
     )
     images, folders = _scan(str(path), passed)
     named = {folder.name: folder for folder in folders}
-    for name in ("train", *TESTS):  # in any case, where but one can be meant
-        alike = [folder for folder in folders if folder.name.lower() == name]
-        if name not in named and len(alike) == 1:
-            named[name] = alike[0]
     if "train" not in named:
         _check_no_splits(path, named)
         train = _classes(images, folders, above, passed)
@@ -164,7 +160,7 @@ def find_files(path: Path) -> Found:
         return found
 
     passed += [("beside train", image.path) for image in images]
-    splits, read = {"train": split("train", passed)}, {named["train"].name}
+    splits, read = {"train": split("train", passed)}, {"train"}
     for name in TESTS:
         if name in named and "test" not in splits:
             own: Passed = []
@@ -172,7 +168,7 @@ def find_files(path: Path) -> Found:
             if ("" in found) == ("" in splits["train"]):  # both have labels, or none
                 splits["test"] = found
                 passed += own
-                read.add(named[name].name)
+                read.add(name)
     passed += [(f"folder {f.name}", f.path) for f in folders if f.name not in read]
     return _found(path, splits, passed)
 
