@@ -117,31 +117,29 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
         known = context.recordings[recipe["pool"]["answered"]]
         return Images(partial(recording.askable, *known), None)
     place, split = context.place(recipe["pool"]), recipe["split"]
-    ids = place.ids(split)
-    rows = np.arange(len(ids))
+    rows = np.arange(place.describe().sizes[split])
     if "shipped" in recipe:
         rows = np.flatnonzero(place.unseen(recipe["shipped"]))
     elif recipe["held_out"] is not None:
-        _, rows = divide(ids, recipe["held_out"], recipe["split_seed"])
+        _, rows = divide(place.ids(split), recipe["held_out"], recipe["split_seed"])
     elif recipe["test_kept"] is not None:
-        rows, _ = divide(ids, recipe["test_kept"], recipe["split_seed"])
+        rows, _ = divide(place.ids(split), recipe["test_kept"], recipe["split_seed"])
     rows = context.without(rows, recipe)
 
     def taken(array: np.ndarray) -> np.ndarray:
         return array if len(rows) == len(array) else array[rows]
 
-    labelled = place.describe().classes > 0
     return Images(
         lambda: taken(place.load(split).images),
-        (lambda: taken(place.load(split).labels)) if labelled else None,
+        (lambda: taken(place.load(split).labels)) if info.classes else None,
     )
 
 
 def kept_rows(run: Run, context: Context) -> np.ndarray:
     """The rows of the test split that figures are on: not for sale, and nobody's."""
     r = run.recipe
-    ids = context.place(r["data"]).ids("test")
-    rows = np.arange(len(ids))
+    place = context.place(r["data"])
+    rows = np.arange(place.describe().sizes["test"])
     if r["test_kept"] is not None:
-        _, rows = divide(ids, r["test_kept"], r["split_seed"])
+        _, rows = divide(place.ids("test"), r["test_kept"], r["split_seed"])
     return context.without(rows, r)

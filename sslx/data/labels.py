@@ -171,6 +171,10 @@ def _check_whole(array: np.ndarray, what: str) -> None:
         )
     below = int((array < 0).sum())
     refuse_if(
+        below and set(np.unique(array)) == {-1, 1},
+        f"{what} are -1 and 1; if these are two classes, save (labels > 0)",
+    )
+    refuse_if(
         below,
         f"{what} must be 0 or more, but {below} of {n} are below (least: "
         f"{array.min()}); where -1 stands for images without a label, leave those out, "

@@ -52,6 +52,11 @@ def _source(config: ConfigDict) -> tuple[str, str, np.ndarray]:
         )
         return victims, "train", rows
     if pool == "held_out":
+        refuse_if(
+            not config.data.held_out,
+            "steal.pool='held_out' is what data.held_out leaves the attacker, and that "
+            "is 0; write data.held_out=0.2, or name a set in steal.pool",
+        )
         ids = data.ids(victims, "train", options)
         _, rows = divide(ids, config.data.held_out, config.data.split_seed)
         return victims, "train", rows

@@ -104,7 +104,8 @@ def normalisation(config: ConfigDict, channels: int) -> dict[str, list[float]]:
         values = config.data[key]
         refuse_if(
             len(values) not in (1, channels),
-            f"data.{key} must hold 1 or {channels} numbers, not {len(values)}",
+            f"data.{key} must hold 1 number, or one for each of {channels} channels, "
+            f"not {len(values)}",
         )
         out[key] = list(values)
     positive("data", {f"std[{i}]": v for i, v in enumerate(out["std"])})

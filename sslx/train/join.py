@@ -169,8 +169,10 @@ def join(*, coordinator: str, processes: int, process: int, patience: int) -> No
     except (RuntimeError, ValueError, KeyError) as error:
         if not address and isinstance(error, ValueError) and _on_tpu():
             return  # one host with TPUs and nobody who would know of others
+        why = str(error).splitlines()[0]
+        why = f"the launcher has not set {why}" if isinstance(error, KeyError) else why
         raise UserError(
-            f"the processes did not come together: {str(error).splitlines()[0]}; set "
+            f"the processes did not come together: {why}; set "
             "engine.coordinator, engine.processes and engine.process, or "
             "engine.processes=1 to be alone"
         ) from None

@@ -221,7 +221,8 @@ def test_damage(tmp_path, content):
             np.save(file, np.zeros(3))
     else:
         path.write_bytes(whole[: len(whole) // 2] if content == "cut" else content)
-    with pytest.raises(UserError, match="not a readable npz"):
+    told = "a single array" if content == "npy" else "not a readable npz"
+    with pytest.raises(UserError, match=told):
         data.describe(f"npz:{path}")
 
 
@@ -259,4 +260,17 @@ def test_binary_images(tmp_path, dtype):
     images = np.random.default_rng(0).integers(0, 2, (12, 6, 6, 1)).astype(dtype)
     np.savez(tmp_path / "x.npz", train_images=images)
     with pytest.raises(UserError, match=r"all images are 0 or 1.*images \* 255"):
+        data.describe(f"npz:{tmp_path / 'x.npz'}")
+
+
+def test_one_array_and_two_signs(tmp_path):
+    # Catches "not readable" of a file that NumPy reads, and -1 that is a class taken
+    # for no label.
+    images = pixels(6, (8, 8, 3))
+    np.save(tmp_path / "x.npy", images)
+    with pytest.raises(UserError, match="single array, a .npy file"):
+        data.describe(f"npz:{tmp_path / 'x.npy'}")
+    signs = np.array([-1, 1] * 3)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=signs)
+    with pytest.raises(UserError, match=r"are -1 and 1; .* save \(labels > 0\)"):
         data.describe(f"npz:{tmp_path / 'x.npz'}")

@@ -83,8 +83,7 @@ def _scan(folder: str, passed: Passed) -> tuple[list[os.DirEntry], list[os.DirEn
             if entry.name.startswith("."):
                 passed.append(("hidden", entry.path))
             elif entry.is_dir():
-                junk = entry.name.lower() in _JUNK
-                if junk:
+                if entry.name.lower() in _JUNK:
                     passed.append((f"folder {entry.name}", entry.path))
                 else:
                     folders.append(entry)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def _choose(path: Path, names: Iterable[str]) -> Keys:
 def _arrays(path: Path) -> tuple[Keys, dict[str, np.ndarray]]:
     """The arrays that make up the set; the others stay unread, which is told."""
     name = ""
+    with suppress(OSError), open(path, "rb") as head:
+        refuse_if(
+            head.read(6) == b"\x93NUMPY",
+            f"{path} is a single array, a .npy file; {_NEEDS}: np.savez(FILE, "
+            "train_images=...)",
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             keys = _choose(path, file.files)
@@ -115,7 +122,10 @@ def _read(path: Path, stamp: tuple[int, int]) -> Whole:
     )
     shapes = {array.shape[1:] for array in images.values()}
     refuse_if(
-        len(shapes) > 1, f"{path}: train and test images differ in shape: {shapes}"
+        len(shapes) > 1,
+        f"{path}: train and test images differ in shape ("
+        f"{' and '.join(map(str, sorted(shapes)))}); save both in one, or bring them "
+        "as folder:PATH of image files with data.size=PIXELS",
     )
     if columns:
         labels.check_widths({s: arrays[keys[s][1] or ""] for s in columns}, what)
