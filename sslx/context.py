@@ -131,7 +131,7 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
 
     return Images(
         lambda: taken(place.load(split).images),
-        (lambda: taken(place.load(split).labels)) if info.classes else None,
+        (lambda: taken(place.load(split).labels)) if place.describe().classes else None,
     )
 
 
