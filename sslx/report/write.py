@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sslx.report import tables, words
+from sslx.report import chosen, tables, words
 from sslx.report.aggregate import Row, aggregate, differences
 from sslx.report.collect import collect
 from sslx.report.labels import short
@@ -134,6 +134,7 @@ def results(report: Report) -> dict[str, Any]:
         "counters": counters,
         "table": tables.accuracy_table(report.rows),
         "differences": [row._asdict() for row in report.compared],
+        "chosen": chosen.in_json(chosen.choices(report.nodes, report.members)),
         "records": records,
     }
 
