@@ -30,9 +30,9 @@ def _star(base: str, key: str, values: tuple, end: str, rates: tuple) -> list[st
     return [*each, *(f"{first} {end} {rate}" for rate in rates), first]
 
 
-def _rates(base: str, end: str) -> list[str]:
-    """As it is; with the end, at all rates."""
-    return [base, *(f"{base} {end} {rate}" for rate in ("", *RATES))]
+def _few(base: str, end: str) -> list[str]:
+    """As it is, with the end, and with the end at twice the rate."""
+    return [base, f"{base} {end}", f"{base} {end} {RATES[1]}"]
 
 
 def _settings() -> list[str]:
@@ -53,27 +53,23 @@ def _settings() -> list[str]:
     out += [f"{base} {key}=0.2 {ssl[0]}"]
     out += [f"{base} ssl.augment={name}" for name in ("simclr", "vicreg_cifar")]
     half = f"passes={PASSES // 2} ssl.passes={PASSES // 2}"
-    base = f"attack=warm_start loss=mse {half}"
-    out += _rates(base, _image("warm_start"))
+    out += _few(f"attack=warm_start loss=mse {half}", _image("warm_start"))
     # Of what is augmented as it is asked, the views that were sent, or other ones.
     base = "attack=cont_steal loss=own ask_augment=mild"
     key = "attack_kw.cont_steal.temperature"
     out += _star(base, key, (0.07, 0.2, 0.5), MILD, RATES[1:])
-    base = f"attack=rda loss=own ask_views=10 ask_augment=mild {MILD}"
-    key = "attack_kw.rda.temperature"
-    out += [f"{base} {key}={t}" for t in (0.07, 0.2, 0.5)]
-    out += [f"{base} {key}=0.07 {RATES[1]}"]
-    for loss in ("cosine", "barlow", "vicreg"):
-        out += _rates(f"loss={loss}", image)
     for attack, output in (("label_theft", "label"), ("knockoff", "probabilities")):
-        out += _rates(f"attack={attack} loss=own service.output={output}", MILD)
+        out += _few(f"attack={attack} loss=own service.output={output}", MILD)
+    base = f"attack=rda loss=own ask_views=10 ask_augment=mild {MILD}"
+    out += [f"{base} attack_kw.rda.temperature={t}" for t in (0.07, 0.2, 0.5)]
     pair = "ask_views=2 ask_augment=mild"
     base = f"attack=recreate_head loss=infonce {pair} loss_kw.infonce.temperature"
-    out += [f"{base}={t}" for t in (0.1, 0.05, 0.3)]
+    out += [f"{base}={t}" for t in (0.1, 0.05)]
     out += [f"{base}=0.1 {_image('recreate_head')}"]
+    for loss in ("cosine", "barlow", "vicreg"):
+        out += _few(f"loss={loss}", image)
     for attack, loss, more in (("own_head", "mse", ""), ("symmetrized", "own", pair)):
-        base = f"attack={attack} loss={loss} {more}"
-        out += [base, *(f"{base} {_image(attack)} {rate}" for rate in ("", RATES[1]))]
+        out += _few(f"attack={attack} loss={loss} {more}", _image(attack))[:2]
     return out
 
 

@@ -45,6 +45,10 @@ def victim(workdir, seed, **more):
 def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more):
     """A stealer with the answers it paid for; of no victim (ssl_only) with of=None."""
     end, meta = more.pop("finished", True), {"flops": FLOPS}
+    if "judged" in more:  # on what was held back: measure, value, images
+        keys = ("measure", "value", "images")
+        meta["held_back"] = dict(zip(keys, more.pop("judged"), strict=True))
+        more.setdefault("held_back", {"share": 0.1})
     meta |= {"words": more.pop("words")} if "words" in more else {}
     recipe = {"seed": seed, "attack": attack, "image_shape": SHAPE, "encoder": ENCODER}
     parents = {}

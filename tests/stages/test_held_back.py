@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx.build import make_objective
 from sslx.context import Images
 from sslx.embed.forward import embedder
 from sslx.experiment.graph import resolve
@@ -17,6 +16,7 @@ from sslx.stages import held_back, steal
 from sslx.stages.answers import Answered
 from sslx.stages.held_back import Own
 from sslx.train.step import State
+from sslx.types import Objective, Out
 from tests import tiny
 
 N, SHARE, SHAPE = 60, 0.2, (12, 12, 1)
@@ -187,33 +187,36 @@ def test_classes_are_judged_by_the_stealers_classifier(tmp_path, attack, output)
         assert judged["value"] == pytest.approx(expected)
 
 
-def test_own_loss_is_comparable(tmp_path):
+def test_own_loss_is_comparable(tmp_path, monkeypatch):
     # Catches a loss on what was trained on, at the temperature or on the views of the
     # training, and views that are drawn anew.
-    base = {"steal.attack": "ssl_only", "steal.loss": "own"}
-    values = {}
-    of = None
-    for name, changes in {
-        "one": {},
-        "other": {
-            "steal.ssl.augment": "simclr",
-            "steal.ssl.objective_kw.simclr.temperature": 0.5,
-            "steal.seed": 0,
-        },
-    }.items():
-        made = run(tmp_path, **base | changes)
-        objective = make_objective(made.recipe)
-        if of is None:
-            params, stats, extras = objective.init(
-                jax.random.key(1), {"images": jnp.array(images()[:4])}
-            )
-            of = State(0, params, stats, extras, None)
+    def toy(recipe):
+        def loss(params, stats, extras, batch, key):
+            value = jnp.mean(batch["images"]) + jax.random.uniform(key)
+            value += 100 * recipe["numbers"]["temperature"]
+            value += 1000 * recipe["augment"][0]["crop_area"][0]
+            return params["encoder"] * value, Out(stats, extras, {})
+
+        return Objective(lambda *_: None, loss, lambda *_: {}, None, ("images",), 2)
+
+    monkeypatch.setattr(held_back, "make_objective", toy)
+    of = State(0, {"encoder": jnp.ones(())}, {}, {}, None)
+    values = []
+    for changes in (
+        {},
+        {"steal.ssl.augment": "simclr", "steal.seed": 3},
+        {"steal.ssl.objective_kw.simclr.temperature": 0.5},
+    ):
+        changes |= {"steal.attack": "ssl_only", "steal.loss": "own"}
+        made = run(tmp_path, **changes)
         found = Own(ROWS, images()[ROWS])
-        values[name] = held_back.by_own_loss(made, found, IDS[ROWS], PARTS)(of)
+        values.append(held_back.by_own_loss(made, found, IDS[ROWS], PARTS)(of))
         for rows, same in ((PARTS.kept, True), (PARTS.held, False)):
             changed = found.images.copy()
             changed[rows] = images(9)[rows]
             again = held_back.by_own_loss(made, Own(ROWS, changed), IDS, PARTS)(of)
-            assert (again == values[name]) is same
-    assert values["one"] == values["other"]
-    assert values["one"]["measure"] == "simclr loss"
+            assert (again == values[-1]) is same
+    assert values[0] == values[1] == values[2]
+    assert values[0]["measure"] == "simclr loss"
+    mild = found.images[PARTS.held].mean() + 20 + 400
+    assert values[0]["value"] == pytest.approx(mild + 0.5, abs=0.4)
