@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from configs import default
+from sslx.experiment.graph import resolve
 from sslx.program import run as launch
 from sslx.report.chosen import choices
 from sslx.report.records import Member
@@ -121,32 +124,26 @@ def test_on_the_page(tmp_path, held):
 def test_from_config_to_choice(tmp_path):
     # Catches a criterion that no training writes down, and one that a choice does not
     # find; a head or a trunk trained before that cannot be made with fewer images.
-    head = "steal.attack=recreate_head steal.loss=infonce steal.ask_views=2"
-    half = "steal.passes=1280 steal.ssl.passes=1280"
-    alone = "steal.attack=ssl_only steal.loss=own steal.ssl.images=asked"
+    head = "attack=recreate_head loss=infonce ask_views=2 ask_augment=mild"
     thefts = {
-        "mse": "",
-        "recreate_head infonce": f"{head} steal.ask_augment=mild",
-        "warm_start mse": f"steal.attack=warm_start {half}",
-        "label_theft": "steal.attack=label_theft steal.loss=own service.output=label",
-        "alone asked": f"{alone} steal.ssl.passes=2560",
+        "": "distance",
+        "optim.learning_rate=0.004": "distance",
+        head: "distance",
+        "attack=warm_start passes=640 ssl.passes=640": "distance",
+        "attack=label_theft loss=own service.output=label": "agreement",
+        "attack=ssl_only loss=own ssl.images=asked": "simclr loss",
     }
-    rates = tuple(f"steal.optim.learning_rate={rate}" for rate in (1e-3, 4e-3))
-    grid = (tuple(thefts.values()), rates)
-    c = tiny.config(study__grid=grid, steal__passes=2560, steal__steps=0)
-    c.steal.held_back.share = 0.2
-    c.steal.ssl.augment, c.steal.head.passes = "mild", 2560
-    folder = launch(c, tmp_path)
-    found = json.loads((folder / "results.json").read_text())["chosen"]
-    # What asks nothing has a rate of its own, so it is one setting here.
-    assert [choice["cell"].split(",")[0] for choice in found] == list(thefts)[:-1]
-    measures = [choice["measure"] for choice in found]
-    assert measures == ["distance", "distance", "distance", "agreement"]
-    for choice in found:
-        assert all(s["value"] is not None for s in choice["compared"])
-    told = [
-        node.meta.get("held_back")
-        for node in lineage(tmp_path).values()
-        if node.recipe.get("attack") == "ssl_only"
-    ]
-    assert {one["measure"] for one in told} == {"simclr loss"}
+    c = tiny.config(study__grid=(default.thefts(*thefts),), steal__passes=1280)
+    c.steal.steps, c.steal.held_back.share = 0, 0.2
+    c.steal.ssl.augment, c.steal.ssl.passes, c.steal.head.passes = "mild", 640, 640
+    c.stages = ("victim", "steal")
+    launch(c, tmp_path)
+    made, nodes = resolve(c, tmp_path).members, lineage(tmp_path)
+    told = [nodes[m.theft.steal.key].meta["held_back"] for m in made]
+    assert [one["measure"] for one in told] == list(thefts.values())
+    assert all(np.isfinite(one["value"]) and one["images"] > 1 for one in told)
+    members = [Member(m.victim.key, m.theft.steal.key, m.changes) for m in made]
+    (choice,) = choices(nodes, members)
+    best = min(told[:2], key=lambda one: one["value"])
+    assert choice.best.value == best["value"]
+    assert [s.changes for s in choice.compared] == [{}, {RATE: 4e-3}]
