@@ -8,7 +8,8 @@ Ten per cent of the images that an attacker paid for train nothing and judge the
 training (docs/choosing.md). One seed, the budget of 450 images sent, 76,800 passes for
 all. The first setting of each theft is what it had before, or that with augmentation.
 The grid is no full product: where a theft has a temperature or a weight, rates were
-tried at the first of its values, and augmentation was left out there.
+tried at the first of its values, and augmentation was left out there; the better rate
+was then tried with the better value, where that was another.
 """
 
 from configs import default
@@ -43,9 +44,10 @@ def _settings() -> list[str]:
     for loss, values in (("infonce", (0.1, 0.05, 0.3)), ("softnn", (100, 10, 1))):
         key = f"loss_kw.{loss}.temperature"
         out += _star(f"loss={loss}", key, values, image, RATES)
+        out.append(f"loss={loss} {key}={values[1]} {image} {RATES[1]}")
     base = f"attack=stolen_encoder loss=own {MILD} attack_kw.stolen_encoder.weight"
     out += [f"{base}={weight}" for weight in (20, 5, 1)]
-    out += [f"{base}=20 {RATES[1]}"]
+    out += [f"{base}={weight} {RATES[1]}" for weight in (20, 1)]
     base = f"attack=ssl_only loss=own ssl.images=asked ssl.passes={PASSES}"
     key, ssl = "ssl.objective_kw.simclr.temperature", [f"ssl.{r}" for r in RATES]
     for t in (0.2, 0.1, 0.5):

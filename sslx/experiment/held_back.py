@@ -30,6 +30,13 @@ def trained_on(steal: ConfigDict, n: int) -> int:
     return n - held
 
 
+def whole(config: ConfigDict) -> ConfigDict:
+    """The config with nothing held back."""
+    config = config.copy_and_resolve_references().unlock()
+    config.steal.held_back.share = 0.0
+    return config
+
+
 def share_back(steal: ConfigDict) -> dict[str, Any]:
     """The part of a recipe that trains on answers; nothing where nothing is held."""
     part = steal.held_back.share

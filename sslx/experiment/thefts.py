@@ -13,6 +13,7 @@ from sslx.experiment.held_back import (
     share_back,
     trained_on,
     unlabelled_back,
+    whole,
 )
 from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
 from sslx.experiment.recipes import (
@@ -83,7 +84,7 @@ def make_theft_runs(
     pool = open_pool(config, tests)
     by_features = attack.asks and pick(PLANS, s.plan, "plan").needs_features
     by_ssl = by_features and s.plan_features == "ssl"
-    ssl = _ssl_run(config, encoder, pool, victim) if attack.warm or by_ssl else None
+    ssl = _ssl_run(config, encoder, pool, victim) if attack.warm else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
         return Theft(s.attack, loss, None, ssl, pool, [])
@@ -99,7 +100,8 @@ def make_theft_runs(
         f"attack {s.attack!r} compares {attack.least_views} views of an image; "
         f"steal.ask_views is {s.ask_views}",
     )
-    selector = ssl if by_ssl else None
+    # What is asked is the same, whatever is held back of it.
+    selector = _ssl_run(whole(config), encoder, pool, victim) if by_ssl else None
     responses = responses_run(config, pool, victim, encoder, selector)
     numbers = {}
     if attack.objective is not None:

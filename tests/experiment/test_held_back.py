@@ -67,6 +67,19 @@ def test_passes_are_kept(tmp_path, changes):
         assert min(run.recipe["batch_size"] for run in part.values()) == 30
 
 
+def test_the_same_is_asked(tmp_path):
+    # Catches a plan by an encoder that was trained on fewer images, and so other
+    # answers to pay for once the numbers are chosen.
+    changes = {"steal.plan": "kmeans", "steal.plan_features": "ssl"}
+    changes |= {"steal.plan_kw.kmeans.clusters": 5, "steal.ssl.passes": 5120}
+    asked = set()
+    for share in (0.0, 0.2):
+        c = tiny.config(**changes, steal__held_back__share=share)
+        c.steal.ssl.augment = "mild"
+        asked.add(resolve(c, tmp_path).thefts[0].responses.key)
+    assert len(asked) == 1
+
+
 def test_the_criterion_of_what_asks_nothing_is_in_its_name(tmp_path):
     # Catches a loss at another temperature or on other views under the same name.
     base = {"share": 0.2, "temperature": 0.2, "augment": "mild"}

@@ -139,17 +139,19 @@ def test_answers_are_judged_where_nothing_was_trained(tmp_path, views):
     told = held_back.by_answers(made, found, IDS[ROWS], PARTS)(of)
     assert told["measure"] == "distance" and told["images"] == len(PARTS.held)
     assert told["value"] == pytest.approx(0, abs=1e-3)
-    random = np.random.default_rng(0)
-    for rows, low, high in ((PARTS.held, 0.5, 9), (PARTS.kept, 0.5, 99)):
-        answers = found.answers.copy()
-        answers[rows] = random.normal(size=answers[rows].shape) * answers.std()
-        judge = held_back.by_answers(
-            made, found._replace(answers=answers), IDS[ROWS], PARTS
-        )
-        assert low < judge(of)["value"] < high
+    # The map is known, so what is left is what was added to the answers held back.
+    y, held = found.answers.mean(axis=1), PARTS.held
+    noise = np.random.default_rng(0).normal(size=found.answers.shape) * y.std()
+    noise[PARTS.kept] = 0
+    moved = y[held] + noise[held].mean(axis=1)
+    spread = np.square(moved - y[PARTS.kept].mean(0)).sum()
+    expected = np.square(noise[held].mean(axis=1)).sum() / spread
+    noisy = (found.answers + noise).astype(np.float32)
+    judge = held_back.by_answers(made, found._replace(answers=noisy), IDS[ROWS], PARTS)
+    assert judge(of)["value"] == pytest.approx(expected, rel=1e-2)
     # Views whose mean is the image's: each by itself is far from it.
     if views > 1:
-        moved = found.answers + np.array([5.0, 0.0, -5.0])[:, None] * answers.std()
+        moved = found.answers + np.array([5, 0, -5], np.float32)[:, None] * y.std()
         judge = held_back.by_answers(
             made, found._replace(answers=moved), IDS[ROWS], PARTS
         )
