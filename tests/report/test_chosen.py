@@ -123,13 +123,12 @@ def test_on_the_page(tmp_path, held):
 @pytest.mark.slow
 def test_from_config_to_choice(tmp_path):
     # Catches a criterion that no training writes down, and one that a choice does not
-    # find; a head or a trunk trained before that cannot be made with fewer images.
+    # find; a head that cannot be made with fewer images.
     head = "attack=recreate_head loss=infonce ask_views=2 ask_augment=mild"
     thefts = {
         "": "distance",
         "optim.learning_rate=0.004": "distance",
         head: "distance",
-        "attack=warm_start passes=640 ssl.passes=640": "distance",
         "attack=label_theft loss=own service.output=label": "agreement",
         "attack=ssl_only loss=own ssl.images=asked": "simclr loss",
     }
