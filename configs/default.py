@@ -196,10 +196,9 @@ def get_config() -> ConfigDict:
         "knockoff": {},
     }
     # What stands beside each theft: its network trained as steal.ssl says, without an
-    # answer, in as many passes, as in ("asked", "pool", "asked:5"): on the images that
-    # are asked, on the whole pool; in five times as many, beside thefts of the
-    # headline's budget.
-    c.steal.alone = ()
+    # answer, in as many passes on the images that are asked, and on the whole pool;
+    # beside thefts of the headline's budget also in five times as many.
+    c.steal.alone = ("asked", "pool", "asked:5")
     # The attacker's images: "held_out" (the training images the victim never saw),
     # "test" (a part of the test split; figures are then on the other part), or a set.
     # "answered": those of victim.source="npz:FILE", but for the probes' test images.
@@ -281,7 +280,7 @@ def get_config() -> ConfigDict:
     c.probe.max_iterations = 5000
     # Further linear probes, on these shares of the training labels; 0: one picture of
     # each class. Few labels are where a representation is worth its price.
-    c.probe.few_labels = ()
+    c.probe.few_labels = (0.0, 0.01, 0.1)
     # Of the figures, the one that headline and pictures show: "linear", "knn",
     # "linear_one_each", "linear_0.01" (of few_labels), "reference_probe".
     c.probe.primary = "linear"
