@@ -15,6 +15,7 @@ SETTINGS = {
     "steal.encoder_kw.conv3.width": 8,
     "steal.queries": 300,
     "study.grid": (),
+    "study.passes": "as given",
     "steal.alone": (),
     "service.call_size": 64,
     "probe.l2_grid": (1e-2, 1e-1),

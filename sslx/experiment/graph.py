@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.attacks.attack import OWN
 from sslx.context import Context
-from sslx.experiment.checks import check, check_sets
+from sslx.experiment.checks import check, check_equal_work, check_sets
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
 from sslx.experiment.probes import at_hand, make_probes
@@ -120,6 +120,8 @@ def _resolve(config: ConfigDict, workdir: Path) -> Experiment:
                 tests[alike] = _tests(draft, drafts)
             budget = drafts[0].config.steal.queries
             members.append(_member(draft, tests[alike], budget, workdir))
+    if config.study.passes == "equal":
+        check_equal_work([(m.victim, m.theft.steal) for m in members if m.theft])
     for member in members:
         probes += make_probes(
             *(member.config, member.victim, member.independent, member.theft),
