@@ -116,11 +116,11 @@ def test_thefts_of_one_table_are_trained_alike(name, size, any_set, tmp_path):
     # Catches a config whose thefts are told apart by how long they are trained; one
     # that says it means it and does not.
     config = load(name).get_config(*size)
-    # Seeds and networks are trained alike; ends and middle of the budgets will do.
+    # Seeds and networks are trained alike; the ends of the budgets will do.
     apart = {"seed", "steal.seed", "victim.encoder", "steal.encoder"}
     budgets = {"steal.queries", "steal.pool"}
     grid = [axis[:1] if keys(axis) <= apart else axis for axis in config.study.grid]
-    grid = [axis[::3] if keys(axis) <= budgets else axis for axis in grid]
+    grid = [(axis[0], axis[-1]) if keys(axis) <= budgets else axis for axis in grid]
     config.study.grid = tuple(grid)
     config.probe.datasets = config.probe.datasets[:1]
     config.probe.independent = 0
