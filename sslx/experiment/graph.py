@@ -245,7 +245,7 @@ def _report(
 ) -> Run:
     """The run of the report."""
     recipe = {
-        "format": 7,  # grows with the report, so that an older one is made anew
+        "format": 8,  # grows with the report, so that an older one is made anew
         "name": config.study.name,
         "primary": config.probe.primary,
         "members": [

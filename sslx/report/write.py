@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sslx.report import tables, words
-from sslx.report.aggregate import Row, aggregate, differences
+from sslx.report.aggregate import Row, aggregate
 from sslx.report.collect import collect
+from sslx.report.compare import differences, nearness
 from sslx.report.labels import short
 from sslx.report.records import Member
 from sslx.report.words import Report
@@ -15,7 +16,7 @@ from sslx.runs.lineage import Node, read_node
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 
-SCHEMA = 2  # of results.json
+SCHEMA = 3  # of results.json
 
 
 def make(run: Run) -> None:
@@ -89,10 +90,12 @@ def write(
     """
     records = collect(nodes, members, primary, names)
     # matplotlib takes a second to import
-    from sslx.report import charts, drawing, gallery, page
+    from sslx.report import page
+    from sslx.report.pictures import charts, drawing, gallery
 
     rows, compared = aggregate(records, primary), differences(records, primary)
-    report = Report(nodes, members, primary, records, rows, compared)
+    near = nearness(records)
+    report = Report(nodes, members, primary, records, rows, compared, near)
     own = drawing.styles(rows)
     drawn = charts.draw(rows, records, own, primary)
     curves = gallery.curves(nodes, records, own)
@@ -105,14 +108,15 @@ def write(
     for picture in drawn:
         drawing.save(picture, folder)
     files = page.render(report, title, notes, name, drawn, shown)
-    files["table.csv"] = tables.table_csv(rows)
+    told = {"title": title, "notes": notes, "skipped": skipped or []}
+    figures = results(report) | told
+    files["results.csv"] = tables.results_csv(figures["rows"])
     if compared:
         files["differences.csv"] = tables.differences_csv(compared)
     for file_name, text in files.items():
         with replacing(folder / file_name) as file:
             file.write(text.encode())
-    told = {"title": title, "notes": notes, "skipped": skipped or []}
-    write_json(folder / "results.json", results(report) | told)
+    write_json(folder / "results.json", figures)
     return table_text(folder)
 
 
@@ -134,6 +138,7 @@ def results(report: Report) -> dict[str, Any]:
         "counters": counters,
         "table": tables.accuracy_table(report.rows),
         "differences": [row._asdict() for row in report.compared],
+        "nearness": [row._asdict() for row in report.near],
         "records": records,
     }
 
@@ -142,8 +147,9 @@ def _flat(row: Row) -> Iterator[dict[str, Any]]:
     """An entry for each evaluator of a row."""
     rest = row._asdict()
     del rest["figures"]
-    for key in ("of_victim", "gain"):
+    for key in ("of_victim", "gain", "gain_long"):
         rest[key] = rest[key] and rest[key]._asdict()
+    rest["fidelity"] = {m: figure._asdict() for m, figure in row.fidelity.items()}
     for name, f in row.figures.items():
         interval = None if f.low is None else [f.low, f.high]
         figure = {"evaluator": name, "accuracy": f.mean, "interval": interval}
