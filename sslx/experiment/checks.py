@@ -2,16 +2,17 @@
 
 import math
 import re
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from sslx import data
 from sslx.build import passes_of, trainings_of
 from sslx.embed.recording import recorded_in
-from sslx.experiment.recipes import positive, reading, whole_seed
+from sslx.experiment.recipes import positive, reading, share, whole_seed
 from sslx.registry import pick
 from sslx.runs.names import Run, fingerprint
-from sslx.types import UserError, refuse_if
+from sslx.types import Published, UserError, refuse_if
 
 # A config's stages, in their order -> the stages of the runs that they make.
 STAGES = {
@@ -46,6 +47,8 @@ def check(config: ConfigDict) -> None:
         f"precision must be float32 or bfloat16, not {config.precision!r}",
     )
     pick(dict.fromkeys(PASSES), config.study.passes, "study.passes")
+    for row in config.study.published:
+        _check_published(row)
     whole_seed("seed", config.seed)
     if config.data.split_seed is not None:
         whole_seed("split_seed", config.data.split_seed)
@@ -63,6 +66,23 @@ def check(config: ConfigDict) -> None:
         "study.name must be of letters, digits, '.', '-' and '_', not "
         f"{config.study.name!r}",
     )
+
+
+def _check_published(row: Any) -> None:
+    """Raises a UserError unless a row of ``study.published`` has what it must."""
+    fields = Published._fields
+    kinds = (str, str, str, int | float, int | float, int | float, str)
+    fits = isinstance(row, tuple) and len(row) == len(fields)
+    refuse_if(
+        not fits or not all(map(isinstance, row, kinds)),
+        f"study.published must hold tuples of {', '.join(fields)}, not {row!r}",
+    )
+    refuse_if(
+        type(row[3]) is not int or row[3] < 1,
+        f"study.published: queries must be a whole number above 0, not {row[3]!r}",
+    )
+    for name, value in zip(fields[4:6], row[4:6], strict=True):
+        share(f"study.published: {name}", float(value))
 
 
 def _check_tuples(config: ConfigDict) -> None:

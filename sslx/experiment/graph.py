@@ -28,7 +28,7 @@ from sslx.experiment.victims import (
     victim_run,
 )
 from sslx.runs.names import Run, fingerprint, make_run, with_ancestors
-from sslx.types import UserError, printable
+from sslx.types import Published, UserError, printable
 
 
 class Member(NamedTuple):
@@ -274,6 +274,9 @@ def _report(
             printable(name): n for m in members for name, n in m.unanswered.items()
         },
     }
+    if config.study.published:
+        others = [Published(*row)._asdict() for row in config.study.published]
+        recipe["published"] = others
     runs = [run for m in members for run in (m.victim, *m.independent)]
     runs += [run for m in members if m.theft for run in (m.theft.steal, *m.theft.alone)]
     parents: dict[str, Run] = {}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sslx.evals.intervals import Paired, holm, paired
+from sslx.report.aggregate import Row
 from sslx.report.records import LESS_IS_NEARER, MEASURES, READ, THEFTS, Record
 
 # Which decides whether a copy is near, fixed before any was looked at: no label enters
@@ -195,3 +196,49 @@ def _by_victim(records: list[Record], measure: str) -> dict[str | None, float]:
         if (value := r.fidelity.get(measure)) is not None:
             known.setdefault(r.victim, []).append(value)
     return {victim: float(np.mean(values)) for victim, values in known.items()}
+
+
+def beside_published(
+    published: list[dict[str, Any]], rows: list[Row], primary: str
+) -> list[dict[str, Any]]:
+    """Figures of others, each with the rows of ours that are of the same.
+
+    Args:
+        published: Entries of ``Published``.
+        rows: Of the aggregate.
+        primary: The evaluator that is ours; the reference probe is the study's.
+
+    Returns:
+        Each entry, with ``ours``: for each kind of victim ``kind``, ``cell`` and
+        evaluator -> accuracy of ``victims`` and ``copies``; empty where it was not run.
+    """
+
+    def fits(row: Row, other: dict[str, Any]) -> bool:
+        of = row.dataset, row.loss, row.queries
+        # What weights were trained on is not known here; their kind stands beside.
+        data = {other["data"], "weights"} & set(row.kind.split())
+        wanted = other["dataset"], other["loss"], other["queries"]
+        return (
+            row.role == "stolen"
+            and row.attack == "direct"
+            and of == wanted
+            and bool(data)
+        )
+
+    def accuracies(row: Row) -> dict[str, float]:
+        names = dict.fromkeys((primary, "reference_probe"))
+        return {e: row.figures[e].mean for e in names if e in row.figures}
+
+    judges = {row[:2]: accuracies(row) for row in rows if row.role == "victim"}
+    return [
+        other
+        | {
+            "ours": [
+                {"kind": row.kind, "cell": row.cell}
+                | {"victims": judges.get(row[:2], {}), "copies": accuracies(row)}
+                for row in rows
+                if fits(row, other)
+            ]
+        }
+        for other in published
+    ]

@@ -57,6 +57,9 @@ def render(
         "neighbours": gallery.neighbours(shown) if shown else [],
         "notes": notes,
         "probe": evaluator(report.primary),
+        "published": tables.published_table(report.published)
+        if report.published
+        else [],
         "reading": words.reading(rows),
         "report": report,
         "roles": {row.role for row in rows},

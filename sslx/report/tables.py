@@ -170,6 +170,30 @@ def difference_table(rows: list[Difference], most: int = MOST) -> Lines:
     )
 
 
+def published_table(found: list[dict[str, Any]]) -> Lines:
+    """Figures of others, and ours of the same or "not run"."""
+    none = {"kind": "not run", "victims": {}, "copies": {}}
+    pairs = [(other, own) for other in found for own in other["ours"] or [none]]
+    names = list(dict.fromkeys(e for _, own in pairs for e in own["copies"]))
+
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.1f}"
+
+    return _lines(
+        {"victim on": other["data"], "probed on": other["dataset"]}
+        | {"loss": other["loss"], "queries": f"{other['queries']:,}"}
+        | {"victim": share(other["victim"]), "copy": share(other["copy"])}
+        | {"ours": own["kind"]}
+        | {
+            f"our {word}, {evaluator(e)}": share(own[key].get(e))
+            for e in names
+            for word, key in (("victim", "victims"), ("copy", "copies"))
+        }
+        | {"source": other["source"]}
+        for other, own in pairs
+    )
+
+
 def nearness_table(rows: list[Nearness]) -> Lines:
     """Each theft beside the encoders that nobody stole, a line for each."""
     return _lines(

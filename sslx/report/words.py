@@ -1,7 +1,7 @@
 """What a report is on, and what must be known of it; its prose is in templates/."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sslx.report.aggregate import Row, baselines
 from sslx.report.compare import Difference, Nearness
@@ -28,6 +28,7 @@ class Report(NamedTuple):
         rows: Over seeds.
         compared: Thefts against each other.
         near: Copies against encoders that nobody stole.
+        published: Figures of others, with ours.
     """
 
     nodes: dict[str, Node]
@@ -37,6 +38,7 @@ class Report(NamedTuple):
     rows: list[Row]
     compared: list[Difference]
     near: list[Nearness]
+    published: list[dict[str, Any]]
 
     @property
     def headline(self) -> Record | None:

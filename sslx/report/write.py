@@ -7,7 +7,7 @@ from typing import Any
 from sslx.report import tables, words
 from sslx.report.aggregate import Row, aggregate
 from sslx.report.collect import collect
-from sslx.report.compare import differences, nearness
+from sslx.report.compare import beside_published, differences, nearness
 from sslx.report.labels import short
 from sslx.report.records import Member
 from sslx.report.words import Report
@@ -49,6 +49,7 @@ def remade(r: dict[str, Any], nodes: dict[str, Node], folder: Path, name="") -> 
     ]
     title = f"Study {r['name']}" if r["name"] else words.title(nodes, members)
     given = {key: r[key] for key in ("primary", "names", "skipped")}
+    given["published"] = r.get("published")
     return write(folder, nodes, members, title=title, notes=notes, name=name, **given)
 
 
@@ -68,6 +69,7 @@ def write(
     notes: list[str] | None = None,
     skipped: list[str] | None = None,
     name: str = "",
+    published: list[dict[str, Any]] | None = None,
 ) -> str:
     """Writes report.html, report.md, results.json, CSV files and pictures.
 
@@ -81,6 +83,7 @@ def write(
         notes: What must be known of the figures, a sentence each.
         skipped: Data sets that were not at hand.
         name: Of the report's run, for who cites it.
+        published: Figures of others, entries of ``sslx.types.Published``.
 
     Returns:
         The table of accuracies, for a terminal.
@@ -95,7 +98,8 @@ def write(
 
     rows, compared = aggregate(records, primary), differences(records, primary)
     near = nearness(records)
-    report = Report(nodes, members, primary, records, rows, compared, near)
+    others = beside_published(published or [], rows, primary)
+    report = Report(nodes, members, primary, records, rows, compared, near, others)
     own = drawing.styles(rows)
     drawn = charts.draw(rows, records, own, primary)
     curves = gallery.curves(nodes, records, own)
@@ -139,6 +143,7 @@ def results(report: Report) -> dict[str, Any]:
         "table": tables.accuracy_table(report.rows),
         "differences": [row._asdict() for row in report.compared],
         "nearness": [row._asdict() for row in report.near],
+        "published": report.published,
         "records": records,
     }
 

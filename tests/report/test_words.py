@@ -146,3 +146,28 @@ def test_nearer_than_what_nobody_stole(tmp_path):
     given = gather([run.path])
     write(tmp_path / "b" / "out", *given[:2], title="T")
     assert "Is a copy nearer" not in (tmp_path / "b/out/report.md").read_text("utf-8")
+
+
+def test_published_figures(tmp_path):
+    # Catches a row of ours beside figures of another loss, budget or set, one that was
+    # not run passed over, and shares taken for per cent.
+    pairs = fake.study(tmp_path, victims=(0,))
+    same = {"data": "digits", "dataset": "digits", "loss": "mse", "queries": 100}
+    same |= {"victim": 0.79, "copy": 0.769, "source": "<a> journal"}
+    others = [
+        same | change
+        for change in (
+            *({}, {"loss": "cosine"}, {"queries": 101}),
+            *({"dataset": "cifar10"}, {"data": "cifar10"}),
+        )
+    ]
+    text, _ = told(tmp_path, pairs, published=others)
+    head, *lines = page_of(tmp_path / "out").table("victim on", "probed on")
+    assert head[4:] == [
+        *("victim", "copy", "ours", "our victim, linear", "our copy, linear", "source")
+    ]
+    assert lines[0][4:] == [
+        *("79.0", "76.9", "simclr conv3 digits", "80.0", "60.0", "<a> journal")
+    ]
+    assert [line[6] for line in lines[1:]] == ["not run"] * 4
+    assert text.count("not run") == 4
