@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sslx.report import tables, words
-from sslx.report.aggregate import Row, baselines
+from sslx.report.aggregate import ALIKE, Row, baselines
 from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.pictures import gallery
 from sslx.report.pictures.drawing import COLOURS, Picture, colour, styles, svg
@@ -118,13 +118,20 @@ def _sets(report: Report) -> list[dict[str, Any]]:
 
 
 def _beside(found: list[tuple[Row, Any]], cell: str | None) -> list[tuple[Row, Any]]:
-    """What a headline is set beside; of who asked nobody, who had the same images."""
+    """What a headline is set beside.
+
+    Of who asked nobody, those on its images, or on the whole pool, in as many passes or
+    a whole number of times as many; passes that are not known are no reason against.
+    """
     own = next((row for row, _ in found if cell and row.cell == cell), None)
-    images = own.images if own else None
 
     def fits(row: Row) -> bool:
-        alone = row.role == "alone" and row.theft != "pool"
-        return row is not own and not (alone and images and row.images != images)
+        if own is None or row.role != "alone":
+            return row is not own
+        if row.theft != "pool" and own.images and row.images != own.images:
+            return False
+        times = row.passes / own.passes if row.passes and own.passes else 1
+        return row is not own and abs(times - max(1, round(times))) <= ALIKE * times
 
     return [(row, figure) for row, figure in found if fits(row)]
 

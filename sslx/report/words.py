@@ -177,7 +177,7 @@ def _not_better(rows: list[Row], primary: str) -> Iterator[str]:
             if primary in row.figures and row.figures[primary].mean <= bound.mean
         ]
         if low:
-            are = "theft is" if len(low) == 1 else f"{len(low)} thefts are"
+            are = "one theft is" if len(low) == 1 else f"{len(low)} thefts are"
             more = f"; and {len(low) - 3} more" if len(low) > 3 else ""
             yield (
                 f"On {short(level.dataset)} {are} no better than the untrained network "

@@ -49,8 +49,9 @@ def test_what_queries_bought(alone, words, never, tmp_path):
 def test_what_queries_bought_over_seeds(tmp_path):
     # Catches a sentence without its interval; what is alone on other images beside it.
     pairs = paid(tmp_path, {1: (-0.1, -0.12), 5: (0.02, 0.04)})
-    for kind, images in (("asked", 40), ("pool", 900)):
-        work = {"images": images, "passes": 1000, "steps": images}
+    others = ("asked", 40, 1000), ("pool", 900, 1000), ("pool", 900, 1400)
+    for kind, images, passes in others:
+        work = {"images": images, "passes": passes, "steps": images + passes}
         more = {"asked": {}} if kind == "asked" else {}
         run = fake.steal(tmp_path, None, 0, attack="ssl_only", **work, **more)
         fake.probe(tmp_path, run, 0.5)
@@ -61,7 +62,7 @@ def test_what_queries_bought_over_seeds(tmp_path):
         assert ", -3.0 [-15.7, 9.7] over 5 times" in found
     lead = text.split("\n\n")[1]
     assert "(asked, 100 images, 5000 passes)" in lead and "900 images" in lead
-    assert "40 images" not in lead
+    assert "40 images" not in lead and "1400 passes" not in lead
 
 
 def test_the_baseline_is_the_better_untrained_network(tmp_path):
