@@ -306,6 +306,11 @@ def get_config() -> ConfigDict:
     c.study = ConfigDict()
     c.study.grid = ()
     c.study.name = ""  # of the report; "": named after the headline
+    # Whether all thefts of a victim must be trained on equally many views, to half a
+    # step: "equal", or "as given", where recipes are compared with all they bring.
+    c.study.passes = "equal"
+    # Figures of others that the report puts beside ours: rows of sslx.types.Published.
+    c.study.published = ()
 
     # How runs are carried out. None of this changes what comes out of them, but for
     # rounding where devices or steps_per_dispatch differ.

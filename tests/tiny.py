@@ -22,6 +22,7 @@ SETTINGS = {
     "steal.attack_kw.direct.train_on": "asked",
     "steal.queries": 300,
     "study.grid": (),
+    "study.passes": "as given",
     "steal.alone": (),
     "service.call_size": 64,
     "probe.l2_grid": (1e-2, 1e-1),
