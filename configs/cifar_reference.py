@@ -6,10 +6,10 @@ Expected: EXPECTED
 
 The set, once (170 MB): sslx prepare cifar10
 
-The victim is a ResNet-18 of width 16, trained by SimCLR on 40,000 images for 60 epochs
-(sslx.victims()["simclr_cifar10"] says all of it). The attacker asks 9,000 of the others.
-The network that stands beside, without an answer, has the same images and as many
-passes. All thefts of this victim: study_reference.py.
+The victim is a ResNet-18 of width 16, trained by SimCLR on 40,000 images for 60 epochs;
+sslx.victims()["simclr_cifar10"] says all of it. The attacker asks 9,000 of the others.
+What stands beside, without an answer, has the same images and as many passes. All
+thefts of this victim: study_reference.py.
 """
 
 from configs import default

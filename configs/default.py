@@ -261,6 +261,11 @@ def get_config() -> ConfigDict:
         "optim": _optim(),
     }
     c.steal.ssl.objective_kw = _objectives()
+    # To choose numbers by (docs/choosing.md): the share of the images that he paid for
+    # (without answers, of those he has) which trains nothing and judges the training.
+    # What is trained without answers is judged by its own loss, which is comparable at
+    # one temperature and on views of one preset only; they are these.
+    c.steal.held_back = {"share": 0.0, "temperature": 0.2, "augment": "mild"}
     # The projection head of recreate_head, on the answers.
     c.steal.head = {
         "batch_size": 256,

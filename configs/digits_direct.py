@@ -2,7 +2,7 @@
 
 Command: python launch.py --config=configs/digits_direct.py
 Time: TIME on two cores.
-Expected: (linear probe on 1 % of the labels, which is one digit a class; seed 0) EXPECTED
+Expected: (linear probe on 1 % of the labels, one digit a class; seed 0) EXPECTED
 
 The victim has seen 1,200 of the 1,350 training digits, three images each; the attacker
 has the other 150 digits, 450 images. Whatever trains beside the theft, `alone`, has the
@@ -10,6 +10,8 @@ same images and as many passes through the network, and once five times as many.
 """
 
 from configs import default
+
+PASSES = 25_600  # of every theft, and of what stands beside it
 
 
 def get_config():
@@ -31,7 +33,7 @@ def get_config():
         part.augment = "mild"
         part.objective_kw.simclr.temperature = 0.2
     for part in (c.steal, c.steal.ssl):
-        part.passes = 25_600
+        part.passes = PASSES
     c.steal.queries = 450
     c.steal.loss = "mse"
     c.study.grid = (default.thefts("", "queries=90", "queries=30"),)

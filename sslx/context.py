@@ -98,10 +98,14 @@ class Context(NamedTuple):
 
 
 class Images(NamedTuple):
-    """The attacker's: both functions load; no ``labels`` where they have none."""
+    """The attacker's: all functions load; no ``labels`` where they have none.
+
+    ``ids`` are equal for images that show the same original.
+    """
 
     load: Callable[[], np.ndarray]
     labels: Callable[[], np.ndarray] | None
+    ids: Callable[[], np.ndarray]
 
 
 def pool(recipe: dict[str, Any], context: Context) -> Images:
@@ -115,7 +119,8 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
     """
     if "answered" in recipe["pool"]:
         known = context.recordings[recipe["pool"]["answered"]]
-        return Images(partial(recording.askable, *known), None)
+        load = partial(recording.askable, *known)
+        return Images(load, None, lambda: np.arange(len(load())))
     place, split = context.place(recipe["pool"]), recipe["split"]
     rows = np.arange(place.describe().sizes[split])
     if "shipped" in recipe:
@@ -132,6 +137,7 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
     return Images(
         lambda: taken(place.load(split).images),
         (lambda: taken(place.load(split).labels)) if place.describe().classes else None,
+        lambda: taken(place.ids(split)),
     )
 
 

@@ -153,7 +153,8 @@ def test_the_rules_bite(tmp_path, file, line, says):
     (root / "train" / "fit2.py").write_text("from sslx.train import fit\n")
     with open(root / file, "a") as out:
         out.write(f"\n{line}\n")
-    (found,) = broken(root)
+    # A full folder may not have one more, which is no matter here.
+    (found,) = (one for one in broken(root) if " files, " not in one)
     assert says in found
 
 

@@ -89,6 +89,34 @@ def linear_map(
     return lambda rows: (rows - mean_x) @ weights + mean_y
 
 
+def unexplained(
+    x: Float[np.ndarray, "n e"],
+    y: Float[np.ndarray, "n d"],
+    fitted: Bool[np.ndarray, " n"],
+    groups: Integer[np.ndarray, " n"],
+) -> float | None:
+    """Share of the rows' variance that the best affine map leaves unexplained: 1 - R^2.
+
+    ``linear_map`` is fitted on some rows; of the others it is the squared distance of y
+    from what the map makes of x, relative to that from the mean of the fitted ones: 0
+    where nothing is left, 1 where the map says no more than that mean. None where the
+    others do not differ from it.
+
+    Args:
+        x: Finite.
+        y: Finite, of the same images.
+        fitted: The rows for the map, at least 2.
+        groups: What a row shows.
+    """
+    check(x, y)
+    rest = ~fitted
+    apply = linear_map(x[fitted], y[fitted], groups[fitted])
+    own = y[rest].astype(np.float64)
+    spread = np.square(own - y[fitted].mean(0, dtype=np.float64)).sum()
+    left = np.square(own - apply(x[rest])).sum()
+    return float(left / spread) if spread > 0 else None
+
+
 def orthogonal_map(x: Float[np.ndarray, "n e"], y: Float[np.ndarray, "n d"]) -> Map:
     """The best rotation or reflection of x onto y, with one common scale and a shift.
 

@@ -7,7 +7,13 @@ from ml_collections import ConfigDict
 from sslx.attacks import Attack, attack_of
 from sslx.attacks.attack import OWN
 from sslx.build import make_head, make_theft, passes_of, trainings_of
-from sslx.embed.classifier import OUTPUTS
+from sslx.embed.classifier import CLASSIFIED, OUTPUTS
+from sslx.experiment.held_back import (
+    check_classifier,
+    share_back,
+    trained_on,
+    unlabelled_back,
+)
 from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
 from sslx.experiment.recipes import (
     block_of,
@@ -212,7 +218,8 @@ def _ssl_run(
         **asked,
         "image_shape": shape,
         **normalisation(config, shape[2]),
-        **unlabelled(s.ssl, "steal.ssl", encoder, 0, count),
+        **unlabelled(s.ssl, "steal.ssl", encoder, 0, trained_on(s, count)),
+        **unlabelled_back(s),
     }
     slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}"
     slug += (
@@ -225,8 +232,13 @@ def _ssl_run(
 
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
     """The run of a projection head, trained on the answers."""
-    n = len(range(0, steal.queries, steal.ask_views))
-    recipe = common | training(steal.head, "steal.head", n, 1) | code_of(steal.attack)
+    n = trained_on(steal, steal.queries // steal.ask_views)
+    recipe = {
+        **common,
+        **training(steal.head, "steal.head", n, 1),
+        **share_back(steal),
+        **code_of(steal.attack),
+    }
     slug = f"{steal.attack}-head-{steal.queries}q-s{common['seed']}"
     parents = {"responses": responses}
     return make_run(responses.workdir, "steal", slug, recipe, parents)
@@ -254,7 +266,8 @@ def _steal_run(
         **normalisation(config, common["image_shape"][2]),
         "encoder": encoder.meta,
         "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
-        **training(s, "steal", s.queries // s.ask_views, views),
+        **training(s, "steal", trained_on(s, s.queries // s.ask_views), views),
+        **share_back(s),
         **code_of(s.attack, loss),
     }
     slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
@@ -267,7 +280,7 @@ def _steal_run(
 
 def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     """Raises unless there are such labels: the true ones (0), or so many clusters."""
-    images = steal.queries // steal.ask_views
+    images = trained_on(steal, steal.queries // steal.ask_views)
     refuse_if(
         labels == 0 and not pool.labelled,
         f"{key}=0 takes the true labels, and the pool {steal.pool!r} tells no classes "
@@ -277,7 +290,7 @@ def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     refuse_if(
         labels and not 2 <= labels <= images,
         f"{key} must be 0 or a number of clusters from 2 to {images}, the images "
-        f"asked, not {labels}",
+        f"{'trained on' if steal.held_back.share else 'asked'}, not {labels}",
     )
 
 
@@ -322,6 +335,8 @@ def _check_fit(
             "choose another steal.loss",
         )
     # Built as for training, but of nothing: a wrong form or name is said here.
-    make_theft(run.recipe, dim, responses["classes"])
+    objective = make_theft(run.recipe, dim, responses["classes"])
+    if "held_back" in run.recipe and responses["output"] in CLASSIFIED:
+        check_classifier(steal.attack, objective, run)
     if attack.head:
         make_head(run.parents["head"].recipe, dim)

@@ -1,6 +1,7 @@
 """What sits on an encoder while it trains."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 
@@ -54,3 +55,13 @@ def make_mlp(
     """
     pick(NORMS, norm, "norm of a head")
     return pure(Mlp(tuple(widths), dtype, norm, bias))
+
+
+def linear_widths(params: dict[str, Any]) -> list[int]:
+    """The ``widths`` of a head without BatchNorm, from its parameters.
+
+    Raises:
+        KeyError: It holds anything but the linear layers of such a head.
+    """
+    names = [f"dense{i + 1}" for i in range(len(params))]
+    return [params[name]["kernel"].shape[-1] for name in names]

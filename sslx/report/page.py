@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from sslx.report import tables, words
+from sslx.report import chosen, tables, words
 from sslx.report.aggregate import ALIKE, Row, baselines
 from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.pictures import gallery
@@ -42,6 +42,9 @@ def render(
         "accuracy": tables.accuracy_table(rows),
         "asked": report.nodes[first.asked] if first and first.asked else None,
         "bills": tables.bill_table(records),
+        "chosen": chosen.table(
+            chosen.choices(report.nodes, report.members), records, report.primary
+        ),
         "colours": COLOURS | {"stolen": colour(first, styles(rows)) if first else ""},
         "compared": compared,
         "costs": tables.cost_table(rows),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sslx.report import tables, words
+from sslx.report import chosen, tables, words
 from sslx.report.aggregate import Row, aggregate
 from sslx.report.collect import collect
 from sslx.report.compare import beside_published, differences, nearness
@@ -144,6 +144,7 @@ def results(report: Report) -> dict[str, Any]:
         "differences": [row._asdict() for row in report.compared],
         "nearness": [row._asdict() for row in report.near],
         "published": report.published,
+        "chosen": chosen.in_json(chosen.choices(report.nodes, report.members)),
         "records": records,
     }
 

@@ -179,8 +179,10 @@ def check_bill(run: Run) -> None:
     )
 
 
-def unanswered(run: Run, context: Context) -> np.ndarray:
-    """The images of a training without answers: the pool's, or those that are asked.
+def unanswered(run: Run, context: Context) -> tuple[np.ndarray, np.ndarray]:
+    """Of a training without answers: the rows of the pool, and the images.
+
+    They are the pool's, or those that are asked.
 
     Args:
         run: The training. Its recipe has ``asked`` where a plan that looks at nothing
@@ -190,10 +192,12 @@ def unanswered(run: Run, context: Context) -> np.ndarray:
     images, r = pool(run.recipe, context).load(), run.recipe
     if "asked" in r:
         each = shares(r["asked"]["images"], r["asked"]["rounds"])
-        return images[drawn(r["seed"], len(images), each)]
-    if asked := run.parents.get("asked"):
-        return images[_chosen(asked, len(make_plan(asked.recipe).rounds))]
-    return images
+        rows = drawn(r["seed"], len(images), each)
+    elif asked := run.parents.get("asked"):
+        rows = _chosen(asked, len(make_plan(asked.recipe).rounds))
+    else:  # not in memory twice
+        return np.arange(len(images)), images
+    return rows, images[rows]
 
 
 def answered(run: Run, context: Context) -> Answered:

@@ -21,6 +21,7 @@ from sslx.runs.files import save_array
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.stages.answers import Answered, answered, unanswered
+from sslx.stages.held_back import Own, by_answers, by_own_loss, held_back
 from sslx.stages.training import train
 from sslx.types import Objective
 
@@ -32,16 +33,18 @@ def make(run: Run, context: Context) -> None:
         if not needed:
             return
         if "responses" not in run.parents:
-            images = unanswered(run, context)
-            train(run, make_objective(r), {"images": images}, context)
-            return
-        found = answered(run.parents["responses"], context)
-        if "loss" in r:
-            arrays, objective = _stealer(run, found, context)
+            own = Own(*unanswered(run, context))
+            own, judge = held_back(run, own, context, by_own_loss)
+            objective, arrays = make_objective(r), {"images": own.images}
         else:
-            arrays = {"answers": found.answers}
-            objective = make_head(r, found.answers.shape[-1])
-        train(run, objective, arrays, context)
+            found = answered(run.parents["responses"], context)
+            found, judge = held_back(run, found, context, by_answers)
+            if "loss" in r:
+                arrays, objective = _stealer(run, found, context)
+            else:  # a head sees no image that it could be judged on
+                arrays, judge = {"answers": found.answers}, None
+                objective = make_head(r, found.answers.shape[-1])
+        train(run, objective, arrays, context, judge=judge)
 
 
 def _purpose(r: dict[str, Any]) -> str:

@@ -1,9 +1,11 @@
 """What the training stages share: from a run's recipe to its finished checkpoint."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from sslx import hosts
 from sslx.build import optimiser_of, passes_of, seed_of
 from sslx.context import Context
 from sslx.models.flops import forward_flops
@@ -11,6 +13,7 @@ from sslx.runs.files import write_meta
 from sslx.runs.names import Run
 from sslx.train import checkpoint
 from sslx.train.fit import Training, Watch, fit
+from sslx.train.step import State
 from sslx.types import Objective
 
 
@@ -37,6 +40,7 @@ def train(
     arrays: dict[str, np.ndarray],
     context: Context,
     watch: Watch | None = None,
+    judge: Callable[[State], dict[str, Any]] | None = None,
 ) -> None:
     """Trains a run that is held, to its end, and seals its weights.
 
@@ -46,7 +50,8 @@ def train(
     estimate: three times the forward passes (a backward one takes twice a forward
     one). Left out are losses, heads (but for one that is a run of its own),
     augmentation, the second forward pass of methods with a moving average, and the
-    victim's answering.
+    victim's answering. ``held_back`` is what ``judge`` says of the last state, in the
+    first process alone.
     """
     r = run.recipe
     meta: dict[str, Any] = {}
@@ -57,7 +62,8 @@ def train(
         meta = {key: r[key] for key in keys} | {"head": head}
     write_meta(run, finished=False, **meta)
     used = {name: arrays[name] for name in objective.uses}
-    fit(make_training(run, objective, used), run.path, context.loop, watch)
+    state = fit(make_training(run, objective, used), run.path, context.loop, watch)
+    judged = {"held_back": hosts.share(lambda: judge(state))} if judge else {}
     cost = {"images": len(next(iter(used.values()))), "passes": passes_of(run)}
     write_meta(
         run,
@@ -65,6 +71,7 @@ def train(
         weights=checkpoint.seal(run.path),
         **cost,
         flops=flops_of(run),
+        **judged,
     )
 
 

@@ -12,6 +12,7 @@ from sslx.evals.fidelity import (
     fidelity,
     linear_map,
     orthogonal_map,
+    unexplained,
 )
 from sslx.evals.similarity import cka, information, neighbour_overlap, varying
 from sslx.types import UserError
@@ -72,6 +73,30 @@ def test_linear_map_undoes_linear_maps(other):
     # Catches: a map without the shift, applied transposed, or fitted the other way.
     found = linear_map(other[:200], FEATURES[:200])
     np.testing.assert_allclose(found(other[200:]), FEATURES[200:], atol=1e-3)
+
+
+FITTED = ALONE < 200
+
+
+@pytest.mark.parametrize("other", [FEATURES, ROTATED, PERMUTED, MIXED])
+def test_unexplained_of_a_linear_map(other):
+    # Catches: a measure that knows no map, on the rows that it was fitted on, of x by
+    # y, or relative to the fitted rows' variance.
+    assert unexplained(other, FEATURES, FITTED, ALONE) == pytest.approx(0, abs=1e-6)
+    noisy = np.where(FITTED[:, None], FEATURES, FEATURES + 10 * NOISE)
+    rest = noisy[200:]
+    expected = 100 * np.square(NOISE[200:]).sum()
+    expected /= np.square(rest - FEATURES[:200].mean(0)).sum()
+    found = unexplained(other, noisy, FITTED, ALONE)
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_unexplained_without_a_map():
+    # Catches: 0 of features that say nothing, NaN of answers that do not differ.
+    assert unexplained(CONSTANT, FEATURES, FITTED, ALONE) == pytest.approx(1)
+    assert unexplained(NOISE, FEATURES, FITTED, ALONE) == pytest.approx(1, abs=0.1)
+    flat = np.zeros((300, 2))
+    assert unexplained(FEATURES, flat, FITTED, ALONE) is None
 
 
 def test_linear_map_does_not_fit_noise():

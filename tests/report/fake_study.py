@@ -46,6 +46,10 @@ def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more
     """A stealer with the answers it paid for; of no victim (ssl_only) with of=None."""
     end, meta = more.pop("finished", True), {"flops": FLOPS}
     meta |= {key: more.pop(key) for key in ("words", "images", "passes") if key in more}
+    if "judged" in more:  # on what was held back: measure, value, images
+        keys = ("measure", "value", "images")
+        meta["held_back"] = dict(zip(keys, more.pop("judged"), strict=True))
+        more.setdefault("held_back", {"share": 0.1})
     recipe = {"seed": seed, "attack": attack, "image_shape": SHAPE, "encoder": ENCODER}
     parents = {}
     if of is None:
