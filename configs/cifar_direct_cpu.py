@@ -30,7 +30,7 @@ def get_config():
         part.batch_size = 256
     c.victim.optim.warmup_steps = 50
     c.victim.steps = 1500
-    c.steal.steps = 400
+    c.steal.passes = 102_400
     c.study.grid = (default.thefts("", "loss=mse", "loss=infonce"),)
     c.probe.datasets = ("cifar10",)
     c.probe.l2_grid = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)

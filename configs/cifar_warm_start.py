@@ -25,4 +25,5 @@ def get_config():
         "attack=direct queries=1000",
     )
     c.study.grid = (default.thefts(*changes),)
+    c.study.passes = "as given"  # epochs of what is asked, and of the pool
     return c

@@ -196,10 +196,9 @@ def get_config() -> ConfigDict:
         "knockoff": {},
     }
     # What stands beside each theft: its network trained as steal.ssl says, without an
-    # answer, in as many passes, as in ("asked", "pool", "asked:5"): on the images that
-    # are asked, on the whole pool; in five times as many, beside thefts of the
-    # headline's budget.
-    c.steal.alone = ()
+    # answer, in as many passes on the images that are asked, and on the whole pool;
+    # beside thefts of the headline's budget also in five times as many.
+    c.steal.alone = ("asked", "pool", "asked:5")
     # The attacker's images: "held_out" (the training images the victim never saw),
     # "test" (a part of the test split; figures are then on the other part), or a set.
     # "answered": those of victim.source="npz:FILE", but for the probes' test images.
@@ -286,7 +285,7 @@ def get_config() -> ConfigDict:
     c.probe.max_iterations = 5000
     # Further linear probes, on these shares of the training labels; 0: one picture of
     # each class. Few labels are where a representation is worth its price.
-    c.probe.few_labels = ()
+    c.probe.few_labels = (0.0, 0.01, 0.1)
     # Of the figures, the one that headline and pictures show: "linear", "knn",
     # "linear_one_each", "linear_0.01" (of few_labels), "reference_probe".
     c.probe.primary = "linear"
@@ -312,6 +311,11 @@ def get_config() -> ConfigDict:
     c.study = ConfigDict()
     c.study.grid = ()
     c.study.name = ""  # of the report; "": named after the headline
+    # Whether all thefts of a victim must be trained on equally many views, to half a
+    # step: "equal", or "as given", where recipes are compared with all they bring.
+    c.study.passes = "equal"
+    # Figures of others that the report puts beside ours: rows of sslx.types.Published.
+    c.study.published = ()
 
     # How runs are carried out. None of this changes what comes out of them, but for
     # rounding where devices or steps_per_dispatch differ.

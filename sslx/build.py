@@ -100,6 +100,11 @@ def passes_of(run: Run) -> int | None:
     return int(r["batch_size"] * r["steps"] * views)
 
 
+def trainings_of(steal: Run) -> list[Run]:
+    """A stealer's run, after that of the network it began with, where there is one."""
+    return [*(run for role, run in steal.parents.items() if role == "ssl"), steal]
+
+
 def optimiser_of(recipe: dict):
     """The optimiser and the schedule that a recipe calls for."""
     optim = {k: v for k, v in recipe["optim"].items() if k != "name"}

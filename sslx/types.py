@@ -102,3 +102,25 @@ class Objective(NamedTuple):
     head: dict[str, Any] | None
     uses: tuple[str, ...]
     views: int
+
+
+class Published(NamedTuple):
+    """What others have found: a victim and its copy, as ``study.published`` has it.
+
+    Attributes:
+        data: What the victim was trained on, as a data set is called.
+        dataset: What both were probed on.
+        loss: Of the theft, an entry of ``sslx.losses.LOSSES``.
+        queries: Its budget, in images.
+        victim: Accuracy of the victim, between 0 and 1.
+        copy: Likewise.
+        source: Where that is said, and of what.
+    """
+
+    data: str
+    dataset: str
+    loss: str
+    queries: int
+    victim: float
+    copy: float
+    source: str

@@ -136,7 +136,7 @@ def test_the_house_stands():
         ("losses/new.py", "from sslx.train import fit", "losses/new.py looks up to"),
         ("stages/new.py", "from sslx.report import page", "stages/new.py looks up to"),
         ("report/new.py", "import sslx.experiment.graph", "report/new.py looks up to"),
-        ("evals/new.py", "from sslx import data", "evals/new.py looks up to"),
+        ("evals/knn.py", "from sslx import data", "evals/knn.py looks up to"),
         ("progress.py", "from sslx.runs import names", "progress.py looks up to"),
         ("new.py", "", "new.py stands on no floor"),
         ("stages/new.py", "from ml_collections import ConfigDict", "knows of configs"),

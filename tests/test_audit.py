@@ -149,7 +149,7 @@ def test_a_recording_that_lacks_a_probes_images(tmp_path):
     weights = np.random.default_rng(0).normal(size=(144, 6))
     np.testing.assert_allclose(answers, flat @ weights, rtol=1e-5, atol=1e-5)
     found = json.loads((report / "results.json").read_text())
-    assert tiny.roles(found) == ["stolen", "untrained", "pixels"]
+    assert tiny.roles(found) == ["stolen", "untrained", "untrained", "pixels"]
     known = {image.tobytes() for image in [*test[:100], *train[:70]]}
     lacks = len({image.tobytes() for image in [*train, *test]} - known)
     for name in ("report.md", "report.html"):

@@ -110,7 +110,7 @@ def test_bill_results_report(experiment):
     report = only(experiment, "report")
     facts = look(report)
     assert str(report / "report.md") in facts["report"]
-    assert len({n["run"] for n in facts["lineage"]}) == len(facts["lineage"]) == 19
+    assert len({n["run"] for n in facts["lineage"]}) == len(facts["lineage"]) == 22
     assert str(report / "report.md") in as_text(facts)
 
 
@@ -126,7 +126,7 @@ def test_a_workdir(experiment):
         *("gallery", "report"),
     }
     there = [f"{s}/{p.name}" for s in stages for p in (experiment / s).iterdir()]
-    assert names == sorted(there) == sorted(facts["runs"]) and len(names) == 19
+    assert names == sorted(there) == sorted(facts["runs"]) and len(names) == 22
     depths = {line.split()[0]: len(line) - len(line.lstrip()) for line in runs}
     for key, depth in depths.items():
         stage = key.split("/")[0]
@@ -257,7 +257,7 @@ def test_meta_of_another_form(workdir, changes):
         (path / "meta.json").write_text(json.dumps(meta | changes))
         (path / "config.json").write_text('{"data": 1, "steps": [], "encoder": "x"}')
         assert as_text(look(path)).startswith(f"{stage}/{path.name}\n")
-    assert len(look(workdir)["runs"]) == 19
+    assert len(look(workdir)["runs"]) == 22
     assert as_text(look(workdir))
 
 

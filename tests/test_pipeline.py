@@ -49,9 +49,10 @@ def test_results(report):
     found = read(report)
     thefts = ("mse, 90 queries", "mse, 300 queries", "infonce, 300 queries")
     encoders = [("victim", None), *(("stolen", cell) for cell in thefts)]
-    encoders += [("untrained", None), ("pixels", None)]
+    encoders += [("untrained", None), ("untrained", None), ("pixels", None)]
     rows = [(r["role"], r["cell"], r["evaluator"]) for r in found["rows"]]
-    assert rows == [(*e, v) for e in encoders for v in ("linear", "knn")]
+    expected = [(*e, v) for e in encoders for v in ("linear", "knn")]
+    assert rows == [*expected, ("pixels", None, "svm")]
     for row in found["rows"]:
         low, high = row["interval"]
         assert 0 <= low < row["accuracy"] < high <= 1
@@ -90,9 +91,9 @@ def test_layout(report, workdir):
         "victim": 1,
         "responses": 2,
         "steal": 3,
-        "features": 6,
-        "probe": 6,
-        "fidelity": 4,
+        "features": 7,
+        "probe": 7,
+        "fidelity": 5,
         "gallery": 1,
         "report": 1,
     }
@@ -416,7 +417,7 @@ def test_a_victim_without_a_theft(workdir, tmp_path):
         "report",
     }
     found = read(folder)
-    assert tiny.roles(found) == ["victim", "untrained", "pixels"]
+    assert tiny.roles(found) == ["victim", "untrained", "untrained", "pixels"]
     assert (found["headline"], found["counters"]) == (None, {})
     text = (folder / "report.md").read_text()
     assert "Evaluation of a simclr encoder" in text

@@ -9,16 +9,25 @@ from configs import default, digits_direct
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
+    "data.held_out": 1 / 3,
     "victim.steps": 12,
+    "victim.passes": 0,
     "victim.encoder_kw.conv3.width": 8,
     "steal.steps": 12,
+    "steal.passes": 0,
+    "steal.ssl.passes": 0,
     "steal.encoder_kw.conv3.width": 8,
+    "steal.batch_size": 128,
+    "steal.augment": "none",
+    "steal.attack_kw.direct.train_on": "asked",
     "steal.queries": 300,
     "study.grid": (),
+    "study.passes": "as given",
     "steal.alone": (),
     "service.call_size": 64,
     "probe.l2_grid": (1e-2, 1e-1),
     "probe.few_labels": (),
+    "probe.primary": "linear",
     "engine.save_every": 4,
     "engine.log_every": 1,
 }

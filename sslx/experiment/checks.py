@@ -2,13 +2,17 @@
 
 import math
 import re
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from sslx import data
+from sslx.build import passes_of, trainings_of
 from sslx.embed.recording import recorded_in
-from sslx.experiment.recipes import positive, reading, whole_seed
-from sslx.types import UserError, refuse_if
+from sslx.experiment.recipes import positive, reading, share, whole_seed
+from sslx.registry import pick
+from sslx.runs.names import Run, fingerprint
+from sslx.types import Published, UserError, refuse_if
 
 # A config's stages, in their order -> the stages of the runs that they make.
 STAGES = {
@@ -17,6 +21,7 @@ STAGES = {
     "probe": ("features", "probe", "fidelity", "gallery"),
     "report": ("report",),
 }
+PASSES = ("equal", "as given")  # of study.passes
 TUPLES = {
     "stages": str,
     "data.mean": float,
@@ -41,6 +46,9 @@ def check(config: ConfigDict) -> None:
         config.precision not in ("float32", "bfloat16"),
         f"precision must be float32 or bfloat16, not {config.precision!r}",
     )
+    pick(dict.fromkeys(PASSES), config.study.passes, "study.passes")
+    for row in config.study.published:
+        _check_published(row)
     whole_seed("seed", config.seed)
     if config.data.split_seed is not None:
         whole_seed("split_seed", config.data.split_seed)
@@ -58,6 +66,23 @@ def check(config: ConfigDict) -> None:
         "study.name must be of letters, digits, '.', '-' and '_', not "
         f"{config.study.name!r}",
     )
+
+
+def _check_published(row: Any) -> None:
+    """Raises a UserError unless a row of ``study.published`` has what it must."""
+    fields = Published._fields
+    kinds = (str, str, str, int | float, int | float, int | float, str)
+    fits = isinstance(row, tuple) and len(row) == len(fields)
+    refuse_if(
+        not fits or not all(map(isinstance, row, kinds)),
+        f"study.published must hold tuples of {', '.join(fields)}, not {row!r}",
+    )
+    refuse_if(
+        type(row[3]) is not int or row[3] < 1,
+        f"study.published: queries must be a whole number above 0, not {row[3]!r}",
+    )
+    for name, value in zip(fields[4:6], row[4:6], strict=True):
+        share(f"study.published: {name}", float(value))
 
 
 def _check_tuples(config: ConfigDict) -> None:
@@ -98,3 +123,38 @@ def check_sets(config: ConfigDict, steals: bool) -> None:
         raise data.Missing(
             f"{missing[first]}{more}; probe.skip_missing=True goes on without"
         )
+
+
+def check_equal_work(pairs: list[tuple[Run, Run]]) -> None:
+    """Raises where thefts of one kind of victim are trained on more views than others.
+
+    What is trained longer is not better for its answers. Batches of other sizes may
+    differ by half a step.
+
+    Args:
+        pairs: Victim and stealer.
+    """
+    tables: dict[str, dict[str, Run]] = {}
+    for victim, steal in pairs:
+        kind = fingerprint({**victim.recipe, "seed": None})
+        tables.setdefault(kind, {})[steal.key] = steal
+    for thefts in tables.values():
+        work = {key: _work(steal) for key, steal in thefts.items()}
+        most = max(work, key=lambda key: work[key][0] - work[key][1])
+        least = min(work, key=lambda key: work[key][0] + work[key][1])
+        (more, half), (less, other) = work[most], work[least]
+        names = [thefts[key].name.rpartition("-")[0] for key in (most, least)]
+        refuse_if(
+            more - half > less + other,
+            f"thefts of one table are trained unequally: {names[0]} on {more:,} views, "
+            f"{names[1]} on {less:,} (what a network began with counts); give all one "
+            'steal.passes, with steal.steps=0, or write study.passes="as given"',
+        )
+
+
+def _work(steal: Run) -> tuple[int, float]:
+    """Views that a stealer is trained on, and half a step of them."""
+    runs = trainings_of(steal)
+    views = [passes_of(run) or 0 for run in runs]
+    steps = [n / run.recipe["steps"] for n, run in zip(views, runs, strict=True)]
+    return sum(views), sum(steps) / 2

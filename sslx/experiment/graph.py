@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.attacks.attack import OWN
 from sslx.context import Context
-from sslx.experiment.checks import check, check_sets
+from sslx.experiment.checks import check, check_equal_work, check_sets
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
 from sslx.experiment.probes import at_hand, make_probes
@@ -28,7 +28,7 @@ from sslx.experiment.victims import (
     victim_run,
 )
 from sslx.runs.names import Run, fingerprint, make_run, with_ancestors
-from sslx.types import UserError, printable
+from sslx.types import Published, UserError, printable
 
 
 class Member(NamedTuple):
@@ -120,6 +120,8 @@ def _resolve(config: ConfigDict, workdir: Path) -> Experiment:
                 tests[alike] = _tests(draft, drafts)
             budget = drafts[0].config.steal.queries
             members.append(_member(draft, tests[alike], budget, workdir))
+    if config.study.passes == "equal":
+        check_equal_work([(m.victim, m.theft.steal) for m in members if m.theft])
     for member in members:
         probes += make_probes(
             *(member.config, member.victim, member.independent, member.theft),
@@ -243,7 +245,7 @@ def _report(
 ) -> Run:
     """The run of the report."""
     recipe = {
-        "format": 7,  # grows with the report, so that an older one is made anew
+        "format": 8,  # grows with the report, so that an older one is made anew
         "name": config.study.name,
         "primary": config.probe.primary,
         "members": [
@@ -272,6 +274,9 @@ def _report(
             printable(name): n for m in members for name, n in m.unanswered.items()
         },
     }
+    if config.study.published:
+        others = [Published(*row)._asdict() for row in config.study.published]
+        recipe["published"] = others
     runs = [run for m in members for run in (m.victim, *m.independent)]
     runs += [run for m in members if m.theft for run in (m.theft.steal, *m.theft.alone)]
     parents: dict[str, Run] = {}

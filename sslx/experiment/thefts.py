@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
 from sslx.attacks.attack import OWN
-from sslx.build import make_head, make_theft, passes_of
+from sslx.build import make_head, make_theft, passes_of, trainings_of
 from sslx.embed.classifier import CLASSIFIED, OUTPUTS
 from sslx.experiment.held_back import (
     check_classifier,
@@ -140,8 +140,7 @@ def _alone_runs(
     config: ConfigDict, encoder: Encoder, pool: Pool, steal: Run, headline: int
 ) -> list[Run]:
     """What ``steal.alone`` puts beside a theft."""
-    runs = [steal, *(run for role, run in steal.parents.items() if role == "ssl")]
-    passes = sum(passes_of(run) or 0 for run in runs)
+    passes = sum(passes_of(run) or 0 for run in trainings_of(steal))
     responses, out = steal.parents["responses"], []
     for entry in config.steal.alone:
         images, _, times = entry.partition(":")

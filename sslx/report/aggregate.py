@@ -1,12 +1,10 @@
-"""What records say over seeds: means, intervals and paired tests."""
+"""What records say over seeds: means with their intervals."""
 
-from collections.abc import Iterator
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sslx.evals.intervals import Paired, holm, paired, t_interval
+from sslx.evals.intervals import t_interval
 from sslx.report.collect import common
 from sslx.report.records import MEASURES, NO_SEED, ROLES, SEEDS, THEFTS, Record
 
@@ -47,7 +45,9 @@ class Row(NamedTuple):
         of_victim: The primary accuracy as a share of the victim's, mean of the pairs.
         gain: Of a theft, the primary accuracy less that of the same network trained
             on the same images without an answer, in as many passes; over its pairs.
-        fidelity: Measure -> mean.
+        gain_long: The same over ``times`` as many passes, the most that there are.
+        times: A whole number above 1; None without such a training.
+        fidelity: Measure -> figure, over what accuracies are over.
         usd: Mean of what was billed.
         images: Different ones in the trainings, the most of them.
         passes: Mean of the trainings.
@@ -72,7 +72,9 @@ class Row(NamedTuple):
     figures: dict[str, Figure]
     of_victim: Figure | None
     gain: Figure | None
-    fidelity: dict[str, float]
+    gain_long: Figure | None
+    times: int | None
+    fidelity: dict[str, Figure]
     usd: float | None
     images: int | None
     passes: float | None
@@ -83,36 +85,6 @@ class Row(NamedTuple):
     def name(self) -> str:
         """The theft's label, or what else the encoder is."""
         return self.theft if self.theft and self.role in THEFTS else self.role
-
-
-class Difference(NamedTuple):
-    """A comparison of two thefts; see ``differences``.
-
-    Attributes:
-        dataset: Where.
-        kind: The victims', in words.
-        queries: Budget of ``a``.
-        a: Label of a theft.
-        b: Label of another.
-        n: Pairs, or victims where there are several.
-        difference: Mean accuracy of ``a`` less that of ``b``.
-        low: End of its t interval.
-        high: The other.
-        p: Of the paired t test, two-sided.
-        holm: Corrected for all comparisons on the data set.
-    """
-
-    dataset: str
-    kind: str
-    queries: int
-    a: str
-    b: str
-    n: int
-    difference: float
-    low: float | None
-    high: float | None
-    p: float | None
-    holm: float | None
 
 
 def aggregate(records: list[Record], primary: str = "linear") -> list[Row]:
@@ -154,44 +126,43 @@ def _situation(r: Record) -> tuple:
     return r.dataset, r.kind, r.victim, r.seed, r.images
 
 
-def _gain(r: Record, beside: dict[tuple, list[Record]], primary: str) -> float | None:
-    """Accuracy of a theft less that of its images alone, in as many passes."""
+def _gains(
+    r: Record, beside: dict[tuple, list[Record]], primary: str
+) -> dict[int, float]:
+    """Accuracy of a theft less that of its images alone, by times its passes."""
+    out: dict[int, float] = {}
     if r.role != "stolen" or not r.passes or primary not in r.scores:
-        return None
+        return out
     for alone in beside.get(_situation(r), ()):
-        alike = abs((alone.passes or 0) - r.passes) <= ALIKE * r.passes
-        if alike and primary in alone.scores:
-            return r.scores[primary].accuracy - alone.scores[primary].accuracy
-    return None
+        times = round((alone.passes or 0) / r.passes)
+        gap = abs((alone.passes or 0) - times * r.passes)
+        if times and gap <= ALIKE * times * r.passes and primary in alone.scores:
+            accuracy = alone.scores[primary].accuracy
+            out.setdefault(times, r.scores[primary].accuracy - accuracy)
+    return out
 
 
 def _row(group: list[Record], beside: dict[tuple, list[Record]], primary: str) -> Row:
     first = group[0]
     runs = {r.run for r in group}
     several = len({r.victim for r in group}) > 1
-    figures = {}
-    for name, score in first.scores.items():
-        if all(name in r.scores for r in group):
-            unit = "victim" if first.role == "stolen" and several else "run"
-            values = [r.scores[name].accuracy for r in group]
-            figure = _figure(group, unit, values)._replace(n_test=score.n_test)
-            if len(runs) == 1:  # so it is of any number of pairs
-                low, high = score.interval
-                figure = figure._replace(low=low, high=high, by="wilson")
-            figures[name] = figure
+    by_pair = "victim" if several else "run"
+    unit = by_pair if first.role == "stolen" else "run"
     shares = [r.of_victim for r in group if r.of_victim is not None]
     of_victim = None
     if first.role != "victim" and len(shares) == len(group):
-        of_victim = _figure(group, "victim" if several else "run", shares)
+        of_victim = _figure(group, by_pair, shares)
         if len(runs) < len(group):  # the same encoder in several ratios
             of_victim = of_victim._replace(low=None, high=None, by=None)
-    gains = [_gain(r, beside, primary) for r in group]
-    gain = None
-    if None not in gains:
-        gain = _figure(group, "victim" if several else "run", gains)  # type: ignore[arg-type]
+    found = [_gains(r, beside, primary) for r in group]
+    gains = {
+        times: _figure(group, by_pair, [own[times] for own in found])
+        for times in found[0]
+        if all(times in own for own in found)
+    }
+    longest = max(gains, default=1)
     flops = _mean([r.flops for r in group], all_known=True)
     bound = _mean([r.victim_flops for r in group], all_known=True)
-    measured = {m: _mean([r.fidelity.get(m) for r in group]) for m in MEASURES}
     changes = common([r.changes for r in group])
     return Row(
         *(first.dataset, first.kind, first.role, first.theft, first.cell),
@@ -202,16 +173,58 @@ def _row(group: list[Record], beside: dict[tuple, list[Record]], primary: str) -
         pairs=len(group),
         seeds=sorted({r.seed for r in group if r.seed is not None}),
         varies=varies(group),
-        figures=figures,
+        figures=_accuracies(group, unit),
         of_victim=of_victim,
-        gain=gain,
-        fidelity={m: value for m, value in measured.items() if value is not None},
+        gain=gains.get(1),
+        gain_long=gains[longest] if longest > 1 else None,
+        times=longest if longest > 1 else None,
+        fidelity=_fidelity(group, unit),
         usd=_mean([r.usd for r in group]),
         images=max((r.images for r in group if r.images is not None), default=None),
         passes=_mean([r.passes for r in group], all_known=True),
         flops=flops,
         flops_of_victim=flops / bound if flops is not None and bound else None,
     )
+
+
+def _accuracies(group: list[Record], unit: str) -> dict[str, Figure]:
+    """What each evaluator says that all records of a row have."""
+    figures = {}
+    for name, score in group[0].scores.items():
+        if all(name in r.scores for r in group):
+            values = [r.scores[name].accuracy for r in group]
+            figure = _figure(group, unit, values)._replace(n_test=score.n_test)
+            if len({r.run for r in group}) == 1:  # so it is of any number of pairs
+                low, high = score.interval
+                figure = figure._replace(low=low, high=high, by="wilson")
+            figures[name] = figure
+    return figures
+
+
+def _fidelity(group: list[Record], unit: str) -> dict[str, Figure]:
+    """Each measure over the records that have it."""
+    figures = {}
+    for name in MEASURES:
+        known = [r for r in group if r.fidelity.get(name) is not None]
+        if known:
+            values = [r.fidelity[name] or 0.0 for r in known]
+            figures[name] = _figure(known, unit, values)
+    return figures
+
+
+def baselines(rows: list[Row], primary: str) -> list[Row]:
+    """The rows but for the lesser form of the untrained network in each place.
+
+    By the primary figure; what is compared with "untrained" is the better of the two.
+    """
+    best: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        figure, place = row.figures.get(primary), row[:2]
+        if row.role == "untrained" and figure:
+            there = best.setdefault(place, row)
+            if figure.mean > there.figures[primary].mean:
+                best[place] = row
+    return [r for r in rows if r.role != "untrained" or best.get(r[:2], r) is r]
 
 
 def _mean(values: list[float | int | None], all_known: bool = False) -> float | None:
@@ -253,58 +266,3 @@ def varies(group: list[Record]) -> str:
             return f"{n} victim seeds, one stealer seed"
     stealers = "one stealer" if len(runs) == 1 else f"{len(runs)} stealers"
     return f"{len(victims)} victim seeds, {stealers}, {n} pairs"
-
-
-Pairs = dict[tuple[str | None, int | None], Record]  # (victim, stealer seed) -> record
-
-
-def differences(records: list[Record], primary: str = "linear") -> list[Difference]:
-    """Paired comparisons of the accuracies of thefts of one budget.
-
-    And of each theft with those that ask nothing. A pair is the same victim and the
-    same stealer seed; of several victims each counts once, with the mean over its
-    seeds. ``p`` and ``holm`` are None with fewer than two pairs; the family that is
-    corrected is that of the data set, whatever the budget.
-    """
-    cells: dict[tuple[str, str, int, str], Pairs] = {}
-    for r in records:
-        if r.role in THEFTS and primary in r.scores:
-            key = (r.dataset, r.kind, r.queries or 0, r.theft or "")
-            cells.setdefault(key, {})[r.victim, r.seed] = r
-    out = []
-    for a, b in combinations(cells, 2):
-        if a[:2] != b[:2] or (a[2] != b[2] and a[2] and b[2]):
-            continue
-        if not a[2]:  # what asks nothing stands second
-            a, b = b, a
-        if both := [pair for pair in cells[a] if pair in cells[b]]:
-            n, gap = _compared(cells[a], cells[b], both, primary)
-            found = gap.difference, gap.low, gap.high, gap.p
-            out.append(Difference(*a, b[3], n, *found, None))
-    corrected = dict(_corrected(out))
-    return sorted(
-        (row._replace(holm=corrected.get(i)) for i, row in enumerate(out)),
-        key=lambda row: row.queries,
-    )
-
-
-def _corrected(rows: list[Difference]) -> Iterator[tuple[int, float | None]]:
-    """(place in the list, p by Holm), a data set at a time."""
-    for name in {row.dataset for row in rows}:
-        own = [i for i, row in enumerate(rows) if row.dataset == name]
-        yield from zip(own, holm([rows[i].p for i in own]), strict=True)
-
-
-def _compared(a: Pairs, b: Pairs, both: list, primary: str) -> tuple[int, Paired]:
-    """How two thefts differ over the pairs that they share, and over how many units."""
-    by_victim = len({victim for victim, _ in both}) > 1
-
-    def means(cell: Pairs) -> list[float]:
-        units: dict[Any, list[float]] = {}
-        for key in both:
-            unit = key[0] if by_victim else key
-            units.setdefault(unit, []).append(cell[key].scores[primary].accuracy)
-        return [float(np.mean(values)) for values in units.values()]
-
-    x, y = means(a), means(b)
-    return len(x), paired(x, y, confidence=a[both[0]].confidence)

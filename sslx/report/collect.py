@@ -273,7 +273,7 @@ def _record(
 
 
 def _scores(probe: Probe | None, what: str = "results") -> dict[str, Score]:
-    keys = ("l2", "converged", "l2_at_edge")
+    keys = ("l2", "converged", "l2_at_edge", "l2_undecided")
     return {
         row["evaluator"]: Score(
             row["accuracy"],

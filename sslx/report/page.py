@@ -5,10 +5,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from sslx.report import chosen, gallery, tables, words
-from sslx.report.drawing import COLOURS, Picture, colour, styles, svg
-from sslx.report.gallery import Gallery
+from sslx.report import chosen, tables, words
+from sslx.report.aggregate import ALIKE, Row, baselines
 from sslx.report.labels import evaluator, settings_of, short
+from sslx.report.pictures import gallery
+from sslx.report.pictures.drawing import COLOURS, Picture, colour, styles, svg
+from sslx.report.pictures.gallery import Gallery
 from sslx.report.words import Report
 from sslx.version import __version__
 
@@ -51,12 +53,16 @@ def render(
         "encoders": tables.encoder_table(records, report.primary),
         "fidelity": tables.fidelity_table(rows),
         "first": first,
+        "near": tables.nearness_table(report.near) if report.near else [],
         "kind": first.kind if first else rows[0].kind,
         "most": tables.MOST,
         "name": name,
         "neighbours": gallery.neighbours(shown) if shown else [],
         "notes": notes,
         "probe": evaluator(report.primary),
+        "published": tables.published_table(report.published)
+        if report.published
+        else [],
         "reading": words.reading(rows),
         "report": report,
         "roles": {row.role for row in rows},
@@ -89,17 +95,22 @@ def _template(file: str) -> Template:
 
 def _sets(report: Report) -> list[dict[str, Any]]:
     """Of each data set and kind of victim: name, rows and tables."""
-    rows, out = report.rows, []
+    rows, first, out = report.rows, report.headline, []
+    best = baselines(rows, report.primary)
     several, thefts = len({row.kind for row in rows}) > 1, styles(report.rows)
     for place in dict.fromkeys(row[:2] for row in rows):
         own = [row for row in rows if row[:2] == place]
-        found = [(row, row.figures.get(report.primary)) for row in own]
+        there = [row for row in best if row[:2] == place]
+        found = [
+            (r, r.figures[report.primary]) for r in there if report.primary in r.figures
+        ]
         name = short(place[0])
         out.append(
             {
                 "place": place,
                 "name": f"{name}, {place[1]}" if several else name,
-                "found": [pair for pair in found if pair[1]],
+                "found": found,
+                "beside": _beside(found, first.cell if first else None),
                 "rows": [(row, colour(row, thefts)) for row in own],
                 "accuracy": tables.accuracy_table(own, where=False),
                 "fidelity": tables.fidelity_table(own, where=False),
@@ -107,6 +118,25 @@ def _sets(report: Report) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def _beside(found: list[tuple[Row, Any]], cell: str | None) -> list[tuple[Row, Any]]:
+    """What a headline is set beside.
+
+    Of who asked nobody, those on its images, or on the whole pool, in as many passes or
+    a whole number of times as many; passes that are not known are no reason against.
+    """
+    own = next((row for row, _ in found if cell and row.cell == cell), None)
+
+    def fits(row: Row) -> bool:
+        if own is None or row.role != "alone":
+            return row is not own
+        if row.theft != "pool" and own.images and row.images != own.images:
+            return False
+        times = row.passes / own.passes if row.passes and own.passes else 1
+        return row is not own and abs(times - max(1, round(times))) <= ALIKE * times
+
+    return [(row, figure) for row, figure in found if fits(row)]
 
 
 def _settings(report: Report) -> tables.Lines:

@@ -21,6 +21,7 @@ MEASURES = {
     "orthogonal_l2": "L2, orthogonal map",
 }
 READ = 4  # of the measures
+LESS_IS_NEARER = ("linear_l2", "l2", "orthogonal_l2")  # of the measures
 SEEDS = ("seed", "steal.seed")
 ROLES = (
     *("victim", "stolen", "alone", "honest", "independent", "untrained", "pixels"),
@@ -52,13 +53,25 @@ class Score(NamedTuple):
         accuracy: The share that is right.
         interval: Wilson's, over the choice of test images.
         n_test: Test images.
-        solved: Of a linear probe its ``l2``, ``converged`` and ``l2_at_edge``.
+        solved: How its strength was chosen: ``l2``, ``converged``, ``l2_at_edge``,
+            ``l2_undecided``, where it has such.
     """
 
     accuracy: float
     interval: tuple[float, float]
     n_test: int
     solved: dict[str, Any]
+
+
+def flaws(score: Score) -> list[str]:
+    """What is to be known of how a probe was solved, in a word or two each."""
+    how, undecided = score.solved, bool(score.solved.get("l2_undecided"))
+    found = {
+        "stopped short": how.get("converged") is False,
+        "grid's end": bool(how.get("l2_at_edge")) and not undecided,
+        "no choice": undecided,
+    }
+    return [flaw for flaw, there in found.items() if there]
 
 
 class Record(NamedTuple):

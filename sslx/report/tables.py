@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sslx.report.aggregate import Difference, Figure, Row
+from sslx.report.aggregate import Figure, Row
+from sslx.report.compare import Difference, Nearness
 from sslx.report.labels import evaluator, short
-from sslx.report.records import MEASURES, NO_SEED, READ, Record
+from sslx.report.records import MEASURES, NO_SEED, READ, Record, flaws
 
 Lines = list[list[str]]
 MOST = 30  # comparisons shown; all are in differences.csv
@@ -26,6 +27,16 @@ def percent(figure: Figure | None) -> str:
 def number(value: float | int | None, form: str = ".3g") -> str:
     """A number in a table; nothing for None."""
     return "" if value is None else format(value, form)
+
+
+def measured(figure: Figure | None) -> str:
+    """``0.912 [0.901, 0.923]``, as ``percent`` of what is no share."""
+    if figure is None:
+        return ""
+    text = f"{figure.mean:.3f}"
+    if figure.low is None or figure.high is None:
+        return text
+    return f"{text} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
 def _lines(rows: Iterable[dict[str, str]]) -> Lines:
@@ -47,7 +58,9 @@ def measures(rows: Iterable[Row]) -> list[str]:
     return [name for name in MEASURES if name in found]
 
 
-def _place(row: Row | Difference, rows: list, where: bool = True) -> dict[str, str]:
+def _place(
+    row: Row | Difference | Nearness, rows: list, where: bool = True
+) -> dict[str, str]:
     """Data set, and the victims' kind where there are several; nothing if not asked."""
     kind = row.kind if len({other.kind for other in rows}) > 1 else ""
     return {"data set": row.dataset, "victim": kind} if where else {}
@@ -74,6 +87,7 @@ def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
         where: Whether to name the data set, and the victim where there are several.
     """
     several = any(row.runs > 1 for row in rows)
+    longer = sorted({row.times for row in rows if row.times})
     return _lines(
         _place(row, rows, where)
         | _who(row)
@@ -81,6 +95,10 @@ def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
         | {evaluator(e): percent(row.figures.get(e)) for e in evaluators(rows)}
         | {"% of victim": percent(row.of_victim)}
         | {"points over alone": percent(row.gain)}
+        | {
+            f"over alone, {n}x": percent(row.gain_long if row.times == n else None)
+            for n in longer
+        }
         for row in rows
     )
 
@@ -93,7 +111,7 @@ def fidelity_table(rows: list[Row], where: bool = True, whole: bool = False) -> 
     return _lines(
         _place(row, rows, where)
         | _who(row)
-        | {MEASURES[name]: number(row.fidelity.get(name), ".3f") for name in shown}
+        | {MEASURES[name]: measured(row.fidelity.get(name)) for name in shown}
         for row in rows
         if row.fidelity
     )
@@ -152,18 +170,53 @@ def difference_table(rows: list[Difference], most: int = MOST) -> Lines:
     )
 
 
+def published_table(found: list[dict[str, Any]]) -> Lines:
+    """Figures of others, and ours of the same or "not run"."""
+    none = {"kind": "not run", "victims": {}, "copies": {}}
+    pairs = [(other, own) for other in found for own in other["ours"] or [none]]
+    names = list(dict.fromkeys(e for _, own in pairs for e in own["copies"]))
+
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.1f}"
+
+    return _lines(
+        {"victim on": other["data"], "probed on": other["dataset"]}
+        | {"loss": other["loss"], "queries": f"{other['queries']:,}"}
+        | {"victim": share(other["victim"]), "copy": share(other["copy"])}
+        | {"ours": own["kind"]}
+        | {
+            f"our {word}, {evaluator(e)}": share(own[key].get(e))
+            for e in names
+            for word, key in (("victim", "victims"), ("copy", "copies"))
+        }
+        | {"source": other["source"]}
+        for other, own in pairs
+    )
+
+
+def nearness_table(rows: list[Nearness]) -> Lines:
+    """Each theft beside the encoders that nobody stole, a line for each."""
+    return _lines(
+        _place(row, rows)
+        | {"queries": f"{row.queries:,}", "theft": row.theft, "victims": str(row.n)}
+        | {"copy": f"{row.copy:.3f}", "independent": f"{row.independent:.3f}"}
+        | {"nearer by": measured(Figure(row.nearer, row.low, row.high, None, row.n))}
+        | {"p": number(row.p, ".2g"), "Holm p": number(row.holm, ".2g")}
+        | {"no nearer by": ", ".join(MEASURES[name] for name in row.against)}
+        for row in rows
+    )
+
+
 def encoder_table(records: list[Record], primary: str) -> Lines:
-    """Every encoder by itself, with how its linear probe was solved."""
+    """Every encoder by itself, with how its linear probes were solved."""
     once = {(r.dataset, r.run, r.theft): r for r in records}
-    words = {True: "yes", False: "no", None: ""}
 
     def solved(r: Record) -> dict[str, str]:
         linear = r.scores.get("linear")
-        how = linear.solved if linear else {}
+        found = [f"{evaluator(e)}: {f}" for e, s in r.scores.items() for f in flaws(s)]
         return {
-            "L2 strength": number(how.get("l2"), "g"),
-            "converged": words[how.get("converged")],
-            "at the grid's end": words[how.get("l2_at_edge")],
+            "L2 strength": number(linear.solved.get("l2") if linear else None, "g"),
+            "solved": "; ".join(found),
         }
 
     return _lines(
@@ -194,22 +247,26 @@ def pipes(lines: Lines) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [safe[0], rule, *safe[1:]])
 
 
-def table_csv(rows: list[Row]) -> str:
-    """table.csv: the aggregate with all its digits, a line for each row."""
-    who = ("dataset", "kind", "role", "theft", "attack", "loss", "queries")
-    counts = ("runs", "pairs", "varies", "confidence")
-    costs, lines = ("usd", "images", "passes", "flops", "flops_of_victim"), []
-    for row in rows:
-        line = {key: getattr(row, key) for key in (*who, *counts)}
-        line["n_test"] = max(figure.n_test or 0 for figure in row.figures.values())
-        shares = {"of_victim": row.of_victim, "gain": row.gain}
-        for name in [*evaluators(rows), *shares]:
-            figure = (row.figures | shares).get(name)
-            for part in ("mean", "low", "high", "by"):
-                line[f"{name}_{part}"] = getattr(figure, part, None)
-        line |= {name: row.fidelity.get(name) for name in measures(rows)}
-        lines.append(line | {key: getattr(row, key) for key in costs})
-    return _csv(lines)
+def results_csv(rows: list[dict[str, Any]]) -> str:
+    """results.csv: the rows of results.json, a line and no block for each."""
+    return _csv([dict(_flat(row)) for row in rows])
+
+
+def _flat(row: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Columns of a row: a figure's mean under its own name, its ends beside it."""
+    for key, value in row.items():
+        name = path + key
+        if key == "interval":
+            yield from zip(("low", "high"), value or (None, None), strict=True)
+        elif key == "changes":
+            yield name, " ".join(f"{k}={v}" for k, v in value.items())
+        elif isinstance(value, dict) and "mean" in value:
+            yield name, value["mean"]
+            yield from ((f"{name}_{part}", value[part]) for part in ("low", "high"))
+        elif isinstance(value, dict):
+            yield from _flat(value, f"{name}_")
+        else:
+            yield name, " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def differences_csv(rows: list[Difference]) -> str:
@@ -219,7 +276,8 @@ def differences_csv(rows: list[Difference]) -> str:
 
 def _csv(lines: list[dict[str, Any]]) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return file.getvalue()

@@ -1,11 +1,20 @@
 """What a report is on, and what must be known of it; its prose is in templates/."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from sslx.report.aggregate import Difference, Row
-from sslx.report.records import THEFTS, Member, Record
+from sslx.report.aggregate import Row, baselines
+from sslx.report.compare import Difference, Nearness
+from sslx.report.labels import evaluator, short
+from sslx.report.records import THEFTS, Member, Record, flaws
 from sslx.runs.lineage import Node
 from sslx.types import printable
+
+FLAWS = {  # of how a probe was solved
+    "stopped short": "stopped short of the tolerance",
+    "grid's end": "chose an end of the grid of strengths",
+    "no choice": "had nothing to choose a strength by, and took the strongest",
+}
 
 
 class Report(NamedTuple):
@@ -18,6 +27,8 @@ class Report(NamedTuple):
         records: Every encoder by itself.
         rows: Over seeds.
         compared: Thefts against each other.
+        near: Copies against encoders that nobody stole.
+        published: Figures of others, with ours.
     """
 
     nodes: dict[str, Node]
@@ -26,6 +37,8 @@ class Report(NamedTuple):
     records: list[Record]
     rows: list[Row]
     compared: list[Difference]
+    near: list[Nearness]
+    published: list[dict[str, Any]]
 
     @property
     def headline(self) -> Record | None:
@@ -97,7 +110,7 @@ def reading(rows: list[Row]) -> str:
 
 def notes(report: Report) -> list[str]:
     """What must be known of the figures, a sentence each."""
-    records, rows = report.records, report.rows
+    rows = report.rows
     out = []
     known = ("objective", "shipped")
     if any(not set(known) & node.recipe.keys() for node in report.victims):
@@ -121,22 +134,53 @@ def notes(report: Report) -> list[str]:
                 f"Nothing checked what {node.recipe['function']} answers "
                 "(service.self_check=False): it is known by its name alone."
             )
-    solved = {
-        (r.probe, name): score.solved
-        for r in records
-        for name, score in r.scores.items()
-        if "converged" in score.solved
-    }
-    for key, bad, what in (
-        ("converged", False, "stopped short of the tolerance"),
-        ("l2_at_edge", True, "chose an end of the grid of L2 strengths"),
-    ):
-        n = sum(own.get(key) is bad for own in solved.values())
-        if n:
-            out.append(f"{n} of {len(solved)} linear probes {what}; see Runs.")
+    out += _solving(report)
+    out += _not_better(rows, report.primary)
     if any(f.n == 2 and f.by == "t" for row in rows for f in row.figures.values()):
         out.append(
             "With two seeds an interval is some 13 times as wide as their spread, and "
             "says little."
         )
     return out
+
+
+def _solving(report: Report) -> Iterator[str]:
+    """What must be known of how the probes' strengths were chosen."""
+    solved: dict[str, dict[str, list[str]]] = {}  # evaluator -> probe -> flaws
+    for r in report.records:
+        for name, score in r.scores.items():
+            if score.solved:
+                solved.setdefault(evaluator(name), {})[r.probe] = flaws(score)
+    for flaw, what in FLAWS.items():
+        counts = {e: sum(flaw in f for f in own.values()) for e, own in solved.items()}
+        told = [f"{n} of {len(solved[e])} ({e})" for e, n in counts.items() if n]
+        if told:
+            yield f"Probes that {what}: {', '.join(told)}; see Runs."
+    served = [n for n in report.nodes.values() if n.meta.get("l2_at_edge")]
+    if n := sum(node.stage == "classifier" for node in served):
+        yield (
+            f"{n} classifier{'s' * (n > 1)} of the service chose an end of "
+            "service.classifier.l2_grid."
+        )
+
+
+def _not_better(rows: list[Row], primary: str) -> Iterator[str]:
+    """Thefts that an untrained network equals, in each place that has such."""
+    for level in baselines(rows, primary):
+        bound = level.figures.get(primary)
+        if level.role != "untrained" or bound is None:
+            continue
+        low = [
+            row.cell or ""
+            for row in rows
+            if row[:2] == level[:2] and row.role == "stolen"
+            if primary in row.figures and row.figures[primary].mean <= bound.mean
+        ]
+        if low:
+            are = "one theft is" if len(low) == 1 else f"{len(low)} thefts are"
+            more = f"; and {len(low) - 3} more" if len(low) > 3 else ""
+            yield (
+                f"On {short(level.dataset)} {are} no better than the untrained network "
+                f"({100 * bound.mean:.1f} %, {evaluator(primary)}): "
+                f"{'; '.join(low[:3])}{more}."
+            )

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sslx.report import chosen, tables, words
-from sslx.report.aggregate import Row, aggregate, differences
+from sslx.report.aggregate import Row, aggregate
 from sslx.report.collect import collect
+from sslx.report.compare import beside_published, differences, nearness
 from sslx.report.labels import short
 from sslx.report.records import Member
 from sslx.report.words import Report
@@ -15,7 +16,7 @@ from sslx.runs.lineage import Node, read_node
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 
-SCHEMA = 2  # of results.json
+SCHEMA = 3  # of results.json
 
 
 def make(run: Run) -> None:
@@ -48,6 +49,7 @@ def remade(r: dict[str, Any], nodes: dict[str, Node], folder: Path, name="") -> 
     ]
     title = f"Study {r['name']}" if r["name"] else words.title(nodes, members)
     given = {key: r[key] for key in ("primary", "names", "skipped")}
+    given["published"] = r.get("published")
     return write(folder, nodes, members, title=title, notes=notes, name=name, **given)
 
 
@@ -67,6 +69,7 @@ def write(
     notes: list[str] | None = None,
     skipped: list[str] | None = None,
     name: str = "",
+    published: list[dict[str, Any]] | None = None,
 ) -> str:
     """Writes report.html, report.md, results.json, CSV files and pictures.
 
@@ -80,6 +83,7 @@ def write(
         notes: What must be known of the figures, a sentence each.
         skipped: Data sets that were not at hand.
         name: Of the report's run, for who cites it.
+        published: Figures of others, entries of ``sslx.types.Published``.
 
     Returns:
         The table of accuracies, for a terminal.
@@ -89,10 +93,13 @@ def write(
     """
     records = collect(nodes, members, primary, names)
     # matplotlib takes a second to import
-    from sslx.report import charts, drawing, gallery, page
+    from sslx.report import page
+    from sslx.report.pictures import charts, drawing, gallery
 
     rows, compared = aggregate(records, primary), differences(records, primary)
-    report = Report(nodes, members, primary, records, rows, compared)
+    near = nearness(records)
+    others = beside_published(published or [], rows, primary)
+    report = Report(nodes, members, primary, records, rows, compared, near, others)
     own = drawing.styles(rows)
     drawn = charts.draw(rows, records, own, primary)
     curves = gallery.curves(nodes, records, own)
@@ -105,14 +112,15 @@ def write(
     for picture in drawn:
         drawing.save(picture, folder)
     files = page.render(report, title, notes, name, drawn, shown)
-    files["table.csv"] = tables.table_csv(rows)
+    told = {"title": title, "notes": notes, "skipped": skipped or []}
+    figures = results(report) | told
+    files["results.csv"] = tables.results_csv(figures["rows"])
     if compared:
         files["differences.csv"] = tables.differences_csv(compared)
     for file_name, text in files.items():
         with replacing(folder / file_name) as file:
             file.write(text.encode())
-    told = {"title": title, "notes": notes, "skipped": skipped or []}
-    write_json(folder / "results.json", results(report) | told)
+    write_json(folder / "results.json", figures)
     return table_text(folder)
 
 
@@ -134,6 +142,8 @@ def results(report: Report) -> dict[str, Any]:
         "counters": counters,
         "table": tables.accuracy_table(report.rows),
         "differences": [row._asdict() for row in report.compared],
+        "nearness": [row._asdict() for row in report.near],
+        "published": report.published,
         "chosen": chosen.in_json(chosen.choices(report.nodes, report.members)),
         "records": records,
     }
@@ -143,8 +153,9 @@ def _flat(row: Row) -> Iterator[dict[str, Any]]:
     """An entry for each evaluator of a row."""
     rest = row._asdict()
     del rest["figures"]
-    for key in ("of_victim", "gain"):
+    for key in ("of_victim", "gain", "gain_long"):
         rest[key] = rest[key] and rest[key]._asdict()
+    rest["fidelity"] = {m: figure._asdict() for m, figure in row.fidelity.items()}
     for name, f in row.figures.items():
         interval = None if f.low is None else [f.low, f.high]
         figure = {"evaluator": name, "accuracy": f.mean, "interval": interval}

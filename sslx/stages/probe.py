@@ -90,9 +90,12 @@ def _rows(run, dataset, evaluator, predicted, labels, groups) -> Iterator[dict]:
 
 
 def _notes(result: ProbeResult) -> dict:
+    # Of one picture a class each that is held out leaves none: all strengths are wrong.
+    undecided = len(set(result.validation_accuracy.values())) == 1
     return {
         "l2": result.l2,
         "l2_at_edge": result.at_edge,
+        "l2_undecided": undecided,
         "converged": result.converged,
     }
 

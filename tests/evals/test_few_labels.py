@@ -26,8 +26,10 @@ def test_few_takes_a_share_of_each_class():
     assert set(rows) < set(more) and len(more) == 2 * (40 + 10 + 2)
     assert len(few(labels, 0.1, 0)) == 80 + 20 + 4
     assert len(few(labels, 1.0, 0, groups)) == 1040
-    for share in (0.0, 1.1):
-        with pytest.raises(UserError, match="must be above 0"):
+    one = few(labels, 0.0, 0, groups)
+    assert np.bincount(labels[one]).tolist() == [2, 2, 0, 2] and set(one) < set(rows)
+    for share in (-0.1, 1.1):
+        with pytest.raises(UserError, match="must be between 0 and 1"):
             few(labels, share, 0)
 
 

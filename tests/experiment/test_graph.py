@@ -43,9 +43,9 @@ def test_what_is_shared(tmp_path):
         "victim": 1,
         "responses": 4,
         "steal": 6,
-        "features": 9,  # and of the victim, its network untrained, pixels
-        "probe": 9,
-        "fidelity": 7,
+        "features": 10,  # and of the victim, its network untrained twice, pixels
+        "probe": 10,
+        "fidelity": 8,
         "gallery": 1,  # of the headline
     }
     reported = {run.key for run in with_ancestors([found.report])}

@@ -77,7 +77,7 @@ def test_the_pool_is_what_it_did_not_see(folder):
     c = config(folder, steal__pool=other, probe__datasets=(f"npz:{folder}/own.npz",))
     theft = resolve(c, folder / "runs").thefts[0]
     assert theft.pool.size == len(UNSEEN) + 9
-    assert "30 training images of the victim" in theft.pool.apart.why
+    assert "30 for training images of the victim" in theft.pool.apart.why
 
 
 def test_what_cannot_be(folder):

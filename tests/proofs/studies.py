@@ -50,7 +50,7 @@ def end(process: subprocess.Popen) -> list[str]:
 def outcome(workdir: Path) -> dict[str, object]:
     """All that must be equal: the report's files and the weights."""
     (report,) = (workdir / "report").iterdir()
-    files = ("table.csv", "differences.csv", "results.json", "report.md")
+    files = ("results.csv", "differences.csv", "results.json", "report.md")
     found: dict[str, object] = {name: (report / name).read_bytes() for name in files}
     for run in sorted((*workdir.glob("victim/*"), *workdir.glob("steal/*"))):
         digest = run / "ckpt" / str(checkpoint.steps(run)[-1]) / "digest/metadata"

@@ -45,11 +45,11 @@ def victim(workdir, seed, **more):
 def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more):
     """A stealer with the answers it paid for; of no victim (ssl_only) with of=None."""
     end, meta = more.pop("finished", True), {"flops": FLOPS}
+    meta |= {key: more.pop(key) for key in ("words", "images", "passes") if key in more}
     if "judged" in more:  # on what was held back: measure, value, images
         keys = ("measure", "value", "images")
         meta["held_back"] = dict(zip(keys, more.pop("judged"), strict=True))
         more.setdefault("held_back", {"share": 0.1})
-    meta |= {"words": more.pop("words")} if "words" in more else {}
     recipe = {"seed": seed, "attack": attack, "image_shape": SHAPE, "encoder": ENCODER}
     parents = {}
     if of is None:
@@ -74,11 +74,18 @@ def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more
     return finished(workdir, "steal", f"s{seed}", recipe, parents, finished=end, **meta)
 
 
-def probe(workdir, encoder, linear, *, data="digits", untrained=None, **more):
-    """Of a run, an untrained encoder (its seed) or the pixels; with its features."""
+def probe(
+    workdir, encoder, linear, *, data="digits", untrained=None, notes=None, **more
+):
+    """Of a run, an untrained encoder (its seed) or the pixels; with its features.
+
+    more: accuracies of further evaluators, and of an untrained encoder ``initial``.
+    """
     recipe = {"data": {data: {}}, "image_shape": SHAPE}
     if untrained is not None:
         recipe["untrained"] = {"encoder": ENCODER, "seed": untrained}
+        if more.pop("initial", False):
+            recipe["untrained"]["statistics"] = "initial"
     parents = {"encoder": encoder} if encoder else {}
     features = finished(workdir, "features", "f", recipe, parents)
     rows = [
@@ -88,6 +95,7 @@ def probe(workdir, encoder, linear, *, data="digits", untrained=None, **more):
             "accuracy": accuracy,
             "interval": [accuracy - 0.02, accuracy + 0.03],
             "n_test": N_TEST,
+            **(notes or {}).get(name, {}),
         }
         for name, accuracy in ({"linear": linear, "knn": linear - 0.1} | more).items()
     ]

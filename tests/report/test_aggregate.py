@@ -1,10 +1,8 @@
-"""Means, intervals and comparisons, on runs made by hand."""
-
-import math
+"""Means and intervals, on runs made by hand."""
 
 import pytest
 
-from sslx.report.aggregate import aggregate, differences
+from sslx.report.aggregate import aggregate, baselines
 from tests.report import fake_study as fake
 from tests.report.fake_study import gathered, row_of, study
 
@@ -90,71 +88,95 @@ def test_an_encoder_that_is_judged_by_several_counts_once(tmp_path):
     assert untrained.varies == "one run"
 
 
-def test_paired_differences(tmp_path):
-    # Catches an unpaired test, a sign, Holm over one budget only. mse - infonce: 0.1,
-    # 0.09, 0.08: mean 0.09, deviation 0.01, t = 0.09 / (0.01 / sqrt 3) = 15.588,
-    # p = 1 - t / sqrt(t^2 + 2) for 2 degrees of freedom; half 4.302653 * 0.0057735.
-    pairs = study(tmp_path)
-    (row,) = differences(gathered(tmp_path, pairs))
-    t = 0.09 / (0.01 / math.sqrt(3))
-    p = 1 - t / math.sqrt(t * t + 2)
-    assert (row.n, row.queries) == (3, 100)
-    sign = 1 if row.a == "mse" else -1
-    assert {row.a, row.b} == {"mse", "infonce"}
-    assert sign * row.difference == pytest.approx(0.09)
-    assert row.high - row.low == pytest.approx(2 * 0.0248414, abs=1e-6)
-    assert row.p == row.holm == pytest.approx(p, rel=1e-6)
-
-
-def test_holm_over_all_of_a_data_set(tmp_path):
-    # Catches a family of one budget, thefts of different budgets compared, ssl_only
-    # compared at one budget only, or standing first.
-    victims = []
-    for seed in (0, 1, 2):
+def test_fidelity_has_the_intervals_of_accuracies(tmp_path):
+    # Catches fidelity over seeds without an interval, thefts of one victim that count
+    # as so many victims, an interval of one seed, a measure that one seed lacks.
+    pairs = []
+    cka = {(0, 0): 0.5, (0, 1): 0.6, (1, 0): 0.7, (1, 1): 0.8}
+    for seed in (0, 1):
         v = fake.victim(tmp_path, seed)
-        victims.append(v)
-        fake.probe(tmp_path, v, 0.8)
+        judge = fake.probe(tmp_path, v, 0.9)
+        for own in (0, 1):
+            t = fake.steal(tmp_path, v, own)
+            p = fake.probe(tmp_path, t, 0.7)
+            found = {"neighbours": 0.3} if (seed, own) == (0, 1) else {}
+            fake.fidelity(tmp_path, judge, p, cka=cka[seed, own], l2=0.5, **found)
+            pairs.append((fake.key(v), fake.key(t)))
+    # Values 0.55 and 0.75, as accuracies above.
+    found = row_of(aggregate(gathered(tmp_path, pairs)), role="stolen").fidelity
+    assert (found["cka"].n, found["cka"].by) == (2, "t")
+    assert found["cka"].mean == pytest.approx(0.65)
+    assert found["cka"].high == pytest.approx(0.65 + 1.27062, abs=1e-5)
+    assert (found["l2"].low, found["l2"].high) == (0.5, 0.5)
+    assert (found["neighbours"].mean, found["neighbours"].low) == (0.3, None)
+    one = row_of(aggregate(gathered(tmp_path, pairs[:2])), role="stolen").fidelity
+    assert one["cka"].n == 2 and one["cka"].mean == pytest.approx(0.55)
+    single = row_of(aggregate(gathered(tmp_path, pairs[:1])), role="stolen").fidelity
+    assert single["cka"] == (0.5, None, None, None, 1, None)
+
+
+def paid(workdir, alone, seeds=(0, 1), gap=0.01):
+    """Thefts of 100 images at 1,000 passes, 0.8 and that + gap; beside them ``alone``.
+
+    alone: times the passes -> accuracy less the theft's, a number for each seed.
+    """
     pairs = []
-
-    def add(of, seed, accuracy, **more):
-        t = fake.steal(tmp_path, of and victims[seed], seed, **more)
-        fake.probe(tmp_path, t, accuracy)
-        pairs.append((fake.key(victims[seed]), fake.key(t)))
-
-    for seed, wobble in enumerate((0.0, 0.01, -0.02)):
-        add(None, seed, 0.5 + wobble, attack="ssl_only")
-        for queries in (100, 400):
-            add(True, seed, 0.6, loss="mse", queries=queries)
-            add(
-                True,
-                seed,
-                0.55 + wobble * queries / 300,
-                loss="cosine",
-                queries=queries,
-            )
-    found = differences(gathered(tmp_path, pairs))
-    told = [(r.queries, {r.a, r.b}) for r in found]
-    both = [{"mse", "pool"}, {"cosine", "pool"}, {"mse", "cosine"}]
-    assert len(told) == 6
-    assert all((q, pair) in told for q in (100, 400) for pair in both)
-    assert {r.b for r in found if "pool" in (r.a, r.b)} == {"pool"}
-    smallest = min(found, key=lambda r: r.p)
-    assert smallest.holm == pytest.approx(6 * smallest.p)
+    for seed in seeds:
+        v = fake.victim(workdir, seed)
+        fake.probe(workdir, v, 0.9)
+        work = {"images": 100, "passes": 1000}
+        runs = [(fake.steal(workdir, v, seed, **work), 0.8 + gap * seed)]
+        for times, less in alone.items():
+            work = {"images": 100, "passes": round(1000 * times), "steps": times}
+            run = fake.steal(workdir, None, seed, attack="ssl_only", asked={}, **work)
+            runs.append((run, 0.8 + gap * seed + less[seed]))
+        for run, accuracy in runs:
+            fake.probe(workdir, run, accuracy)
+            pairs.append((fake.key(v), fake.key(run)))
+    return pairs
 
 
-def test_no_test_without_pairs(tmp_path):
-    # Catches a p-value of one pair, and thefts of other victims or seeds compared.
-    v, w = fake.victim(tmp_path, 0), fake.victim(tmp_path, 1)
-    fake.probe(tmp_path, v, 0.8)
-    a = fake.steal(tmp_path, v, 0, loss="mse")
-    b = fake.steal(tmp_path, v, 0, loss="cosine")
-    c = fake.steal(tmp_path, w, 1, loss="energy")
-    pairs = []
-    more = fake.steal(tmp_path, v, 5, loss="mse")  # a seed that the other lacks
-    for run, of, accuracy in ((a, v, 0.6), (more, v, 0.9), (b, v, 0.5), (c, w, 0.4)):
-        fake.probe(tmp_path, run, accuracy)
-        pairs.append((fake.key(of), fake.key(run)))
-    (row,) = differences(gathered(tmp_path, pairs))
-    assert {row.a, row.b} == {"mse", "cosine"}
-    assert abs(row.difference) == pytest.approx(0.1)
-    assert (row.n, row.low, row.p, row.holm) == (1, None, None, None)
+def test_what_queries_bought(tmp_path):
+    # Catches a gain over other work, unpaired, of the wrong sign; of several longer
+    # trainings not the longest; a training of 2.5 times the passes taken for one of 2.
+    pairs = paid(tmp_path, {1: (-0.1, -0.12), 5: (0.02, 0.04), 3: (0, 0), 2.5: (1, 1)})
+    row = row_of(aggregate(gathered(tmp_path, pairs)), role="stolen")
+    assert row.gain.mean == pytest.approx(0.11)
+    # Differences 0.10 and 0.12: half width 12.7062 * 0.01.
+    assert row.gain.high == pytest.approx(0.11 + 0.127062, abs=1e-5)
+    assert (row.times, row.gain_long.mean) == (5, pytest.approx(-0.03))
+    assert row.gain_long.by == "t" and row.gain_long.n == 2
+
+
+@pytest.mark.parametrize(
+    "alone, gain, times",
+    [({}, None, None), ({1: (-0.1,)}, 0.1, None), ({4.9: (-0.1,)}, None, 5)],
+)
+def test_what_is_not_beside_a_theft(tmp_path, alone, gain, times):
+    # Catches a figure of what was not run, an interval of one seed.
+    pairs = paid(tmp_path, alone, seeds=(0,))
+    row = row_of(aggregate(gathered(tmp_path, pairs)), role="stolen")
+    assert (row.gain and row.gain.mean) == (gain and pytest.approx(gain))
+    assert row.times == times and (row.gain_long is None) == (times is None)
+    for found in filter(None, (row.gain, row.gain_long)):
+        assert found.low is None
+
+
+@pytest.mark.parametrize(
+    "batch, initial, better",
+    [(0.55, 0.68, "initial"), (0.7, 0.6, "batch"), (0.5, 0.5, "batch")],
+)
+@pytest.mark.parametrize("primary", ["linear", "linear_0.01"])
+def test_the_better_untrained_network(tmp_path, batch, initial, better, primary):
+    # Catches the lesser form as the baseline, one that is chosen by another figure.
+    pairs = study(tmp_path, victims=(0,))
+    more = {"linear_0.01": batch} if primary != "linear" else {}
+    fake.probe(tmp_path, None, 0.9 if more else batch, untrained=0, **more)
+    more = {"linear_0.01": initial} if primary != "linear" else {}
+    last = 0.1 if more else initial
+    fake.probe(tmp_path, None, last, untrained=0, initial=True, **more)
+    rows = aggregate(gathered(tmp_path, pairs), primary)
+    assert [r.theft for r in rows if r.role == "untrained"] == ["batch", "initial"]
+    left = baselines(rows, primary)
+    assert [r.theft for r in left if r.role == "untrained"] == [better]
+    assert len(left) == len(rows) - 1

@@ -26,7 +26,7 @@ def test_names_are_escaped(tmp_path):
     assert not {"b", "i"} & set(page.tags)
     assert name in [line[0] for line in page.table("data set", "encoder")]
     assert "<b>a\\|b</b>&$x$" in (out / "report.md").read_text("utf-8")
-    assert name in (out / "table.csv").read_text("utf-8")
+    assert name in (out / "results.csv").read_text("utf-8")
 
 
 def test_sections_stand_where_their_data_are(tmp_path):

@@ -21,7 +21,7 @@ from tests.report import fake_study as fake
 from tests.report.reading import page_of, squeezed
 
 FILES = {
-    *("report.md", "report.html", "table.csv", "differences.csv", "results.json"),
+    *("report.md", "report.html", "results.csv", "differences.csv", "results.json"),
     *("accuracy0.png", "queries0.png", "ratio0.png", "cost0.png", "fidelity0.png"),
 }
 
@@ -56,19 +56,26 @@ def test_a_study_from_its_report_run(tmp_path, capsys):
                 *(figure.mean, figure.by),
             )
             assert entry["interval"] == [figure.low, figure.high]
-            assert entry["fidelity"] == row.fidelity
+            measured = {m: f._asdict() for m, f in row.fidelity.items()}
+            assert entry["fidelity"] == measured
             assert entry["of_victim"] == (row.of_victim and row.of_victim._asdict())
     assert next(flat, None) is None
-    with open(folder / "table.csv") as file:
+    with open(folder / "results.csv") as file:
         lines = list(csv.DictReader(file))
-    for row, line in zip(rows, lines, strict=True):
-        assert (row.role, row.theft or "") == (line["role"], line["theft"])
-        for name, figure in row.figures.items():
-            for part in ("mean", "low", "high"):
-                text = line[f"{name}_{part}"]
-                assert (float(text) if text else None) == getattr(figure, part)
-        for key in ("usd", "flops_of_victim"):
-            assert (float(line[key]) if line[key] else None) == getattr(row, key)
+    for entry, line in zip(found["rows"], lines, strict=True):
+        for key in ("role", "theft", "evaluator", "varies", "usd", "flops_of_victim"):
+            assert line[key] == ("" if entry[key] is None else str(entry[key]))
+        ends = {"": entry["interval"]}
+        figures = {"of_victim": entry["of_victim"]}
+        figures |= {f"fidelity_{m}": f for m, f in entry["fidelity"].items()}
+        for name, figure in figures.items():
+            if figure:
+                assert float(line[name]) == figure["mean"]
+                ends[f"{name}_"] = [figure["low"], figure["high"]]
+        for name, both in ends.items():
+            given = [line[f"{name}low"], line[f"{name}high"]]
+            assert given == ["" if x is None else str(x) for x in both]
+        assert line["seeds"] == " ".join(map(str, entry["seeds"]))
     with open(folder / "differences.csv") as file:
         compared = list(csv.DictReader(file))
     # Two budgets: the two losses, and each of them against ssl_only.
@@ -105,7 +112,7 @@ def test_results(tmp_path):
     given = command.gather([run.path])
     write(tmp_path / "out", *given[:2], title="T")
     found = read(tmp_path / "out")
-    assert (found["schema"], found["primary"]) == (2, "linear")
+    assert (found["schema"], found["primary"]) == (3, "linear")
     rows, cell = found["rows"], "mse, 100 queries"
     names = [(r["role"], r["cell"], r["dataset"], r["evaluator"]) for r in rows]
     assert len(set(names)) == len(names) == 8 * 4
@@ -266,7 +273,7 @@ def test_pieces_that_are_missing(tmp_path):
     table = write(tmp_path / "out", *given[:2], title="T", notes=given.notes)
     assert len(table.splitlines()) == 2 and "of victim" not in table
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        *("report.md", "report.html", "table.csv", "results.json", "accuracy0.png"),
+        *("report.md", "report.html", "results.csv", "results.json", "accuracy0.png"),
     }
     text = (tmp_path / "out" / "report.md").read_text("utf-8")
     assert "1 unfinished stealer is left out." in text and "CKA" not in text

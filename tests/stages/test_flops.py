@@ -61,6 +61,7 @@ def test_flops_of_trainings(tmp_path):
     v = fake.victim(tmp_path, 0)
     t = fake.steal(tmp_path, v, 0)
     v.recipe["augment"] = [{}, {}]
+    t.recipe["augment"] = [{}]
     forward = forward_flops(fake.ENCODER, fake.SHAPE)
     assert passes_of(t) == 4 * 10 and passes_of(v) == 2 * 4 * 10
     assert flops_of(t) == 3 * forward * 4 * 10

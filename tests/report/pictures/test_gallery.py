@@ -6,9 +6,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from sslx.report import gallery
 from sslx.report.aggregate import aggregate
-from sslx.report.drawing import styles
+from sslx.report.pictures import gallery
+from sslx.report.pictures.drawing import styles
 from sslx.runs.lineage import lineage
 from tests.report import fake_study as fake
 

@@ -3,9 +3,9 @@
 import pytest
 
 from sslx.report.aggregate import aggregate
-from sslx.report.charts import draw
-from sslx.report.drawing import styles
-from sslx.report.gallery import curves
+from sslx.report.pictures.charts import draw
+from sslx.report.pictures.drawing import styles
+from sslx.report.pictures.gallery import curves
 from tests.report import fake_study as fake
 
 

@@ -1,6 +1,6 @@
 """What pictures share."""
 
-from sslx.report.drawing import budget_ticks
+from sslx.report.pictures.drawing import budget_ticks
 
 
 def test_close_budgets_are_not_labelled_over_each_other():

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.style import context as styled
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sslx.report.aggregate import Figure, Row
-from sslx.report.drawing import (
+from sslx.report.aggregate import Figure, Row, baselines
+from sslx.report.labels import evaluator, short
+from sslx.report.pictures.drawing import (
     COLOURS,
     STYLE,
     WIDTH,
@@ -22,7 +23,6 @@ from sslx.report.drawing import (
     legend,
     level,
 )
-from sslx.report.labels import evaluator, short
 from sslx.report.records import MEASURES, NO_SEED, READ, THEFTS, Record
 
 Get = Callable[[Row], Figure | None]
@@ -33,6 +33,9 @@ def draw(
 ) -> list[Picture]:
     """The pictures of each data set and kind of victim, in the order of the page."""
     several, out = len({row.kind for row in rows}) > 1, []
+    rows = baselines(rows, primary)
+    kept = {(*row[:2], row.role, row.theft) for row in rows}
+    records = [r for r in records if (*r[:2], r.role, r.theft) in kept]
     with styled(STYLE):
         for i, place in enumerate(dict.fromkeys(row[:2] for row in rows)):
             name, kind = place
@@ -280,7 +283,9 @@ def _fidelity(part: Part) -> Picture | None:
     figure.set_figheight(0.5 + 2.3 * deep + 0.2 * legend(figure, grid[0]))
     means = (
         f"{row.cell or row.name} "
-        + ", ".join(f"{m} {row.fidelity[m]:.3f}" for m in names if m in row.fidelity)
+        + ", ".join(
+            f"{m} {row.fidelity[m].mean:.3f}" for m in names if m in row.fidelity
+        )
         for row in part.rows
         if row.fidelity
     )

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.style import context as styled
 from PIL import Image
 
-from sslx.report.drawing import COLOURS, STYLE, WIDTH, Picture, Styles
 from sslx.report.labels import evaluator
+from sslx.report.pictures.drawing import COLOURS, STYLE, WIDTH, Picture, Styles
 from sslx.report.records import THEFTS, Member, Record
 from sslx.runs.lineage import Node
 from sslx.train.logbook import ROWS, WATCHED, read_rows

@@ -1,0 +1,35 @@
+"""Every attack and every loss on the digits, equal queries and passes, three victims.
+
+Command: python launch.py --config=configs/study_attacks.py
+Time: TIME
+Expected: the tables of docs/attacks.md
+
+Attacks are those of digits_attack.py; losses are those of direct theft. Each seed is a
+victim of its own and a stealer of its own.
+"""
+
+from configs import default, digits_attack
+
+LOSSES = (
+    *("cosine", "regression", "infonce", "softnn", "wasserstein", "energy"),
+    *("supcon", "barlow", "vicreg", "bce", "soft_cross_entropy"),
+    *("bce_reference", "soft_cross_entropy_reference"),
+)
+# The published code's defects that only two views of an image show.
+PAIRS = ("infonce", "infonce_reference", "barlow", "barlow_reference")
+SEEDS = (0, 1, 2)
+
+
+def get_config():
+    """The headline is direct with mse."""
+    c = digits_attack.get_config()
+    (attacks,) = c.study.grid
+    losses = (f"loss={name}" for name in LOSSES)
+    pairs = (f"loss={name} ask_views=2 ask_augment=mild" for name in PAIRS)
+    c.study.name = "study_attacks"
+    c.study.grid = (
+        attacks + default.thefts(*losses, *pairs),
+        tuple(f"seed={n}" for n in SEEDS),
+    )
+    c.probe.independent = 2
+    return c
