@@ -4,7 +4,8 @@ Command: python launch.py --config=configs/study_attacks.py
 Time: TIME
 Expected: the tables of docs/attacks.md
 
-Attacks are those of digits_attack.py; losses are those of direct theft. Each seed is a
+Attacks are those of digits_attack.py; losses are those of direct theft, with the
+numbers of configs/default.py where digits_attack.py has none. Each seed is a
 victim of its own and a stealer of its own.
 """
 
@@ -25,7 +26,8 @@ def get_config():
     c = digits_attack.get_config()
     (attacks,) = c.study.grid
     losses = (f"loss={name}" for name in LOSSES)
-    pairs = (f"loss={name} ask_views=2 ask_augment=mild" for name in PAIRS)
+    asked = "ask_views=2 ask_augment=mild attack_kw.direct.train_on=asked augment=none"
+    pairs = (f"loss={name} {asked}" for name in PAIRS)
     c.study.name = "study_attacks"
     c.study.grid = (
         attacks + default.thefts(*losses, *pairs),
