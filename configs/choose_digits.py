@@ -45,10 +45,9 @@ def _settings() -> list[str]:
     for loss, values in (("infonce", (0.1, 0.05, 0.3)), ("softnn", (100, 10, 1))):
         key = f"loss_kw.{loss}.temperature"
         out += _star(f"loss={loss}", key, values, image, RATES)
-        out.append(f"loss={loss} {key}={values[1]} {image} {RATES[1]}")
     base = f"attack=stolen_encoder loss=own {MILD} attack_kw.stolen_encoder.weight"
     out += [f"{base}={weight}" for weight in (20, 5, 1)]
-    out += [f"{base}={weight} {RATES[1]}" for weight in (20, 1)]
+    out += [f"{base}=20 {RATES[1]}"]
     base = f"attack=ssl_only loss=own ssl.images=asked ssl.passes={PASSES}"
     key, ssl = "ssl.objective_kw.simclr.temperature", [f"ssl.{r}" for r in RATES]
     for t in (0.2, 0.1, 0.5):
@@ -74,7 +73,26 @@ def _settings() -> list[str]:
         out += _few(f"loss={loss}", image)
     for attack, loss, more in (("own_head", "mse", ""), ("symmetrized", "own", pair)):
         out += _few(f"attack={attack} loss={loss} {more}", _image(attack))[:2]
-    return out
+    return out + _second()
+
+
+def _second() -> list[str]:
+    """Around what was best in the first step."""
+    image, rate = _image("direct"), "optim.learning_rate"
+    stolen = f"attack=stolen_encoder loss=own {MILD} attack_kw.stolen_encoder.weight"
+    alone = f"attack=ssl_only loss=own ssl.images=asked ssl.passes={PASSES}"
+    alone += " ssl.batch_size=32"
+    return [
+        f"loss=mse {rate}=0.008",
+        f"loss=infonce loss_kw.infonce.temperature=0.1 {image} {rate}=0.008",
+        f"loss=infonce loss_kw.infonce.temperature=0.1 {rate}=0.004",
+        f"loss=softnn loss_kw.softnn.temperature=1 {image} {rate}=0.004",
+        f"{stolen}=1 {rate}=0.004",
+        f"{stolen}=0.2 {rate}=0.004",
+        f"{alone} ssl.{rate}=0.001",
+        f"{alone} ssl.{rate}=0.004",
+        f"{alone} ssl.objective_kw.simclr.temperature=0.1",
+    ]
 
 
 def get_config():
