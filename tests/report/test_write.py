@@ -259,7 +259,7 @@ def test_the_primary_evaluator(tmp_path):
     assert (found["primary"], row["cell"]) == ("knn", "mse, 100 queries")
     assert row["of_victim"]["mean"] == pytest.approx((0.525 / 0.7 + 0.575 / 0.72) / 2)
     text = (out / "report.md").read_text("utf-8")
-    assert "a kNN probe on the stolen encoder is right for 55.0 %" in text
+    assert "On digits (kNN), a probe on the stolen encoder is right for 55.0 %" in text
 
 
 def test_pieces_that_are_missing(tmp_path):
