@@ -100,8 +100,11 @@ def get_config():
     c = digits_direct.get_config()
     c.study.name = "choose_digits"
     c.study.grid = (default.thefts(*_settings()),)
-    c.steal.attack_kw.direct.train_on = "asked"
+    # What all settings differ from.
+    c.steal.attack, c.steal.loss = "direct", "mse"
     c.steal.augment = "none"
+    c.steal.optim.learning_rate = 2e-3
+    c.steal.ssl.batch_size = 64
     c.steal.attack_kw.symmetrized.update({"hidden": 128, "predictor": 64})
     c.steal.head.update({"passes": PASSES, "batch_size": c.steal.batch_size})
     c.steal.head.optim.update(c.steal.optim)

@@ -22,15 +22,15 @@ SEEDS = (0, 1, 2)
 
 
 def get_config():
-    """The headline is direct with mse."""
+    """The headline is digits_direct.py's."""
     c = digits_attack.get_config()
     (attacks,) = c.study.grid
-    losses = (f"loss={name}" for name in LOSSES)
-    asked = "ask_views=2 ask_augment=mild attack_kw.direct.train_on=asked augment=none"
-    pairs = (f"loss={name} {asked}" for name in PAIRS)
+    losses = (digits_attack.direct(name) for name in LOSSES)
+    both = "attack=direct ask_views=2 ask_augment=mild augment=none"
+    pairs = default.thefts(*(f"{both} loss={name}" for name in PAIRS))
     c.study.name = "study_attacks"
     c.study.grid = (
-        attacks + default.thefts(*losses, *pairs),
+        (*attacks, *losses, *pairs),
         tuple(f"seed={n}" for n in SEEDS),
     )
     c.probe.independent = 2

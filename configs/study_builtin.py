@@ -9,23 +9,21 @@ attacks those of digits_attack.py. Each seed is a victim of its own and a steale
 own. The independent encoders are two more, which nobody steals.
 """
 
-from configs import default, digits_attack
+from configs import digits_attack
 
-LOSSES = ("mse", "infonce", "softnn", "barlow")  # direct, by these losses
+LOSSES = ("mse", "infonce", "softnn", "barlow")  # of direct theft
 ATTACKS = ("stolen_encoder", "warm_start")
 BUDGETS = (450, 225, 90, 30)
 SEEDS = (0, 1, 2)
 
 
 def get_config():
-    """The headline is mse with 450 queries."""
-    c = digits_attack.get_config("direct")
+    """The headline is digits_direct.py's."""
+    c = digits_attack.get_config()
     c.study.name = "study_builtin"
+    first, *more = map(digits_attack.theft, ATTACKS)
     c.study.grid = (
-        (
-            *default.thefts(*(f"loss={loss}" for loss in LOSSES)),
-            *(digits_attack.changes(name) for name in ATTACKS),
-        ),
+        (first, *map(digits_attack.direct, LOSSES), *more),
         tuple(f"steal.queries={n}" for n in BUDGETS),
         tuple(f"seed={n}" for n in SEEDS),
     )
