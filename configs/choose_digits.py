@@ -1,7 +1,7 @@
 """Numbers of every attack on the digits, chosen on answers that were held back.
 
 Command: python launch.py --config=configs/choose_digits.py --workdir=/tmp/choose
-Time: 30 minutes on two cores beside other work
+Time: 25 minutes on two cores beside other work, without probes
 Expected: the table in docs/choosing.md
 
 Ten per cent of the images that an attacker paid for train nothing and judge the
