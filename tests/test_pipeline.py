@@ -59,7 +59,7 @@ def test_results(report):
         assert (row["dataset"], row["n_test"], row["runs"]) == ("digits", 1341, 1)
         assert row["interval_kind"] == "wilson"
         assert row["seeds"] == ([] if row["role"] == "pixels" else [0])
-    assert (found["schema"], found["primary"]) == (2, "linear")
+    assert (found["schema"], found["primary"]) == (3, "linear")
     assert found["headline"] == thefts[1]
     assert tiny.bill(found, thefts[1]) == {
         "unique_images": 300,

@@ -140,9 +140,14 @@ def _alone_runs(
     config: ConfigDict, encoder: Encoder, pool: Pool, steal: Run, headline: int
 ) -> list[Run]:
     """What ``steal.alone`` puts beside a theft."""
-    passes = sum(passes_of(run) or 0 for run in trainings_of(steal))
+    s = config.steal
+    # As they were asked for: those of a run are a batch's rounding off, and a training
+    # on the pool would be another beside each budget.
+    wanted = [part.passes for part in (s, s.ssl) if part is s or "ssl" in steal.parents]
+    made = (passes_of(run) or 0 for run in trainings_of(steal))
+    passes = sum(wanted) if all(wanted) else sum(made)
     responses, out = steal.parents["responses"], []
-    for entry in config.steal.alone:
+    for entry in s.alone:
         images, _, times = entry.partition(":")
         pick(dict.fromkeys(IMAGES), images, "steal.alone")
         refuse_if(
@@ -150,7 +155,7 @@ def _alone_runs(
             f"steal.alone: {entry!r} must be 'asked' or 'pool', or 'asked:5' for five "
             "times as many passes",
         )
-        if times and config.steal.queries != headline:
+        if times and s.queries != headline:
             continue
         own = config.copy_and_resolve_references().unlock()
         own.steal.ssl.images, own.steal.ssl.steps = images, 0
