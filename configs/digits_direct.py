@@ -1,7 +1,7 @@
 """Handwritten digits at random places: a theft that pays, on two cores.
 
 Command: python launch.py --config=configs/digits_direct.py
-Time: TIME on two cores.
+Time: 2 minutes on two cores
 Expected: (linear probe on 1 % of the labels, one digit a class; seed 0) victim 53.8 %,
 stolen with 450, 90, 30 queries 53.8, 48.7, 51.2; alone on the same images 40.4, 40.3,
 44.6, five times as long 53.3; untrained 21.6; five seeds: docs/measurements.md

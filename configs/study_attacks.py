@@ -1,8 +1,8 @@
 """Every attack and every loss on the digits, equal queries and passes, three victims.
 
 Command: python launch.py --config=configs/study_attacks.py
-Time: TIME
-Expected: the tables of docs/attacks.md
+Time: not measured
+Expected: not measured yet
 
 Attacks are those of digits_attack.py; losses are those of direct theft, with the
 numbers of configs/default.py where digits_attack.py has none. Each seed is a

@@ -1,6 +1,7 @@
 """The training loop: resume, step, log, save, stop."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -196,10 +197,13 @@ def fit(t: Training, run: Path, loop: Loop, watch: Watch | None = None) -> State
         Stopped: SIGTERM or SIGINT came; the state is saved.
     """
     mesh = data_mesh(t.batch_size)
-    if mesh.size < jax.device_count():
+    devices = jax.device_count()
+    # Emulated ones beyond the cores would do no work.
+    emulated = jax.default_backend() == "cpu"
+    if mesh.size < min(devices, (os.cpu_count() or 1) if emulated else devices):
         say(
             f"a batch of {t.batch_size} spreads evenly over {mesh.size} of "
-            f"{jax.device_count()} devices only"
+            f"{devices} devices only"
         )
     advance, most = _stepper(t, loop, mesh)
     state = _start(t, run, mesh)
