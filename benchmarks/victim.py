@@ -95,7 +95,8 @@ def make_config(args: argparse.Namespace):
     c.victim.encoder = c.steal.encoder = "conv3" if args.tiny else "resnet18"
     c.victim.encoder_kw.conv3.width = 8
     c.victim.batch_size = args.batch
-    c.victim.steps, c.victim.epochs = 0, args.epochs
+    c.victim.steps = c.victim.passes = 0
+    c.victim.epochs = args.epochs
     c.victim.watch_every = args.watch_every
     c.study.grid = ()
     c.probe.datasets = (c.victim.dataset,)

@@ -76,7 +76,7 @@ def test_the_document(place, monkeypatch):
     assert [b["images"] for b in bills] == [450, 90]
     assert [b["limit"] for b in bills] == [450, 90]
     assert bills[0]["values"] == 450 * 84
-    whom = ["victim", "stolen", "stolen", "untrained", "pixels"]
+    whom = ["victim", "stolen", "stolen", "untrained", "untrained", "pixels"]
     assert tiny.roles(found) == whom
     sent = [int(n) for n in (place / "sent").read_text().split()]
     unique = sum(b["unique_images"] for b in bills)

@@ -138,14 +138,14 @@ def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     seen = [json.loads(line) for line in watched.read_text().splitlines()]
     lines = [line.split(" | ") for line in printed.splitlines()[2:5]]
     for epoch, (line, row) in enumerate(zip(lines, seen, strict=True), 1):
-        assert line[0] == f"| {epoch}" and row["step"] == 21 * epoch
+        assert line[0] == f"| {epoch}" and row["step"] == 28 * epoch
         assert line[2] == f"{100 * row['knn']:.1f}"
     assert float(lines[0][1]) < float(lines[1][1]) < float(lines[2][1])
     assert not (tmp_path / "results").exists()
     # All dispatches alike, and no save where there is no look.
     (loop,) = loops
-    assert loop.steps_per_dispatch == 7 and loop.save_every % 21 == 0
-    assert checkpoint.steps(watched.parent) == [63]
+    assert loop.steps_per_dispatch == 7 and loop.save_every % 28 == 0
+    assert checkpoint.steps(watched.parent) == [84]
     with pytest.raises(SystemExit, match="is finished; give another --workdir"):
         victim.main()
 

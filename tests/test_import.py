@@ -107,7 +107,7 @@ def test_served_stolen_and_probed(report, weights, workdir):
     bill = tiny.bill(found, found["headline"])
     assert bill["images"] == bill["unique_images"] == 300
     assert bill["values"] == 300 * 64
-    assert tiny.roles(found) == ["victim", "stolen", "untrained", "pixels"]
+    assert tiny.roles(found) == ["victim", "stolen", "untrained", "untrained", "pixels"]
     for name in ("report.md", "report.html"):
         text = " ".join((report / name).read_text().split())
         assert "extraction of an imported encoder" in text

@@ -311,9 +311,9 @@ def test_the_log_is_short(experiment, tmp_path):
         line for line in log if re.fullmatch(r"\[\w+\] \d+ runs? in [\d.]+ \w+", line)
     ]
     assert [line[1:].partition("]")[0] for line in told] == [*stages, "report"]
-    assert log[0] == "[sslx] 8 of 15 runs are there" and len(log) <= 12
+    assert log[0] == "[sslx] 11 of 18 runs are there" and len(log) <= 12
     done = tiny.launch(workdir, *smaller)
-    assert done.stderr == "[sslx] all 15 runs are there\n"
+    assert done.stderr == "[sslx] all 18 runs are there\n"
     assert done.stdout.splitlines()[-1].startswith("report: ")
     done = tiny.launch(
         workdir,

@@ -109,7 +109,7 @@ def get_config():
         c.steal.loss_kw.triplet = {"margin": 0.5}
         c.steal.attack_kw.ATTACK = {"shade": 0.5}
     for part in (c.victim, c.steal, c.steal.head):
-        part.steps, part.batch_size = 4, 32
+        part.passes, part.steps, part.batch_size = 0, 4, 32
     c.victim.encoder_kw.conv3.width = c.steal.encoder_kw.conv3.width = 4
     c.victim.watch_every = 0
     c.steal.queries = 60

@@ -6,7 +6,7 @@ import numpy as np
 
 from sslx.evals.intervals import t_interval
 from sslx.report.collect import common
-from sslx.report.records import MEASURES, NO_SEED, ROLES, SEEDS, THEFTS, Record
+from sslx.report.records import MEASURES, NO_SEED, ROLES, SEEDS, THEFTS, Own, Record
 
 ALIKE = 0.05  # of the passes: batches of other sizes make them up to half a step
 
@@ -47,6 +47,7 @@ class Row(NamedTuple):
             on the same images without an answer, in as many passes; over its pairs.
         gain_long: The same over ``times`` as many passes, the most that there are.
         times: A whole number above 1; None without such a training.
+        own: What a stealer has without answers, seeds apart.
         fidelity: Measure -> figure, over what accuracies are over.
         usd: Mean of what was billed.
         images: Different ones in the trainings, the most of them.
@@ -74,6 +75,7 @@ class Row(NamedTuple):
     gain: Figure | None
     gain_long: Figure | None
     times: int | None
+    own: Own | None
     fidelity: dict[str, Figure]
     usd: float | None
     images: int | None
@@ -114,7 +116,7 @@ def aggregate(records: list[Record], primary: str = "linear") -> list[Row]:
 
 
 def _alone(records: list[Record]) -> dict[tuple, list[Record]]:
-    """Place, victim, seed and number of images -> what he has without an answer."""
+    """Place, victim, seed, network and images -> what he has without an answer."""
     out: dict[tuple, list[Record]] = {}
     for r in records:
         if r.role == "alone":
@@ -123,7 +125,7 @@ def _alone(records: list[Record]) -> dict[tuple, list[Record]]:
 
 
 def _situation(r: Record) -> tuple:
-    return r.dataset, r.kind, r.victim, r.seed, r.images
+    return r.dataset, r.kind, r.victim, r.seed, r.own
 
 
 def _gains(
@@ -178,6 +180,7 @@ def _row(group: list[Record], beside: dict[tuple, list[Record]], primary: str) -
         gain=gains.get(1),
         gain_long=gains[longest] if longest > 1 else None,
         times=longest if longest > 1 else None,
+        own=first.own,
         fidelity=_fidelity(group, unit),
         usd=_mean([r.usd for r in group]),
         images=max((r.images for r in group if r.images is not None), default=None),

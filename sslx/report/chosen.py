@@ -84,7 +84,7 @@ def choices(nodes: dict[str, Node], members: list[Member]) -> list[Choice]:
             continue
         name = [attack] * (attack != "direct") + [loss] * (loss != "own")
         if len(work) > 1:
-            name = ["alone", compared[0].settings["images"]]
+            name = ["alone", attack]
         cell = labels.cell(" ".join(name), work, kind if several else "")
         best = _best(compared, measure)
         out.append(Choice(cell, attack, loss, work[0], measure, compared, best))

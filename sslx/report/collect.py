@@ -9,6 +9,7 @@ from sslx.report.records import (
     MEASURES,
     OF_THEFT,
     Member,
+    Own,
     Probe,
     Record,
     Score,
@@ -17,6 +18,9 @@ from sslx.report.records import (
 from sslx.runs.lineage import Node
 from sslx.runs.names import fingerprint
 from sslx.types import UserError
+
+# What determines the attacker's pool in a recipe.
+POOL = ("pool", "split", "held_out", "test_kept", "split_seed", "left_out", "shipped")
 
 
 class Theft(NamedTuple):
@@ -265,11 +269,27 @@ def _record(
         fidelity=fidelity,
         accounts=accounts or ({"attacker": total} if total else {}),
         usd=total.get("cost") if asked else 0.0 if theft else None,
+        own=_own(nodes, theft.node) if theft else None,
         images=_of_trainings(nodes, encoder, "images", max),
         passes=_of_trainings(nodes, encoder, "passes", sum),
         flops=_of_trainings(nodes, encoder, "flops", sum),
         victim_flops=_of_trainings(nodes, victim, "flops", sum),
     )
+
+
+def _own(nodes: dict[str, Node], steal: Node) -> Own:
+    """What a stealer has without answers; see ``experiment.thefts`` for the recipes."""
+    asked = nodes.get(steal.parents.get("responses", ""))
+    r = (asked or steal).recipe
+    pool = {key: r.get(key) for key in POOL}
+    network = fingerprint([steal.recipe.get("encoder"), pool])
+    # What is drawn without looking at anything goes by its numbers, else by its run.
+    chosen: Any = r.get("asked") or steal.parents.get("asked")
+    if asked:
+        chosen = asked.key
+        if r.get("plan") == "random":
+            chosen = {"images": r["queries"] // r["views"], "rounds": r["rounds"]}
+    return Own(network, fingerprint(chosen) if chosen else None)
 
 
 def _scores(probe: Probe | None, what: str = "results") -> dict[str, Score]:

@@ -8,7 +8,15 @@ import numpy as np
 
 from sslx.evals.intervals import Paired, holm, paired
 from sslx.report.aggregate import Row
-from sslx.report.records import LESS_IS_NEARER, MEASURES, READ, THEFTS, Record
+from sslx.report.records import (
+    LESS_IS_NEARER,
+    MEASURES,
+    READ,
+    THEFTS,
+    Own,
+    Record,
+    stands_beside,
+)
 
 # Which decides whether a copy is near, fixed before any was looked at: no label enters
 # it, nor width or basis; and the best map is fitted for whoever is compared.
@@ -94,19 +102,19 @@ def differences(records: list[Record], primary: str = "linear") -> list[Differen
     pairs; the family that is corrected is that of the data set, whatever the budget.
     """
     cells: dict[tuple[str, str, int, str], Pairs] = {}
-    images: dict[tuple, int | None] = {}  # that what asks nothing must have
+    own: dict[tuple, Own | None] = {}
     for r in records:
         if r.role in THEFTS and primary in r.scores:
             # Several trainings without an answer differ in images and passes alone.
             name = r.theft if r.queries else r.cell
             key = (r.dataset, r.kind, r.queries or 0, name or "")
             cells.setdefault(key, {})[r.victim, r.seed] = r
-            images[key] = None if r.theft == "pool" else r.images
+            own[key] = r.own
     out = []
     for a, b in combinations(cells, 2):
         if not a[2]:  # what asks nothing stands second
             a, b = b, a
-        alike = a[2] == b[2] or (not b[2] and images[b] in (None, images[a]))
+        alike = a[2] == b[2] or (not b[2] and stands_beside(own[a], own[b]))
         if a[:2] != b[:2] or not a[2] or not alike:
             continue
         if both := [pair for pair in cells[a] if pair in cells[b]]:

@@ -140,11 +140,8 @@ def thefts(told: list[Told]) -> list[tuple[str, Settings]]:
         keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
     for attack, loss, work, kind, settings in told:
-        # "direct" goes without saying, and so does a loss that the attack brings. What
-        # asks nothing is called after its images.
+        # "direct" goes without saying, and so does a loss that the attack brings.
         named = [attack] * (attack != "direct" or loss == "own")
-        if len(work) > 1:
-            named = [settings.get("images", "pool")]
         named += [loss] * (loss != "own")
         # A defence is always named; that there is none goes without saying.
         telling_keys = [key for key in keys[attack, loss] if key != "defence"]
@@ -169,9 +166,10 @@ def told(nodes: dict[str, Node], kind: str, steal: str) -> Told:
     work: tuple[int | None, ...] = (queries(nodes, node),)
     if asks_nothing(node):
         work = (0, node.meta.get("images"), node.meta.get("passes"))
+        # It is called after its images.
         asked = "asked" in node.recipe or "asked" in node.parents
+        attack = "asked" if asked else "pool"
         settings = {k: v for k, v in settings.items() if not k.startswith("asked.")}
-        settings["images"] = "asked" if asked else "pool"
     for key in ("attack", "loss", "queries", "ssl.attack", "head.attack"):
         settings.pop(key, None)
     return Told(attack, loss, work, kind, settings)

@@ -11,6 +11,7 @@ from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.pictures import gallery
 from sslx.report.pictures.drawing import COLOURS, Picture, colour, styles, svg
 from sslx.report.pictures.gallery import Gallery
+from sslx.report.records import stands_beside
 from sslx.report.words import Report
 from sslx.version import __version__
 
@@ -131,7 +132,7 @@ def _beside(found: list[tuple[Row, Any]], cell: str | None) -> list[tuple[Row, A
     def fits(row: Row) -> bool:
         if own is None or row.role != "alone":
             return row is not own
-        if row.theft != "pool" and own.images and row.images != own.images:
+        if not stands_beside(own.own, row.own):
             return False
         times = row.passes / own.passes if row.passes and own.passes else 1
         return row is not own and abs(times - max(1, round(times))) <= ALIKE * times

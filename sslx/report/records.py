@@ -63,6 +63,28 @@ class Score(NamedTuple):
     solved: dict[str, Any]
 
 
+class Own(NamedTuple):
+    """What a stealer has without answers, as fingerprints.
+
+    Attributes:
+        network: Its architecture, and the pool of the attacker.
+        images: Those of the pool that it has; None for all.
+    """
+
+    network: str
+    images: str | None
+
+
+def stands_beside(theft: Own | None, alone: Own | None) -> bool:
+    """Whether what was trained without answers had the theft's images, or all its pool.
+
+    Of what is not known nothing speaks against it.
+    """
+    if theft is None or alone is None:
+        return True
+    return theft.network == alone.network and alone.images in (None, theft.images)
+
+
 def flaws(score: Score) -> list[str]:
     """What is to be known of how a probe was solved, in a word or two each."""
     how, undecided = score.solved, bool(score.solved.get("l2_undecided"))
@@ -104,6 +126,7 @@ class Record(NamedTuple):
         fidelity: Measure -> figure against this victim.
         accounts: Account -> counters, as the service billed them.
         usd: All that was billed.
+        own: What it has without answers, of a stealer.
         images: Different ones that it was trained on, with what it trained before.
         passes: Views that went through it meanwhile.
         flops: Of the same.
@@ -133,6 +156,7 @@ class Record(NamedTuple):
     fidelity: dict[str, float | None]
     accounts: dict[str, dict[str, Any]]
     usd: float | None
+    own: Own | None
     images: int | None
     passes: int | None
     flops: float | None

@@ -152,7 +152,7 @@ def results(report: Report) -> dict[str, Any]:
 def _flat(row: Row) -> Iterator[dict[str, Any]]:
     """An entry for each evaluator of a row."""
     rest = row._asdict()
-    del rest["figures"]
+    del rest["figures"], rest["own"]
     for key in ("of_victim", "gain", "gain_long"):
         rest[key] = rest[key] and rest[key]._asdict()
     rest["fidelity"] = {m: figure._asdict() for m, figure in row.fidelity.items()}

@@ -141,8 +141,9 @@ def test_report_of_a_study(finished):
     assert set(rows) == {
         ("victim", None),
         ("stolen", "mse"),
-        ("alone", "ssl_only"),
+        ("alone", "pool"),
         ("untrained", "batch"),
+        ("untrained", "initial"),
         ("pixels", None),
     }
     stolen = rows["stolen", "mse"]
@@ -207,4 +208,4 @@ def test_a_finished_study_is_only_shown(finished, capsys):
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("meta.json")}
     assert launch(c, workdir) == folder
     assert {p: p.stat().st_mtime_ns for p in workdir.rglob("meta.json")} == before
-    assert "ssl_only" in capsys.readouterr().out
+    assert "pool" in capsys.readouterr().out

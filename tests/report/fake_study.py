@@ -42,6 +42,9 @@ def victim(workdir, seed, **more):
     return finished(workdir, "victim", slug, recipe, {}, flops=2 * FLOPS)
 
 
+POOL = {"pool": {"digits": {}}, "held_out": 0.5}
+
+
 def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more):
     """A stealer with the answers it paid for; of no victim (ssl_only) with of=None."""
     end, meta = more.pop("finished", True), {"flops": FLOPS}
@@ -60,13 +63,16 @@ def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more
             "mean": [0.0],
             "std": [1.0],
             "augment": [],
+            **POOL,
         }
+        if "asked" in more:  # the images of a theft of as many
+            more["asked"] = {"images": meta["images"], "rounds": 1}
     else:
         asked = {"seed": seed, "queries": queries, "price": 0.002, "views": 1}
         counters = {"unique_images": queries, "images": queries, "calls": 1}
         counters |= {"values": 16 * queries, "limit": queries, "cost": queries * 0.002}
         bill = {"queries": counters, "accounts": {"attacker": counters}}
-        asked |= {"dim": 16, "pool": {"digits": {}}, "held_out": 0.5}
+        asked |= {"dim": 16, "plan": "random", "rounds": 1, **POOL}
         answers = finished(workdir, "responses", "r", asked, {"victim": of}, **bill)
         recipe |= {"attack_numbers": {"train_on": "asked"}, "loss": loss, "numbers": {}}
         parents = {"responses": answers, **more.pop("before", {})}

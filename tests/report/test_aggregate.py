@@ -115,10 +115,11 @@ def test_fidelity_has_the_intervals_of_accuracies(tmp_path):
     assert single["cka"] == (0.5, None, None, None, 1, None)
 
 
-def paid(workdir, alone, seeds=(0, 1), gap=0.01):
+def paid(workdir, alone, seeds=(0, 1), gap=0.01, **other):
     """Thefts of 100 images at 1,000 passes, 0.8 and that + gap; beside them ``alone``.
 
     alone: times the passes -> accuracy less the theft's, a number for each seed.
+    other: What of its recipe is not the theft's.
     """
     pairs = []
     for seed in seeds:
@@ -128,7 +129,8 @@ def paid(workdir, alone, seeds=(0, 1), gap=0.01):
         runs = [(fake.steal(workdir, v, seed, **work), 0.8 + gap * seed)]
         for times, less in alone.items():
             work = {"images": 100, "passes": round(1000 * times), "steps": times}
-            run = fake.steal(workdir, None, seed, attack="ssl_only", asked={}, **work)
+            work |= {"asked": {}} | other
+            run = fake.steal(workdir, None, seed, attack="ssl_only", **work)
             runs.append((run, 0.8 + gap * seed + less[seed]))
         for run, accuracy in runs:
             fake.probe(workdir, run, accuracy)
@@ -160,6 +162,23 @@ def test_what_is_not_beside_a_theft(tmp_path, alone, gain, times):
     assert row.times == times and (row.gain_long is None) == (times is None)
     for found in filter(None, (row.gain, row.gain_long)):
         assert found.low is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"pool": {"cifar100": {}}},
+        {"held_out": 0.25},
+        {"encoder": {"name": "resnet18", "kw": {"width": 8}}},
+        {"left_out": "3-abc"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_as_many_images_are_not_the_same_images(tmp_path, other):
+    # Catches a gain over another network, or one trained on other images of a number.
+    pairs = paid(tmp_path, {1: (-0.1,), 5: (0.1,)}, seeds=(0,), **other)
+    row = row_of(aggregate(gathered(tmp_path, pairs)), role="stolen")
+    assert (row.gain, row.gain_long) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import itertools
 
 from sslx.data.presets import PRESETS
+from sslx.report.collect import collect
 from sslx.report.labels import Told, evaluator, flat, kinds, settings_of, short, thefts
+from sslx.report.records import Member
 from sslx.runs.lineage import lineage
 from tests.report import fake_study as fake
 
@@ -108,3 +110,20 @@ def test_names_of_probes_and_sets():
         "one label a class",
     ]
     assert short("npz:/a/b/set.npz") == "npz:set.npz" and short("digits") == "digits"
+
+
+def test_what_asks_nothing_is_called_after_its_images(tmp_path):
+    # Catches names that say more where pool and asked are equally many images.
+    v = fake.victim(tmp_path, 0)
+    work = {"images": 100, "passes": 1000}
+    runs = [
+        fake.steal(tmp_path, v, 0, **work),
+        fake.steal(tmp_path, None, 0, attack="ssl_only", **work),
+        fake.steal(tmp_path, None, 0, attack="ssl_only", asked={}, **work),
+    ]
+    for run in (v, *runs):
+        fake.probe(tmp_path, run, 0.5)
+    members = [Member(fake.key(v), fake.key(run), {}) for run in runs]
+    records = collect(lineage(tmp_path), members)
+    found = {(r.role, r.theft) for r in records if r.role != "victim"}
+    assert found == {("stolen", "mse"), ("alone", "pool"), ("alone", "asked")}

@@ -166,7 +166,7 @@ def test_one_speaks_for_both(done):
     table = [line for line in out.splitlines() if "Gloo" not in line]
     assert sum(line.startswith("data set ") for line in table) == 1
     assert table[-1] == f"report: {only(workdir, 'report') / 'report.md'}"
-    for stage, runs in (("victim", 1), ("responses", 1), ("steal", 1), ("probe", 4)):
+    for stage, runs in (("victim", 1), ("responses", 1), ("steal", 1), ("probe", 5)):
         assert len(re.findall(rf"\[{stage}\] .*: started", err)) == runs
         assert len(re.findall(rf"\[{stage}\] .*: done in", err)) == runs
         assert len(re.findall(rf"\[{stage}\] {runs} runs? in", err)) == 1
