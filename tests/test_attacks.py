@@ -123,7 +123,8 @@ def test_the_report_of_every_attack(everything):
         for r in found["rows"]
         if r["cell"] == found["headline"] and r["evaluator"] == found["primary"]
     )
-    assert (head["role"], head["attack"], head["loss"]) == ("stolen", "direct", "mse")
+    told = (head["role"], head["attack"], head["loss"])
+    assert told == ("stolen", "stolen_encoder", "own")
     assert set(found["counters"][found["headline"]][0]["accounts"]) == {"attacker"}
 
 

@@ -144,7 +144,7 @@ def test_a_victim_is_timed(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "results").exists()
     # All dispatches alike, and no save where there is no look.
     (loop,) = loops
-    assert loop.steps_per_dispatch == 7 and loop.save_every % 28 == 0
+    assert loop.steps_per_dispatch == 14 and loop.save_every % 28 == 0
     assert checkpoint.steps(watched.parent) == [84]
     with pytest.raises(SystemExit, match="is finished; give another --workdir"):
         victim.main()

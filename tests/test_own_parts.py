@@ -112,7 +112,7 @@ def get_config():
         part.passes, part.steps, part.batch_size = 0, 4, 32
     c.victim.encoder_kw.conv3.width = c.steal.encoder_kw.conv3.width = 4
     c.victim.watch_every = 0
-    c.steal.queries = 60
+    c.data.held_out, c.steal.queries = 1 / 3, 60
     c.probe.l2_grid = (1e-2,)
     c.study.grid = ()
     c.engine.log_every = 1
