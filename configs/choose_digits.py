@@ -1,6 +1,7 @@
 """Numbers of every attack on the digits, chosen on answers that were held back.
 
 Command: python launch.py --config=configs/choose_digits.py --workdir=/tmp/choose
+Of the attacker alone in five times the passes: --config=configs/choose_digits.py:long
 Time: 25 minutes on two cores beside other work, without probes
 Expected: the table in docs/choosing.md
 
@@ -13,6 +14,7 @@ was then tried with the better value, where that was another.
 """
 
 from configs import default, digits_direct
+from sslx.registry import pick
 
 PASSES = digits_direct.PASSES
 RATES = ("optim.learning_rate=0.001", "optim.learning_rate=0.004")  # beside 0.002
@@ -95,16 +97,29 @@ def _second() -> list[str]:
     ]
 
 
-def get_config():
+def _long() -> list[str]:
+    """Of the attacker alone, in five times the passes."""
+    base = f"attack=ssl_only loss=own ssl.images=asked ssl.passes={5 * PASSES}"
+    key, rates = "ssl.objective_kw.simclr.temperature", (0.001, 0.004)
+    return [
+        *(f"{base} {key}={t}" for t in (0.2, 0.1, 0.5)),
+        *(f"{base} ssl.batch_size={n}" for n in (64, 128)),
+        *(f"{base} ssl.optim.learning_rate={rate}" for rate in rates),
+        *(f"{base} ssl.augment={name}" for name in ("simclr", "vicreg_cifar")),
+    ]
+
+
+def get_config(part: str = "all"):
     """The victim of digits_direct.py and all settings, each a theft of its own."""
     c = digits_direct.get_config()
-    c.study.name = "choose_digits"
-    c.study.grid = (default.thefts(*_settings()),)
+    settings = pick({"all": _settings, "long": _long}, part, "part")()
+    c.study.name = "choose_digits" if part == "all" else f"choose_digits-{part}"
+    c.study.grid = (default.thefts(*settings),)
     # What all settings differ from.
     c.steal.attack, c.steal.loss = "direct", "mse"
     c.steal.augment = "none"
     c.steal.optim.learning_rate = 2e-3
-    c.steal.ssl.batch_size = 64
+    c.steal.ssl.batch_size = 64 if part == "all" else 32
     c.steal.attack_kw.symmetrized.update({"hidden": 128, "predictor": 64})
     c.steal.head.update({"passes": PASSES, "batch_size": c.steal.batch_size})
     c.steal.head.optim.update(c.steal.optim)

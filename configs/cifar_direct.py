@@ -14,7 +14,8 @@ are on whole test splits. The study's own division, where the victim trains on a
 50,000 and the attacker asks the first 9,000 test images, the last 1,000 being kept:
 --config.steal.pool=test --config.data.split_seed=None --config.data.held_out=0
 
-The recipe is the study's but for the schedule: one cosine over all steps, where the
+What stands beside a theft, without an answer, is trained as the victim is, by the same
+method and numbers, in the theft's passes. The recipe is the study's but for the schedule: one cosine over all steps, where the
 released code steps a cosine of another period.
 """
 

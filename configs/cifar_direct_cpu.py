@@ -23,8 +23,9 @@ def get_config():
     """The headline is SoftNN, as in the study; mse and InfoNCE stand beside it."""
     c = cifar_direct.get_config()
     c.victim.encoder = c.steal.encoder = "conv3"
-    c.victim.objective_kw.simclr.temperature = 0.2
-    for part in (c.victim, c.steal):
+    for part in (c.victim, c.steal.ssl):
+        part.objective_kw.simclr.temperature = 0.2
+    for part in (c.victim, c.steal, c.steal.ssl):
         part.optim.name = "adamw"
         part.optim.learning_rate = 2e-3
         part.batch_size = 256

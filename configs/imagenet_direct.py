@@ -40,6 +40,14 @@ def get_config():
     c.steal.optim.learning_rate_per_256 = True
     c.steal.optim.trust_coefficient = 0.001
     c.steal.optim.weight_decay = 0.0
+    # Beside it, without an answer: the victim's method by the numbers of its paper (Chen
+    # and He 2021, 4.1), in as many passes.
+    c.steal.ssl.objective = "simsiam"
+    c.steal.ssl.augment = "simsiam_imagenet"
+    c.steal.ssl.optim.name = "sgd"
+    c.steal.ssl.optim.learning_rate = 0.05
+    c.steal.ssl.optim.learning_rate_per_256 = True
+    c.steal.ssl.optim.weight_decay = 1e-4
     c.study.grid = ()
     c.probe.datasets = ("fashion_mnist", "cifar10")
     c.engine.data_on_device = False

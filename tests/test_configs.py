@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import default
+from configs import default, digits_attack
 from sslx import data
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_objective, make_theft
@@ -381,3 +381,18 @@ def test_misspelt_keys_are_refused():
     # Catches a config that takes any key.
     with pytest.raises(AttributeError, match="queriez"):
         load("digits_direct").get_config().steal.queriez = 3
+
+
+# What chose no setting of its own: it has those of another, or they are published.
+BORROWED = {"access_head", "cont_steal_released"}
+
+
+def test_attacks_run_with_settings_that_were_tried(tmp_path):
+    # Catches a rate or a batch that config and choice write down differently: with
+    # nothing held back, each run is one of those that were compared.
+    tried = load("choose_digits").get_config()
+    tried.steal.held_back.share = 0.0
+    runs = {m.theft.steal.name for m in graph.resolve(tried, tmp_path).members}
+    for attack in digits_attack.ATTACKS.keys() - BORROWED:
+        (theft,) = graph.resolve(digits_attack.get_config(attack), tmp_path).thefts
+        assert theft.steal.name in runs, attack
