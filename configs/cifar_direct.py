@@ -15,8 +15,9 @@ are on whole test splits. The study's own division, where the victim trains on a
 --config.steal.pool=test --config.data.split_seed=None --config.data.held_out=0
 
 What stands beside a theft, without an answer, is trained as the victim is, by the same
-method and numbers, in the theft's passes. The recipe is the study's but for the schedule: one cosine over all steps, where the
-released code steps a cosine of another period.
+method and numbers, in the theft's passes. The recipe is the study's but for the
+schedule: one cosine over all steps, where the released code steps a cosine of another
+period.
 """
 
 from configs import default

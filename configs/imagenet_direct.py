@@ -40,8 +40,8 @@ def get_config():
     c.steal.optim.learning_rate_per_256 = True
     c.steal.optim.trust_coefficient = 0.001
     c.steal.optim.weight_decay = 0.0
-    # Beside it, without an answer: the victim's method by the numbers of its paper (Chen
-    # and He 2021, 4.1), in as many passes.
+    # Beside it, without an answer: the victim's method by the numbers of its paper
+    # (Chen and He 2021, 4.1), in as many passes.
     c.steal.ssl.objective = "simsiam"
     c.steal.ssl.augment = "simsiam_imagenet"
     c.steal.ssl.optim.name = "sgd"
