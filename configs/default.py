@@ -151,7 +151,16 @@ def get_config() -> ConfigDict:
     c.service.price = 0.001  # USD an image; a round number, nobody's price list
     # An image sent again: "memoised" (the stored answer) or "fresh" (answered anew).
     c.service.repeats = "memoised"
-    c.service.defence = "none"  # or MODULE:NAME
+    # What is done to answers: a name, MODULE:NAME, or a tuple of some ("a+b" in grids),
+    # one behind the other from the victim on (docs/defences.md).
+    c.service.defence = config_dict.FieldReference("none", field_type=object)
+    c.service.defence_kw = {}
+    # A file of 16 bytes or more, read by its owner alone, that defences draw by. "":
+    # the run's seed, so that whoever has the config has the answers again.
+    c.service.secret = ""
+    # What the provider measures the victim's answers on: so many images of a set, or of
+    # those "held_out"; they are nobody's to ask or to be judged by. 0: none.
+    c.service.calibration = {"data": "held_out", "images": 0}
     # Whether a victim that is a function is sent a few images of noise at each start,
     # to name and check it (docs/audit.md). False: none; victim.dim says its width.
     c.service.self_check = True

@@ -19,6 +19,8 @@ from sslx.types import UserError
 
 ROOT = Path(__file__).parents[1]
 MODULE = '''
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -66,14 +68,15 @@ def small(theft, *, shade):
 
 
 ATTACK = Attack(shaded, head=small)
-def rounded(state, request):
-    """Answers of one digit, and how far they moved."""
-    answers = np.round(request.raw, 1)
+def rounded(digits, state, request):
+    """Answers of a few digits, and how far they moved."""
+    answers = np.round(request.raw, digits)
     moved = np.abs(answers - request.raw).max(axis=1)
     return answers, state, None, {"moved": moved}
 
 
-DEFENCE = Defence(lambda dim, key: {}, rounded, exempt={"scaling"})
+def coarse(*, digits):
+    return Defence(lambda dim, key: {}, partial(rounded, digits), exempt={"scaling"})
 
 
 def images(rest, split):
@@ -104,10 +107,11 @@ def get_config():
     c.victim.dataset = "mine:SOURCE:3"
     c.probe.datasets = ("mine:SOURCE:3",)
     c.steal.loss, c.steal.attack = "mine:triplet", "mine:ATTACK"
-    c.service.defence = "mine:DEFENCE"
+    c.service.defence = "mine:coarse"
     with c.unlocked():
         c.steal.loss_kw.triplet = {"margin": 0.5}
         c.steal.attack_kw.ATTACK = {"shade": 0.5}
+        c.service.defence_kw.coarse = {"digits": 1}
     for part in (c.victim, c.steal, c.steal.head):
         part.passes, part.steps, part.batch_size = 0, 4, 32
     c.victim.encoder_kw.conv3.width = c.steal.encoder_kw.conv3.width = 4
@@ -155,7 +159,7 @@ def test_one_of_each_through_launch(here):
     _, victim = recipe("victim/*")
     assert victim["data"] == {"stripes": 3, "code": {"mine:SOURCE": sha}}
     asked, r = recipe("responses/*")
-    assert r["code"] == {"mine:DEFENCE": sha}
+    assert r["code"] == {"mine:coarse": sha}
     moved = read_notes(asked / LEDGER, "attacker", ["0000000"])["moved"]
     assert len(moved) == 60 and 0 < moved.max() <= 0.051
     _, r = recipe("steal/mine-ATTACK-head-*")
@@ -197,7 +201,7 @@ def test_code_names_what_it_decides(here):
         (loss_of, "nowhere:x", "no module 'nowhere', neither .* working directory"),
         (loss_of, "mine:N", "'mine' has no function 'N'"),
         (attack_of, "mine:triplet", "'mine' has no Attack 'triplet'"),
-        (data.describe, "mine:DEFENCE", "'mine' has no Source 'DEFENCE'"),
+        (data.describe, "mine:coarse", "'mine' has no Source 'coarse'"),
         (data.describe, "nowhere:SOURCE", "unknown data set 'nowhere.*MODULE:NAME"),
         (loss_of, "broken:x", r"importing broken failed: Zero.* \(broken.py, line 2\)"),
     ],

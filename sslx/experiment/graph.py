@@ -132,6 +132,8 @@ def _resolve(config: ConfigDict, workdir: Path) -> Experiment:
     report = _report(config, workdir, members, probes)
     apart = [test.apart for member in members for test in member.tests]
     apart += [member.theft.pool.apart for member in members if member.theft]
+    thefts = [member.theft for member in members if member.theft]
+    apart += [theft.measured.pool.apart for theft in thefts if theft.measured]
     context = make_context([m.config for m in members], apart)
     return Experiment(members, probes, report, context)
 

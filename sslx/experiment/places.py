@@ -12,6 +12,7 @@ from sslx.experiment.recipes import encoder_of, reading
 from sslx.experiment.separation import Apart
 from sslx.models.weight_files import read_trunk
 from sslx.runs.names import fingerprint
+from sslx.service.secret import read_secret, seal
 from sslx.train import checkpoint
 from sslx.train.fit import Loop
 
@@ -41,6 +42,10 @@ def make_context(configs: Sequence[ConfigDict], apart: Sequence[Apart]) -> Conte
             names.append(v.dataset)
         if config.steal.pool not in ("held_out", "test", "answered"):
             names.append(config.steal.pool)
+        if config.service.calibration.images:
+            names += {config.service.calibration.data} - {"held_out"}
+        if config.service.secret:
+            files[seal(read_secret(config.service.secret))] = config.service.secret
         for name in names:
             try:
                 identity = data.describe(name, options).identity

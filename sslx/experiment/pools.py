@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.data.splits import divide
 from sslx.embed import recording, shipped
-from sslx.experiment.recipes import reading, share
+from sslx.experiment.recipes import positive, reading, share
 from sslx.experiment.separation import NOBODY, Apart, Test, not_for_sale
+from sslx.rng import host_stream
 from sslx.runs.names import Run, make_run
 from sslx.types import refuse_if
 
@@ -124,8 +125,68 @@ def open_pool(config: ConfigDict, tests: list[Test]) -> Pool:
         )
         return _answered(recorded, config)
     name, split, rows = _source(config)
+    more = {}
+    if measured := measured_on(config, tests):
+        more = {"images that the provider measures answers on": measured.marks}
+    apart = not_for_sale(config, name, split, rows, tests, more)
+    return _pool(config, name, split, rows, apart)
+
+
+class Measured(NamedTuple):
+    """The images that a provider measures the victim's answers on.
+
+    Attributes:
+        pool: They, as a pool.
+        recipe: What determines them.
+        marks: Of them, as of ``sslx.data.marks``.
+    """
+
+    pool: Pool
+    recipe: dict[str, Any]
+    marks: np.ndarray
+
+
+def measured_on(config: ConfigDict, tests: list[Test]) -> Measured | None:
+    """What ``service.calibration`` names; None for no images.
+
+    They are neither the victim's nor a test's, and whoever steals has others.
+
+    Args:
+        config: Of one combination.
+        tests: What is judged on.
+
+    Raises:
+        UserError: There are not so many.
+    """
+    wanted = config.service.calibration
+    positive("service.calibration", {"images (or 0)": wanted.images or 1})
+    if not wanted.images:
+        return None
+    refuse_if(
+        wanted.data in ("test", "answered"),
+        f"service.calibration.data must be 'held_out' or a set, not {wanted.data!r}",
+    )
+    own = config.copy_and_resolve_references().unlock()
+    own.steal.pool = wanted.data
+    name, split, rows = _source(own)
+    free = np.setdiff1d(rows, not_for_sale(own, name, split, rows, tests).rows)
+    refuse_if(
+        wanted.images >= len(free),
+        f"service.calibration.images is {wanted.images}, but {wanted.data!r} has "
+        f"{len(free)} images, and others are to be left",
+    )
+    # Neither the attacker's seed nor the victim's: all of a table are measured alike.
+    random = host_stream(config.data.split_seed or 0, "calibration")
+    chosen = random.choice(free, wanted.images, replace=False)
+    pool = _pool(own, name, split, rows, Apart(np.setdiff1d(rows, chosen), ""))
+    marks = data.marks(name, split, reading(own))[chosen]
+    return Measured(pool, pool_part(own, pool), marks)
+
+
+def _pool(
+    config: ConfigDict, name: str, split: str, rows: np.ndarray, apart: Apart
+) -> Pool:
     info = data.describe(name, reading(config))
-    apart = not_for_sale(config, name, split, rows, tests)
     size = len(rows) - len(apart.rows)
     what = (info.identity, info.slug, info.image_shape)
     return Pool(*what, split, size, info.classes > 1, apart)

@@ -7,15 +7,23 @@ from ml_collections import ConfigDict
 
 from sslx.build import make_objective
 from sslx.embed.classifier import CLASSIFIED
-from sslx.experiment.pools import Pool, not_beside_older, pool_part
-from sslx.experiment.recipes import normalisation, numbers, positive, views_of
+from sslx.embed.recording import recorded_in
+from sslx.experiment.pools import Measured, Pool, not_beside_older, pool_part
+from sslx.experiment.recipes import (
+    block_of,
+    normalisation,
+    numbers,
+    positive,
+    views_of,
+)
 from sslx.experiment.victims import classifier_run
 from sslx.models import make_encoder
 from sslx.queries.choosers import PLANS
 from sslx.queries.plan import make_plan
 from sslx.registry import code_of, pick
 from sslx.runs.names import Run, make_run
-from sslx.service import DEFENCES, REPEATS, check_defence
+from sslx.service import DEFENCES, REPEATS, Defence, check_defence, make_defence
+from sslx.service.secret import read_secret, seal
 from sslx.service.terms import LIMITS
 from sslx.service.trial import try_defence
 from sslx.types import Encoder, UserError, refuse_if
@@ -131,14 +139,75 @@ def _terms(config: ConfigDict, plan: dict[str, Any]) -> dict[str, Any]:
     return limits | how | more
 
 
+def names_of(config: ConfigDict) -> tuple[str, ...]:
+    """The defences of a service, the first next to the victim.
+
+    Raises:
+        UserError: There is none, one is there twice, or they are no names.
+    """
+    given = config.service.defence
+    names = tuple(given.split("+")) if isinstance(given, str) else tuple(given or ())
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UserError(
+            f"service.defence must be a name or a tuple of names, not {given!r}"
+        )
+    refuse_if(len(set(names)) < len(names), f"service.defence names one twice: {given}")
+    refuse_if(
+        len(names) > 1 and "none" in names,
+        f"service.defence: 'none' stands alone, not in {given}",
+    )
+    return names
+
+
+def defence_of(config: ConfigDict) -> tuple[Defence, dict[str, Any]]:
+    """The defence of a service and its part of a recipe.
+
+    Raises:
+        UserError: What is wrong in the section, or what it wants and is not given.
+    """
+    service, names = config.service, names_of(config)
+    numbers = {
+        name: block_of(
+            *(name, service.defence_kw, pick(DEFENCES, name, "defence", own=True)),
+            "defence",
+        )
+        for name in names
+    }
+    numbers = {name: block for name, block in numbers.items() if block}
+    defence = make_defence(names, numbers)
+    given = {"secret", "gradient"}  # the latter's kind is seen when the victim is open
+    given |= {"calibration"} if service.calibration.images else set()
+    refuse_if(
+        "calibration" in defence.wants and "calibration" not in given,
+        f"service.defence={'+'.join(names)!r} measures the victim's answers first: "
+        "write how many images it may have for that in service.calibration.images",
+    )
+    check_defence(defence, given)
+    secret = {}
+    if service.secret and "secret" in defence.wants:
+        secret = {"secret": seal(read_secret(service.secret))}
+    return defence, {
+        "defence": "+".join(names),
+        **({"defence_numbers": numbers} if numbers else {}),
+        **secret,
+        **code_of(*names),
+    }
+
+
 def responses_run(
-    config: ConfigDict, pool: Pool, victim: Run, encoder: Encoder, ssl: Run | None
+    config: ConfigDict,
+    pool: Pool,
+    measured: Measured | None,
+    victim: Run,
+    encoder: Encoder,
+    ssl: Run | None,
 ) -> Run:
     """The run that asks the victim what the steal section plans.
 
     Args:
         config: Of one combination.
         pool: The attacker's images.
+        measured: The provider's, where he has some.
         victim: Whom it asks.
         encoder: The stealer's, whose untrained features may choose the images.
         ssl: The run of what chooses them instead.
@@ -150,8 +219,13 @@ def responses_run(
         f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
         "data.channels bring sets together",
     )
-    defence = pick(DEFENCES, service.defence, "defence", own=True)
-    check_defence(defence, given={"secret"})
+    defence, defended = defence_of(config)
+    wanted = "calibration" in defence.wants
+    refuse_if(
+        wanted and recorded_in(config.victim.source),
+        f"service.defence={defended['defence']!r} measures the victim's answers first, "
+        "and a recording has none but the attacker's",
+    )
     plan = _plan_part(s, pool)
     refuse_if(
         s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised",
@@ -169,8 +243,9 @@ def responses_run(
         parents["classifier"] = classifier_run(config, victim)
         classes = parents["classifier"].recipe["classes"]
     raw = _answer_dim(service.output, victim, classes)
-    if ":" in service.defence:  # one's own
-        try_defence(defence, service.defence, raw, pool.image_shape, service.output)
+    if ":" in defended["defence"]:  # one's own
+        form = raw, pool.image_shape, service.output
+        try_defence(defence, defended["defence"], *form)
     dim = defence.out_dim(raw)
     recipe = {
         "seed": config.seed,
@@ -180,8 +255,8 @@ def responses_run(
         "dim": dim,
         **({} if dim == raw else {"raw_dim": raw}),
         "classes": classes,
-        "defence": service.defence,
-        **code_of(service.defence),
+        **defended,
+        **({"calibration": measured.recipe} if measured and wanted else {}),
         **_terms(config, plan),
     }
     if plan.get("features") == "untrained":

@@ -6,6 +6,8 @@ probe tests on; nobody of a table is judged on an image that a victim of the tab
 the probe itself, was trained on.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -184,7 +186,12 @@ def tests_of(
 
 
 def not_for_sale(
-    config: ConfigDict, name: str, split: str, rows: np.ndarray, tests: list[Test]
+    config: ConfigDict,
+    name: str,
+    split: str,
+    rows: np.ndarray,
+    tests: list[Test],
+    more: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Apart:
     """The rows of a pool that are the victim's, or that a probe tests on.
 
@@ -194,9 +201,10 @@ def not_for_sale(
         split: Its split.
         rows: The pool's.
         tests: What is judged on.
+        more: Further reasons, in words -> marks.
     """
     options = reading(config)
-    reasons = {"training images of the victim": _trained_on(config)} | {
+    reasons = {"training images of the victim": _trained_on(config), **more} | {
         # Those that are left out are test images, too: which they are depends on the
         # victims of other combinations, and what is sold here must not.
         f"test images of {test.name!r}": data.marks(test.name, "test", options)[

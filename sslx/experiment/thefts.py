@@ -15,7 +15,14 @@ from sslx.experiment.held_back import (
     unlabelled_back,
     whole,
 )
-from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
+from sslx.experiment.pools import (
+    Measured,
+    Pool,
+    measured_on,
+    not_beside_older,
+    open_pool,
+    pool_part,
+)
 from sslx.experiment.recipes import (
     block_of,
     encoder_of,
@@ -46,6 +53,7 @@ class Theft(NamedTuple):
         responses: The run of the service; None where the victim is not asked.
         steal: The run of the stealer.
         pool: The attacker's images.
+        measured: The provider's, where he has some.
         alone: Runs of its network trained in as many passes without an answer, and
             in some times as many.
     """
@@ -55,6 +63,7 @@ class Theft(NamedTuple):
     responses: Run | None
     steal: Run
     pool: Pool
+    measured: Measured | None
     alone: list[Run]
 
 
@@ -87,7 +96,7 @@ def make_theft_runs(
     ssl = _ssl_run(config, encoder, pool, victim) if attack.warm else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
-        return Theft(s.attack, loss, None, ssl, pool, [])
+        return Theft(s.attack, loss, None, ssl, pool, None, [])
     service = config.service
     pick(dict.fromkeys(OUTPUTS), service.output, "service.output")
     refuse_if(
@@ -102,7 +111,8 @@ def make_theft_runs(
     )
     # What is asked is the same, whatever is held back of it.
     selector = _ssl_run(whole(config), encoder, pool, victim) if by_ssl else None
-    responses = responses_run(config, pool, victim, encoder, selector)
+    measured = measured_on(config, tests)
+    responses = responses_run(config, pool, measured, victim, encoder, selector)
     numbers = {}
     if attack.objective is not None:
         numbers = block_of(s.attack, s.attack_kw, attack.objective, "attack")
@@ -116,7 +126,7 @@ def make_theft_runs(
     steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
     _check_fit(s, steal, encoder, victim, pool)
     alone = _alone_runs(config, encoder, pool, steal, headline)
-    return Theft(s.attack, loss, responses, steal, pool, alone)
+    return Theft(s.attack, loss, responses, steal, pool, measured, alone)
 
 
 def _loss(steal: ConfigDict, attack: Attack) -> str:

@@ -6,7 +6,7 @@ sslx.open_run("checkpoints/victim/NAME").embed,
 image_limit=1000,  # of each account
 image_shape=(32, 32, 3),
 dim=512,
-defence=DEFENCES["none"],
+defence=make_defence(["none"], {}),
 secret=None,  # bytes that only the provider knows, for a defence that draws at random
 price=0.001,  # USD an image
 accounts={"alice": "her key"},
@@ -17,7 +17,7 @@ service.counters("alice")
 
 from sslx.service.blackbox import Service, serve
 from sslx.service.counters import Counters
-from sslx.service.defences import DEFENCES
+from sslx.service.defences import DEFENCES, make_defence
 from sslx.service.defences.defence import (
     LAWS,
     Calibration,
@@ -46,6 +46,7 @@ __all__ = [
     "Service",
     "calibrate",
     "check_defence",
+    "make_defence",
     "read_all_counters",
     "read_answers",
     "read_counters",

@@ -1,6 +1,5 @@
 """From images that are new to an account to stored answers: victim, then defence."""
 
-import hmac
 import io
 import json
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from sslx.service.defences.defence import (
     check_defence,
 )
 from sslx.service.ledger import Ledger
+from sslx.service.secret import check_secret, key_of, seal
 from sslx.types import UserError, refuse_if
 
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -56,10 +56,8 @@ def make_provider(
     """
     given = {"secret": secret, "calibration": calibration, "gradient": gradient}
     check_defence(defence, [name for name, it in given.items() if it is not None])
-    refuse_if(
-        secret is not None and len(secret) < 16,
-        "the secret is short: give 16 random bytes or more",
-    )
+    if secret is not None:
+        check_secret(secret)
     if calibration is not None and calibration.answers.shape[1] != dim:
         raise UserError(
             f"the calibration is of answers of {calibration.answers.shape[1]} numbers, "
@@ -79,7 +77,7 @@ def seals(provider: Provider) -> dict[str, str | None]:
     """Digests of what a file's answers depend on and no file shall hold."""
     out: dict[str, str | None] = {"secret": None, "calibration": None}
     if provider.secret is not None:
-        out["secret"] = _key(provider.secret, b"seal").hex()
+        out["secret"] = seal(provider.secret)
     if provider.calibration is not None:
         out["calibration"] = digest(provider.calibration.answers.tobytes()).hex()
     return out
@@ -104,12 +102,12 @@ def answer_new(
     sent, sent_hashes = images[places], [hashes[i] for i in places]
     saved = ledgers.find_state(ledger, account)
     defence, secret = provider.defence, provider.secret
-    key = None if secret is None else _numbers(_key(secret, b"a", account.encode()))
+    key = None if secret is None else _numbers(key_of(secret, b"a", account.encode()))
     state = defence.init(provider.dim, key) if saved is None else _unpack(saved)
     form = _form(state)
     bits = defence.demand(state, len(new))
     raw = _victim(provider, state, sent)
-    keys = secret and [_key(secret, b"i", account.encode(), id) for id in new]
+    keys = secret and [key_of(secret, b"i", account.encode(), id) for id in new]
     request = Request(
         sent,
         sent_hashes,
@@ -194,10 +192,6 @@ def _noted(notes: dict[str, np.ndarray], n: int) -> list[bytes]:
         json.dumps({name: float(values[i]) for name, values in notes.items()}).encode()
         for i in range(n)
     ]
-
-
-def _key(secret: bytes, *parts: bytes) -> bytes:
-    return hmac.digest(secret, digest(*parts), "sha256")
 
 
 def _numbers(key: bytes) -> np.ndarray:

@@ -16,7 +16,7 @@ from sslx.registry import failure
 from sslx.rng import host_stream
 from sslx.service.blackbox import serve
 from sslx.service.database import digest
-from sslx.service.defences.defence import LAWS, Defence
+from sslx.service.defences.defence import LAWS, Defence, calibrate
 from sslx.types import UserError, refuse_if
 
 N = 6  # images
@@ -34,14 +34,17 @@ def try_defence(
     """Raises a UserError where a defence breaks a law that it is not exempt from.
 
     Args:
-        defence: One that wants nothing but a secret.
+        defence: One that wants no gradient.
         name: Its name, for messages.
         dim: Numbers of the victim's answers.
         image_shape: (h, w, c).
         output: What the service answers with; of "probabilities" each answer sums to 1,
             of "label" it is a whole number.
     """
-    images = host_stream(0, "trial").integers(0, 256, (N, *image_shape), np.uint8)
+    random = host_stream(0, "trial")
+    images, measured = (
+        random.integers(0, 256, (n, *image_shape), np.uint8) for n in (N, 20 * N)
+    )
 
     def embed(shown: np.ndarray) -> np.ndarray:
         seeds = (int.from_bytes(digest(x.tobytes())[:8], "little") for x in shown)
@@ -64,6 +67,7 @@ def try_defence(
                 dim=dim,
                 defence=defence,
                 secret=bytes(range(32)),
+                calibration=calibrate(embed(measured)),
             )
             with closing(service):
                 parts = [service.query("trial", images[rows]) for rows in calls]

@@ -24,8 +24,9 @@ from sslx.rng import host_stream, stream
 from sslx.runs.files import read_json, save_array, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
-from sslx.service import DEFENCES, read_answers, serve
+from sslx.service import Service, calibrate, make_defence, read_answers, serve
 from sslx.service.bills import LEDGER, bills, total
+from sslx.service.secret import read_secret
 from sslx.service.terms import LIMITS
 from sslx.types import UserError, refuse_if
 
@@ -120,21 +121,29 @@ def _choose(
     return rows
 
 
-def _serve(run: Run):
+def _serve(run: Run, context: Context) -> Service:
     """The victim behind its service."""
     r, victim = run.recipe, run.parents["victim"].path
     classifier = run.parents.get("classifier")
+    embed = answering(victim, classifier and classifier.path, r["output"])
+    measured = None
+    if "calibration" in r:
+        measured = calibrate(embed(pool(r["calibration"], context).load()))
+    # Without a file whoever knows the run's seed knows its secret.
+    secret = host_stream(r["seed"], "defence").bytes(32)
+    if "secret" in r:
+        secret = read_secret(context.files[r["secret"]])
     return serve(
         run.path / LEDGER,
-        answering(victim, classifier and classifier.path, r["output"]),
+        embed,
         **{key: r[key] for key in LIMITS},
         price=r["price"],
         repeats=r["repeats"],
         image_shape=tuple(open_run(victim).meta["image_shape"]),
         dim=r.get("raw_dim", r["dim"]),
-        defence=pick(DEFENCES, r["defence"], "defence", own=True),
-        # Whoever knows a run's seed knows its secret, until one can be given.
-        secret=host_stream(r["seed"], "defence").bytes(32),
+        defence=make_defence(r["defence"].split("+"), r.get("defence_numbers", {})),
+        secret=secret,
+        calibration=measured,
     )
 
 
@@ -148,7 +157,7 @@ def make(run: Run, context: Context) -> None:
         features = cache(partial(_features, run, images))
         done = 0
         with (
-            closing(_serve(run)) as service,
+            closing(_serve(run, context)) as service,
             progress(r["queries"], 0, "queries", "image") as bar,
         ):
             # Paid before a kill; asked again for free.

@@ -4,6 +4,8 @@ import numpy as np
 
 from sslx.service import DEFENCES, read_all_counters, read_answers, serve
 
+PLAIN = DEFENCES["none"]()
+
 SHAPE, DIM = (2, 3, 1), 4
 WEIGHTS = np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32)
 
@@ -16,7 +18,7 @@ def embedded(images):
     return images.reshape(len(images), -1).astype(np.float32) @ WEIGHTS
 
 
-def opened(path, embed=embedded, limit=None, defence=DEFENCES["none"], **kw):
+def opened(path, embed=embedded, limit=None, defence=PLAIN, **kw):
     kw = {"image_shape": SHAPE, "dim": DIM} | kw
     return serve(path, embed, image_limit=limit, defence=defence, **kw)
 

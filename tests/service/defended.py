@@ -11,6 +11,10 @@ SECRET = bytes(range(32))
 WHOLE = np.random.default_rng(1).integers(-3, 4, (6, DIM)).astype(np.float32)
 
 
+# Of each entry of the table that has numbers, those it is tried with.
+NUMBERS: dict[str, dict] = {}
+
+
 def embedded(images, c=1):
     return c * (images.reshape(len(images), -1).astype(np.float32) @ WHOLE)
 

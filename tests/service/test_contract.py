@@ -77,7 +77,7 @@ def test_the_gradient_is_given_to_who_wants_it(tmp_path):
     def before(state, images, gradient):
         return images + gradient(None, images).astype(np.uint8)
 
-    show = Defence(*DEFENCES["none"][:2], before=before, wants={"gradient"})
+    show = Defence(*DEFENCES["none"]()[:2], before=before, wants={"gradient"})
     two = lambda score, images: np.full(images.shape, 2)  # noqa: E731
     service = ready(tmp_path / "a", show, gradient=two)
     np.testing.assert_array_equal(
@@ -207,7 +207,7 @@ def test_the_price_is_asked_before_anything_is_computed(tmp_path):
             raise UserError("too dear")
         return 0
 
-    dear = DEFENCES["none"]._replace(demand=demand)
+    dear = DEFENCES["none"]()._replace(demand=demand)
     service = ready(tmp_path / "a", dear, embed=embed)
     service.query("a", POOL[[0, 1, 0]], "1")
     service.query("a", POOL[[0, 1, 0, 2]], "2")

@@ -14,12 +14,13 @@ from sslx.service import (
     DEFENCES,
     LAWS,
     Defence,
+    make_defence,
     read_all_counters,
     read_answers,
     read_notes,
 )
 from tests.service.box import DIM, opened
-from tests.service.defended import POOL, TOY, embedded, ready
+from tests.service.defended import NUMBERS, POOL, TOY, embedded, ready
 
 # Not on a disk: it is written to, and waited for, at each call.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -101,7 +102,7 @@ def scaling(make, calls):
 
 
 HOLDS = {f.__name__: f for f in (order, cutting, accounts, killed, scaling)}
-EVERY = DEFENCES | {"toy": TOY}
+EVERY = {n: make_defence([n], NUMBERS) for n in DEFENCES} | {"toy": TOY}
 CALLS = st.lists(
     st.tuples(
         st.sampled_from("ab"), st.lists(st.integers(0, 11), min_size=1, max_size=5)
@@ -171,7 +172,7 @@ def test_what_the_service_holds_for_every_defence(name, calls):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         path, plain = Path(folder) / "a", Path(folder) / "plain"
         wide = EVERY[name].out_dim(DIM)
-        service, other = ready(path, EVERY[name]), ready(plain, DEFENCES["none"])
+        service, other = ready(path, EVERY[name]), ready(plain, DEFENCES["none"]())
         first = {}
         for i, (account, rows) in enumerate(calls):
             out = service.query(account, POOL[rows], str(i))

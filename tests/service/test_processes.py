@@ -48,7 +48,7 @@ def pictures(n, seed):
     return np.random.default_rng(seed).integers(0, 256, (n, 2, 3, 1), np.uint8)
 
 service = serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
-                defence=DEFENCES["none"], repeats=repeats)
+                defence=DEFENCES["none"](), repeats=repeats)
 """
 THIRTY_CALLS = """
 for i in range(30):

@@ -29,7 +29,7 @@ def answers_recipe(tmp_path, **changes):
 def test_answers_are_as_wide_as_the_defence_makes_them(tmp_path, monkeypatch):
     # A stealer built for the victim's width, a service that takes answers of the
     # defended width from the victim, or another name for runs without a defence.
-    monkeypatch.setitem(DEFENCES, "padded", PADDED)
+    monkeypatch.setitem(DEFENCES, "padded", lambda: PADDED)
     plain = answers_recipe(tmp_path)
     wide = answers_recipe(tmp_path, service__defence="padded")
     assert wide["dim"] == plain["dim"] + 3 and wide["raw_dim"] == plain["dim"]
@@ -39,8 +39,8 @@ def test_answers_are_as_wide_as_the_defence_makes_them(tmp_path, monkeypatch):
 def test_what_a_run_does_not_have_is_said_before_the_victim(tmp_path, monkeypatch):
     # A victim trained for days before its defence is found to want a calibration.
     wanting = PADDED._replace(wants={"secret", "calibration"})
-    monkeypatch.setitem(DEFENCES, "wanting", wanting)
+    monkeypatch.setitem(DEFENCES, "wanting", lambda: wanting)
     with pytest.raises(
-        UserError, match="^the defence wants what the victim answers to"
+        UserError, match="^service.defence='wanting' measures the victim's answers"
     ):
         answers_recipe(tmp_path, service__defence="wanting")

@@ -7,21 +7,24 @@ For the images of a call that are not answered from the store, in the order sent
     answers, state, rows, notes = apply(state, request)
 
 and answers, state, rows and notes are written in one transaction, or none of them.
-Noise that grows with what the account has asked is a whole defence:
+An entry of the table is a function of its numbers that makes one. Noise that grows with
+what the account has asked is a whole defence:
 
-    def init(dim, key):
-        return {"given": np.zeros((), np.int64)}
+    def growing(*, sd):
+        def init(dim, key):
+            return {"given": np.zeros((), np.int64)}
 
-    def apply(state, request):
-        given = state["given"] + np.arange(len(request.raw))
-        sd = 0.01 * np.sqrt(given)
-        z = [np.random.default_rng(key).normal(size=len(raw))
-             for key, raw in zip(request.keys, request.raw)]
-        noise = sd[:, None] * request.calibration.deviation * np.stack(z)
-        state = {"given": state["given"] + len(given)}
-        return request.raw + noise, state, None, {"sd": sd}
+        def apply(state, request):
+            given = state["given"] + np.arange(len(request.raw))
+            scale = sd * np.sqrt(given)
+            z = np.stack([np.random.default_rng(key).normal(size=request.raw.shape[1])
+                          for key in request.keys])
+            noise = scale[:, None] * request.calibration.deviation * z
+            state = {"given": state["given"] + len(given)}
+            return request.raw + noise, state, None, {"noise": scale}
 
-    MINE = Defence(init, apply, wants={"secret", "calibration"}, exempt={"order"})
+        wants = {"secret", "calibration"}
+        return Defence(init, apply, wants=wants, exempt={"order"})
 
 What it has to keep is in ``LAWS``. ``tests/service/test_defences.py`` holds every entry
 of the table to them.
@@ -127,7 +130,8 @@ class Defence(NamedTuple):
             rows: int64 (r, k) or None, found again by the bucket that stands in the
             first column. Notes are numbers about each image, name -> (n,), for
             ``read_notes``: noise used, coverage.
-        out_dim: ``dim -> width`` of the answers.
+        out_dim: ``dim -> width`` of the answers. Raises a UserError where its numbers
+            do not fit answers of that width.
         before: ``(state, images) -> images`` that the victim is shown in place of those
             sent, of the same shape and type. A defence that wants "gradient" gets the
             victim's as a third argument.
@@ -136,6 +140,8 @@ class Defence(NamedTuple):
             as "hashes".
         wants: Names in ``WANTS``: without them the service is not opened.
         exempt: Names in ``LAWS`` of laws that it breaks; its docstring says why.
+        units: Whether its answers have the columns that it was given, in the same
+            units, so that what stands behind it may use their calibration.
     """
 
     init: Callable[[int, np.ndarray | None], State]
@@ -148,6 +154,7 @@ class Defence(NamedTuple):
     demand: Callable[[State, int], float] = lambda state, n: 0
     wants: Set[str] = frozenset()
     exempt: Set[str] = frozenset()
+    units: bool = True
 
 
 def check_defence(defence: Defence, given: Collection[str]) -> None:
