@@ -80,6 +80,20 @@ def _optim() -> dict:
     }
 
 
+def _defences() -> dict:
+    # docs/defences.md says what each does. In deviations, of each number of an answer
+    # on the calibration set (service.calibration): sd, step.
+    return {
+        "noise": {"sd": 0.5},
+        "round": {"step": 0.5},
+        "top_k": {"k": 50},  # numbers that are kept; below the width
+        "truncate": {"d": 64},  # first numbers
+        "project": {"d": 64},  # numbers of a random projection
+        # Cosine with an earlier answer of the account from which one is replaced.
+        "near_duplicates": {"similarity": 0.95},
+    }
+
+
 def thefts(*changes: str) -> tuple[str, ...]:
     """An axis of ``study.grid``: changes of the section steal, without its name.
 
@@ -154,7 +168,7 @@ def get_config() -> ConfigDict:
     # What is done to answers: a name, MODULE:NAME, or a tuple of some ("a+b" in grids),
     # one behind the other from the victim on (docs/defences.md).
     c.service.defence = config_dict.FieldReference("none", field_type=object)
-    c.service.defence_kw = {}
+    c.service.defence_kw = _defences()
     # A file of 16 bytes or more, read by its owner alone, that defences draw by. "":
     # the run's seed, so that whoever has the config has the answers again.
     c.service.secret = ""
