@@ -216,9 +216,14 @@ def get_config() -> ConfigDict:
     c.steal.queries = 9000  # images sent: views count, each of them
     c.steal.ask_views = 1  # views of an image that are asked
     c.steal.ask_augment = "none"  # preset of these views; of a pair, the first counts
-    # Which images: "random", or "kmeans" (near the centres of clusters).
+    # Which images: "random", "kmeans" (near the centres of all clusters), "narrow" (all
+    # of few clusters).
     c.steal.plan = "random"
-    c.steal.plan_kw = {"random": {}, "kmeans": {"clusters": 100}}
+    c.steal.plan_kw = {
+        "random": {},
+        "kmeans": {"clusters": 100},
+        "narrow": {"clusters": 100},
+    }
     # Whose features kmeans clusters: "untrained" (the stealer's network) or "ssl"
     # (the same trained as steal.ssl says). From the second round on the answers of
     # the rounds before, carried over to the pool by a ridge regression on them.
@@ -226,6 +231,19 @@ def get_config() -> ConfigDict:
     c.steal.plan_ridge = 1e-2
     c.steal.rounds = 1
     c.steal.accounts = 1  # the attacker's; its calls go to them in turn
+    c.steal.anchors = 0  # images that every account asks, to compare their answers
+    # What is done to answers before anything trains on them, in turn: names of
+    # sslx/attacks/cleaning/ (docs/defences.md).
+    c.steal.clean = ()
+    c.steal.clean_kw = {
+        "mean": {},
+        "union": {},
+        "maps": {"kind": "dense"},  # or diagonal, orthogonal, permuted, bits
+        "outliers": {"share": 0.1},  # of the images, that is left out
+        # A network of a hidden layer, from defended answers to clean ones.
+        "recover": {"width": 256, "ridge": 1e-3},
+        "predictions": {"weight": 0.5},  # of what the first stealer predicts
+    }
     c.steal.loss = "mse"  # "own" for attacks that have one; or MODULE:NAME
     c.steal.loss_kw = {
         "mse": {},

@@ -15,6 +15,7 @@ answers = service.query("alice", images, api_key="her key")  # float32 (n, 512)
 service.counters("alice")
 """
 
+from sslx.service.answering import Embed
 from sslx.service.blackbox import Service, serve
 from sslx.service.counters import Counters
 from sslx.service.defences import DEFENCES, make_defence
@@ -42,6 +43,7 @@ __all__ = [
     "Calibration",
     "Counters",
     "Defence",
+    "Embed",
     "Request",
     "Service",
     "calibrate",
