@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from sslx.data.presets import PRESETS
+from sslx.embed import shipped
 from sslx.runs.lineage import Node, data_slug
 from sslx.runs.names import fingerprint
 
@@ -217,7 +218,7 @@ def _plain(node: Node) -> Iterator[str]:
     parts = (
         r.get("objective") or r.get("origin"),
         (r.get("encoder") or {}).get("name") or r.get("function"),
-        data_slug(node),
+        data_slug(node) or short(shipped.card_of(r).get("dataset", "")),
     )
     yield from (str(part) for part in parts if part)
 
