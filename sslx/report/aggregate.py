@@ -44,7 +44,8 @@ class Row(NamedTuple):
         figures: Evaluator -> accuracy.
         of_victim: The primary accuracy as a share of the victim's, mean of the pairs.
         gain: Of a theft, the primary accuracy less that of the same network trained
-            on the same images without an answer, in as many passes; over its pairs.
+            without an answer on the images it asks, in as many passes; over its pairs.
+            Of a warm start, too, that had the whole pool before it asked.
         gain_long: The same over ``times`` as many passes, the most that there are.
         times: A whole number above 1; None without such a training.
         own: What a stealer has without answers, seeds apart.

@@ -22,7 +22,8 @@ SCHEMA = 3  # of results.json
 def make(run: Run) -> None:
     """Makes the report that a run of the stage report asks for.
 
-    Its recipe names the members, headline first, and what was left out; its parents
+    Its recipe names the members, headline first, what stands ``alone`` beside them, in
+    the form of members, and what was left out; its parents
     are the runs that belong, all that they build on among them.
 
     Raises:
@@ -54,8 +55,9 @@ def remade(r: dict[str, Any], nodes: dict[str, Node], folder: Path, name="") -> 
 
 
 def members_of(recipe: dict[str, Any]) -> list[Member]:
-    """The members that a report's recipe names."""
-    return [Member(m["victim"], m["theft"], m["changes"]) for m in recipe["members"]]
+    """The members that a report's recipe names, with what stands alone beside them."""
+    found = [*recipe["members"], *recipe.get("alone", [])]
+    return [Member(m["victim"], m["theft"], m["changes"]) for m in found]
 
 
 def write(

@@ -5,6 +5,7 @@ import pytest
 from sslx.build import passes_of
 from sslx.experiment.graph import resolve
 from sslx.program import run as launch
+from sslx.report.write import members_of
 from sslx.runs.files import read_json
 from sslx.types import UserError
 from tests import tiny
@@ -60,6 +61,24 @@ def test_thefts_share_what_stands_beside_them(tmp_path):
     found = resolve(config(study__grid=grid), tmp_path)
     alone = {run.key for theft in found.thefts for run in theft.alone}
     assert len(alone) == 4  # asked twice, pool, and five times as much once
+
+
+def test_a_report_has_what_is_alone_beside_its_members(tmp_path):
+    # Catches what stands alone counted among the combinations of the grid, or missing
+    # from what the report is on.
+    grid = (("steal.loss=mse", "steal.loss=infonce"), ("seed=0", "seed=1"))
+    r = resolve(config(study__grid=grid), tmp_path).report.recipe
+    assert [m["changes"]["steal.loss"] for m in r["members"]] == [
+        *("mse", "mse", "infonce", "infonce")
+    ]
+    assert {len(m["changes"]) for m in r["alone"]} == {1}  # its seed
+    assert len({m["theft"] for m in r["alone"]}) == 2 * len(ALONE)
+    found = members_of(r)
+    assert {m.theft for m in found} == {
+        m["theft"] for m in [*r["members"], *r["alone"]]
+    }
+    without = resolve(config(steal__alone=()), tmp_path).report.recipe
+    assert "alone" not in without and len(members_of(without)) == 1
 
 
 def test_plan_that_looks_at_features(tmp_path):
