@@ -5,6 +5,7 @@ import pytest
 from sslx.build import passes_of
 from sslx.experiment.graph import resolve
 from sslx.program import run as launch
+from sslx.progress import say_once
 from sslx.report.write import members_of
 from sslx.runs.files import read_json
 from sslx.types import UserError
@@ -61,6 +62,40 @@ def test_thefts_share_what_stands_beside_them(tmp_path):
     found = resolve(config(study__grid=grid), tmp_path)
     alone = {run.key for theft in found.thefts for run in theft.alone}
     assert len(alone) == 4  # asked twice, pool, and five times as much once
+
+
+def test_a_budget_of_the_whole_pool(tmp_path, capsys):
+    # Catches the same images trained on twice, in silence; a pool that is left out
+    # beside a smaller budget, or where nothing stands for it.
+    pool = resolve(config(), tmp_path).thefts[0].pool.size
+    views = {"steal.attack": "rda", "steal.loss": "own", "steal.ask_augment": "mild"}
+    for changes, left in (
+        ({"steal.queries": pool}, ["asked", "asked:5"]),
+        ({"steal.queries": pool - 1}, list(ALONE)),
+        ({"steal.queries": pool, "steal.alone": ("pool",)}, ["pool"]),
+        ({"steal.queries": pool, "steal.alone": ("pool:5", "asked")}, None),
+        ({"steal.queries": 2 * pool, "steal.ask_views": 2} | views, ["asked"] * 2),
+        ({"steal.queries": pool, "steal.ask_views": 2} | views, list(ALONE)),
+    ):
+        say_once.cache_clear()
+        capsys.readouterr()
+        (theft,) = resolve(config(**changes), tmp_path).thefts
+        told = capsys.readouterr().err
+        own = ["asked" if "asked" in run.recipe else "pool" for run in theft.alone]
+        wanted = ["pool", "asked"] if left is None else left
+        assert own == [entry.partition(":")[0] for entry in wanted]
+        out = left is not None and "pool" not in left
+        assert ("steal.alone='pool' is left out" in told) is out
+        assert told.count("\n") == out
+
+
+def test_what_cannot_stand_beside_a_theft(tmp_path):
+    # Catches a word on keys that were not touched, without the way out.
+    short = {"steal.passes": 0, "steal.steps": 1, "steal.ssl.batch_size": 300}
+    with pytest.raises(UserError, match="^steal.alone='asked': steal.ssl.passes") as e:
+        resolve(config(**short), tmp_path)
+    assert str(e.value).endswith("; or leave it out of steal.alone")
+    assert len(resolve(config(steal__alone=(), **short), tmp_path).thefts) == 1
 
 
 def test_a_report_has_what_is_alone_beside_its_members(tmp_path):

@@ -9,6 +9,7 @@ from sslx.experiment.pools import Pool, not_beside_older, pool_part
 from sslx.experiment.recipes import normalisation, unlabelled
 from sslx.experiment.thefts.held_back import trained_on, unlabelled_back
 from sslx.objectives import OBJECTIVES
+from sslx.progress import say_once
 from sslx.queries.choosers import PLANS
 from sslx.registry import pick, traits_of
 from sslx.runs.names import Run, make_run
@@ -20,8 +21,13 @@ IMAGES = ("pool", "asked")  # what a stealer may train on without answers
 def alone_runs(
     config: ConfigDict, encoder: Encoder, pool: Pool, steal: Run, headline: int
 ) -> list[Run]:
-    """What ``steal.alone`` puts beside a theft."""
+    """What ``steal.alone`` puts beside a theft.
+
+    Where the budget is the whole pool, "asked" and "pool" are one training, but for the
+    order of the images: "pool" is left out.
+    """
     s = config.steal
+    whole = s.queries // s.ask_views == pool.size
     # As they were asked for: those of a run are a batch's rounding off, and a training
     # on the pool would be another beside each budget.
     wanted = [part.passes for part in (s, s.ssl) if part is s or "ssl" in steal.parents]
@@ -38,10 +44,22 @@ def alone_runs(
         )
         if times and s.queries != headline:
             continue
+        if whole and images == "pool" and entry.replace("pool", "asked") in s.alone:
+            say_once(
+                f"[steal] {pool.size:,} images asked are the whole pool, so "
+                f"steal.alone={entry!r} is left out: it would be 'asked' again"
+            )
+            continue
         own = config.copy_and_resolve_references().unlock()
         own.steal.ssl.images, own.steal.ssl.steps = images, 0
         own.steal.ssl.passes = int(times or 1) * passes
-        out.append(ssl_run(own, encoder, pool, responses.parents["victim"], responses))
+        victim = responses.parents["victim"]
+        try:
+            out.append(ssl_run(own, encoder, pool, victim, responses))
+        except UserError as error:
+            raise UserError(
+                f"steal.alone={entry!r}: {error}; or leave it out of steal.alone"
+            ) from None
     return out
 
 
