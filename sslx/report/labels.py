@@ -124,6 +124,12 @@ class Told(NamedTuple):
     settings: Settings
 
 
+def named(attack: str, loss: str) -> list[str]:
+    """Attack and loss, but "direct" and a loss that the attack brings."""
+    found = [attack] * (attack != "direct" or loss == "own")
+    return found + [loss] * (loss != "own")
+
+
 def thefts(told: list[Told]) -> list[tuple[str, Settings]]:
     """The label of each theft, and all settings in which it differs from its like.
 
@@ -141,14 +147,11 @@ def thefts(told: list[Told]) -> list[tuple[str, Settings]]:
         keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
     for attack, loss, work, kind, settings in told:
-        # "direct" goes without saying, and so does a loss that the attack brings.
-        named = [attack] * (attack != "direct" or loss == "own")
-        named += [loss] * (loss != "own")
         # A defence is always named; that there is none goes without saying.
         telling_keys = [key for key in keys[attack, loss] if key != "defence"]
         if settings.get("defence", "none") != "none":
             telling_keys.append("defence")
-        label = " ".join(named + words(settings, telling_keys))
+        label = " ".join([*named(attack, loss), *words(settings, telling_keys)])
         alike = groups[attack, loss, work, kind]
         own = {
             key: value

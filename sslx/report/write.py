@@ -101,12 +101,14 @@ def write(
     rows, compared = aggregate(records, primary), differences(records, primary)
     near = nearness(records)
     others = beside_published(published or [], rows, primary)
-    report = Report(nodes, members, primary, records, rows, compared, near, others)
+    choices = chosen.choices(nodes, members)
+    found = records, rows, compared, near, others, choices
+    report = Report(nodes, members, primary, *found)
     own = drawing.styles(rows)
     drawn = charts.draw(rows, records, own, primary)
     curves = gallery.curves(nodes, records, own)
-    found = gallery.find(nodes, members)
-    shown = gallery.read(found) if found else None
+    pictured = gallery.find(nodes, members)
+    shown = gallery.read(pictured) if pictured else None
     drawn += [curves] if curves else []
     drawn += gallery.maps(shown) if shown else []
     notes = [*(notes or []), *words.notes(report)]
@@ -146,7 +148,7 @@ def results(report: Report) -> dict[str, Any]:
         "differences": [row._asdict() for row in report.compared],
         "nearness": [row._asdict() for row in report.near],
         "published": report.published,
-        "chosen": chosen.in_json(chosen.choices(report.nodes, report.members)),
+        "chosen": chosen.in_json(report.choices),
         "records": records,
     }
 
