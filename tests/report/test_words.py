@@ -22,8 +22,8 @@ def told(workdir, pairs, **more):
 
 
 BOUGHT = (
-    "100 queries are worth 10.0 points over the same network trained without an answer on "
-    "the same images in as many passes"
+    "100 queries are worth 10.0 points over the same network trained without an answer "
+    "on the same images in as many passes"
 )
 SENTENCES = {
     "none": ({}, "", "queries are worth"),
