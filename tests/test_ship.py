@@ -94,6 +94,7 @@ def test_from_run_to_victim(tmp_path, monkeypatch):
     # Catches a card that its reader refuses, or that lacks what the run has noted.
     c = tiny.config(stages=("victim", "probe", "report"), victim__encoder="resnet18")
     c.victim.encoder_kw.resnet18.width, c.probe.l2_grid = 4, (0.1,)
+    c.probe.independent = 0
     report = launch(c, tmp_path)
     (run,) = (tmp_path / "victim").iterdir()
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
