@@ -35,7 +35,7 @@ class Sent(NamedTuple):
 def _drawn(
     random: np.random.Generator, labels: Integer[np.ndarray, " m"], n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """n rows in the order of a draw, and which of them are trained on.
+    """N rows in the order of a draw, and which of them are trained on.
 
     Of each class every second one, so that a class is on both sides if it can be.
     """

@@ -165,7 +165,7 @@ def make(run: Run, context: Context) -> None:
 
 
 def accounts_of(run: Run) -> np.ndarray:
-    """int (n, v): the account, counted from 0, that each view's answer came to."""
+    """Int (n, v): the account, counted from 0, that each view's answer came to."""
     plan = make_plan(run.recipe)
     out = np.empty(images_of(run.recipe) * plan.views, np.int64)
     for call in reversed(plan.calls):  # of anchors the first account's

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from sslx.report.compare import differences, nearness
+from sslx.embed import shipped
+from sslx.report.aggregate import aggregate
+from sslx.report.compare import beside_published, differences, nearness
 from tests.report import fake_study as fake
 from tests.report.fake_study import gathered, study
 
@@ -151,3 +153,35 @@ def test_nearness_needs_both(tmp_path):
     assert row.nearer == pytest.approx(0.2) and row.against == []
     assert (row.n, row.low, row.p, row.holm) == (1, None, None, None)
     assert nearness(gathered(tmp_path / "b", study(tmp_path / "b"))) == []
+
+
+OTHER = {"data": "cifar10", "dataset": "digits", "loss": "mse", "queries": 100}
+CARD = {"weights": "1f", "dataset": "cifar10", "unseen": ""}
+BROUGHT = {"origin": "weights", "weights": "1f", "encoder": fake.ENCODER}
+OF_CARD = BROUGHT | {"shipped": "small"}
+
+
+@pytest.mark.parametrize(
+    "recipe, other, kind",
+    [
+        (OF_CARD, {}, "weights conv3 cifar10"),
+        (OF_CARD, {"data": "imagenet2012"}, None),
+        (OF_CARD, {"loss": "cosine"}, None),
+        (OF_CARD | {"weights": "2e"}, {}, None),  # another one by now
+        (BROUGHT, {}, None),
+        ({"origin": "npz", "answers": "1f", "dim": 6}, {}, None),
+        ({"objective": "simclr", "data": {"cifar10": {}}}, {}, "simclr cifar10"),
+    ],
+)
+def test_published_beside_victims_of_the_same_data(
+    recipe, other, kind, tmp_path, monkeypatch
+):
+    # Catches figures of ImageNet beside a victim of CIFAR-10, or of nobody knows what.
+    monkeypatch.setattr(shipped, "victims", lambda: {"small": CARD})
+    v = fake.finished(tmp_path, "victim", "v", {"seed": 0} | recipe, {})
+    t = fake.steal(tmp_path, v, 0)
+    fake.probe(tmp_path, v, 0.8)
+    fake.probe(tmp_path, t, 0.7)
+    rows = aggregate(gathered(tmp_path, [(fake.key(v), fake.key(t))]))
+    (row,) = beside_published([OTHER | other], rows, "linear")
+    assert [ours["kind"] for ours in row["ours"]] == ([kind] if kind else [])

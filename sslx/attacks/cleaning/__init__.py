@@ -1,4 +1,4 @@
-"""What an attacker makes of defended answers, by name; ``cleaner.py`` has the contract."""
+"""What an attacker makes of defended answers; ``cleaner.py`` has the contract."""
 
 from collections.abc import Callable
 

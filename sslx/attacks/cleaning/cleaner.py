@@ -1,7 +1,7 @@
 """The contract of a cleaner: what an attacker makes of answers that were defended.
 
-A cleaner is ``clean(answered, help, *, numbers) -> answered``: it looks at what was paid
-for, and nothing else. What it needs of the attacker's own stands in ``Help``.
+A cleaner is ``clean(answered, help, *, numbers) -> answered``: it looks at what was
+paid for, and nothing else. What it needs of the attacker's own stands in ``Help``.
 """
 
 from collections.abc import Callable

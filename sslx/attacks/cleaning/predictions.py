@@ -16,6 +16,4 @@ def predictions(given: Answered, help: Help, *, weight: float) -> Answered:
     """
     mean = given.answers.mean(axis=1, dtype=np.float64, keepdims=True)
     towards = help.predicted()[:, None] - mean  # views keep what they differ in
-    return given._replace(
-        answers=(given.answers + weight * towards).astype(np.float32)
-    )
+    return given._replace(answers=(given.answers + weight * towards).astype(np.float32))

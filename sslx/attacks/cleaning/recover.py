@@ -26,7 +26,9 @@ def recover(given: Answered, help: Help, *, width: int, ridge: float) -> Answere
     clean = help.features().astype(np.float64)
     spoilt = help.defended(clean.astype(np.float32)).astype(np.float64)
     seed = int(help.random.integers(2**31))
-    network = MLPRegressor((width,), alpha=ridge, random_state=seed, early_stopping=True)
+    network = MLPRegressor(
+        (width,), alpha=ridge, random_state=seed, early_stopping=True
+    )
     answers = given.answers.reshape(-1, given.answers.shape[-1]).astype(np.float64)
     center, scale = answers.mean(axis=0), np.maximum(answers.std(axis=0), 1e-12)
     with threadpool_limits(1):
