@@ -161,6 +161,18 @@ def get_config() -> ConfigDict:
     # What the provider measures the victim's answers on: so many images of a set, or of
     # those "held_out"; they are nobody's to ask or to be judged by. 0: none.
     c.service.calibration = {"data": "held_out", "images": 0}
+    # Honest users beside a thief: so many of each kind and size, an account each. One
+    # sends so many test images of the first set of probe.datasets, trains a linear
+    # classifier on half of the answers and has it classify the other half.
+    c.service.honest = {
+        "users": 0,
+        "kinds": ("domain", "domains", "video", "retries", "sorted"),
+        "sizes": (100, 300),
+        "l2_grid": (1e-3, 1e-2, 1e-1),
+        "validation": 0.2,
+        "tolerance": 1e-5,
+        "max_iterations": 5000,
+    }
     # Whether a victim that is a function is sent a few images of noise at each start,
     # to name and check it (docs/audit.md). False: none; victim.dim says its width.
     c.service.self_check = True

@@ -1,8 +1,8 @@
 """Users who mean no harm: what they send of a labelled set, in which order.
 
-A kind of user is ``(random, labels, n) -> Sent``: of a set with ``labels``, int (m,), it
-sends n images. They are what the user trains a classifier of his own on, and what he has
-it classify: of each class half and half.
+A kind of user is ``(random, labels, n) -> Sent``: of a set with ``labels``, int (m,),
+it sends n images. They are what the user trains a classifier of his own on, and what he
+has it classify: of each class half and half.
 """
 
 from collections.abc import Callable

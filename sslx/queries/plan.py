@@ -90,7 +90,8 @@ def make_plan(r: Mapping[str, Any]) -> Plan:
     names = ["attacker"]
     if r["accounts"] > 1:
         names = [f"attacker{i + 1}" for i in range(r["accounts"])]
-    turn, rounds, anchors = cycle(names), [], r.get("anchors", 0)
+    turn, anchors = cycle(names), r.get("anchors", 0)
+    rounds: list[Round] = []
     made = sent = 0
     for images in shares(images_of(r), r["rounds"]):
         end, parts = sent + images * r["views"], []

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sslx.embed import shipped
+from sslx.queries.plan import images_of
 from sslx.report import labels
 from sslx.report.records import (
     MEASURES,
@@ -289,7 +290,7 @@ def _own(nodes: dict[str, Node], steal: Node) -> Own:
     if asked:
         chosen = asked.key
         if r.get("plan") == "random":
-            chosen = {"images": r["queries"] // r["views"], "rounds": r["rounds"]}
+            chosen = {"images": images_of(r), "rounds": r["rounds"]}
     return Own(network, fingerprint(chosen) if chosen else None)
 
 

@@ -74,7 +74,9 @@ def _stealer(
         given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
     if "head" in run.parents:
         given["head"] = head_of(run.parents["head"].path)
-    return arrays, make_theft(r, asked["dim"], asked["classes"], **given)
+    return arrays, make_theft(
+        r, r.get("clean_dim", asked["dim"]), asked["classes"], **given
+    )
 
 
 def _labels(run: Run, found: Answered, context: Context) -> np.ndarray:

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from sslx.build import passes_of, trainings_of
 from sslx.experiment.pools import Pool, not_beside_older, pool_part
 from sslx.experiment.recipes import normalisation, unlabelled
+from sslx.experiment.thefts.cleaned import images_asked
 from sslx.experiment.thefts.held_back import trained_on, unlabelled_back
 from sslx.objectives import OBJECTIVES
 from sslx.progress import say_once
@@ -27,7 +28,7 @@ def alone_runs(
     order of the images: "pool" is left out.
     """
     s = config.steal
-    whole = s.queries // s.ask_views == pool.size
+    whole = images_asked(s) == pool.size
     # As they were asked for: those of a run are a batch's rounding off, and a training
     # on the pool would be another beside each budget.
     wanted = [part.passes for part in (s, s.ssl) if part is s or "ssl" in steal.parents]
@@ -63,6 +64,21 @@ def alone_runs(
     return out
 
 
+def own_encoder(
+    config: ConfigDict, encoder: Encoder, pool: Pool, victim: Run, responses: Run
+) -> Run:
+    """An encoder of the attacker's own, in which he looks at what he asked.
+
+    It is trained on these images in as many passes as the theft: the run that stands
+    beside it as ``steal.alone`` "asked".
+    """
+    own = config.copy_and_resolve_references().unlock()
+    own.steal.ssl.images = "asked"
+    if own.steal.passes:
+        own.steal.ssl.steps, own.steal.ssl.passes = 0, own.steal.passes
+    return ssl_run(own, encoder, pool, victim, responses)
+
+
 def _asked_part(
     config: ConfigDict, responses: Run | None
 ) -> tuple[int, dict[str, Any], dict[str, Run]]:
@@ -72,7 +88,7 @@ def _asked_part(
     other answers to the same images stand beside the same training.
     """
     s = config.steal
-    count = s.queries // s.ask_views
+    count = images_asked(s)
     if not pick(PLANS, s.plan, "plan").needs_features:
         return count, {"asked": {"images": count, "rounds": s.rounds}}, {}
     if responses is None:

@@ -1,11 +1,13 @@
 """The thefts a config asks for: what each asks, trains first, and trains on answers."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
 from sslx.attacks.attack import OWN
+from sslx.attacks.cleaning import WITH_FEATURES
 from sslx.build import make_head, make_theft
 from sslx.embed.classifier import CLASSIFIED, OUTPUTS
 from sslx.experiment.pools import Measured, Pool, measured_on, open_pool
@@ -18,13 +20,9 @@ from sslx.experiment.recipes import (
     whole_seed,
 )
 from sslx.experiment.separation import Test
-from sslx.experiment.thefts.alone import alone_runs, ssl_run
-from sslx.experiment.thefts.held_back import (
-    check_classifier,
-    share_back,
-    trained_on,
-    whole,
-)
+from sslx.experiment.thefts.alone import alone_runs, own_encoder, ssl_run
+from sslx.experiment.thefts.cleaned import clean_part, images_trained, views_left
+from sslx.experiment.thefts.held_back import check_classifier, share_back, whole
 from sslx.experiment.thefts.responses import responses_run
 from sslx.losses import LOSSES, loss_of
 from sslx.queries.choosers import PLANS
@@ -94,7 +92,7 @@ def make_theft_runs(
         f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}",
     )
     refuse_if(
-        s.ask_views < attack.least_views,
+        views_left(s) < attack.least_views,
         f"attack {s.attack!r} compares {attack.least_views} views of an image; "
         f"steal.ask_views is {s.ask_views}",
     )
@@ -112,7 +110,14 @@ def make_theft_runs(
         "image_shape": victim.recipe["image_shape"],
     }
     head = _head_run(s, common, responses) if attack.head else None
-    steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
+    earlier = {"ssl": ssl if attack.warm else None, "head": head}
+    if WITH_FEATURES & set(s.clean):
+        earlier["own"] = own_encoder(config, encoder, pool, victim, responses)
+    if "predictions" in s.clean:
+        first = config.copy_and_resolve_references().unlock()
+        first.steal.clean = tuple(name for name in s.clean if name != "predictions")
+        earlier["first"] = _steal_run(first, common, loss, encoder, responses, earlier)
+    steal = _steal_run(config, common, loss, encoder, responses, earlier)
     _check_fit(s, steal, encoder, victim, pool)
     alone = alone_runs(config, encoder, pool, steal, headline)
     return Theft(s.attack, loss, responses, steal, pool, measured, alone)
@@ -137,7 +142,7 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
 
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
     """The run of a projection head, trained on the answers."""
-    n = trained_on(steal, steal.queries // steal.ask_views)
+    n = images_trained(steal)
     recipe = {
         **common,
         **training(steal.head, "steal.head", n, 1),
@@ -155,15 +160,17 @@ def _steal_run(
     loss: str,
     encoder: Encoder,
     responses: Run,
-    ssl: Run | None,
-    head: Run | None,
+    earlier: Mapping[str, Run | None],
 ) -> Run:
-    """The stealer's run on the answers of a responses run."""
+    """The stealer's run on the answers of a responses run.
+
+    ``earlier`` are what is trained before it, by what it is to the stealer.
+    """
     s, attack = config.steal, attack_of(config.steal.attack)
     numbers = {}
     if loss != OWN:
         numbers = block_of(loss, s.loss_kw, loss_of(loss), "loss")
-    views = attack.passes(common["attack_numbers"], s.ask_views)
+    views = attack.passes(common["attack_numbers"], views_left(s))
     recipe = {
         **common,
         "loss": loss,
@@ -171,13 +178,13 @@ def _steal_run(
         **normalisation(config, common["image_shape"][2]),
         "encoder": encoder.meta,
         "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
-        **training(s, "steal", trained_on(s, s.queries // s.ask_views), views),
+        **training(s, "steal", images_trained(s), views),
         **share_back(s),
         **code_of(s.attack, loss),
+        **clean_part(s, encoder, responses),
     }
     slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
     slug += f"-{s.encoder}-{s.queries}q-s{config.seed}"
-    earlier = {"ssl": ssl if attack.warm else None, "head": head}
     parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
     words = {"augment": s.augment}
     return make_run(responses.workdir, "steal", slug, recipe, parents, words)
@@ -185,7 +192,7 @@ def _steal_run(
 
 def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     """Raises unless there are such labels: the true ones (0), or so many clusters."""
-    images = trained_on(steal, steal.queries // steal.ask_views)
+    images = images_trained(steal)
     refuse_if(
         labels == 0 and not pool.labelled,
         f"{key}=0 takes the true labels, and the pool {steal.pool!r} tells no classes "
@@ -207,7 +214,7 @@ def _check_fit(
     attack = attack_of(steal.attack)
     traits = Traits() if loss == OWN else traits_of(loss_of(loss))
     refuse_if(
-        traits.paired and steal.ask_views != 2,
+        traits.paired and views_left(steal) != 2,
         f"loss {loss!r} is that of two views of an image; write steal.ask_views=2",
     )
     numbers, block = run.recipe["numbers"], f"steal.loss_kw.{loss.rpartition(':')[2]}"
@@ -225,7 +232,7 @@ def _check_fit(
             f"{steal.attack!r} compares what its head makes of them; choose "
             "another steal.loss",
         )
-    dim = responses["dim"]
+    dim = run.recipe.get("clean_dim", responses["dim"])
     if traits.non_negative:
         why = None
         if responses["output"] == "projection" or "encoder" not in victim.recipe:
