@@ -255,12 +255,6 @@ def _report(
                 "theft": m.theft and m.theft.steal.key,
             }
             for m in members
-        ]
-        + [
-            {"changes": _seeds(m), "victim": m.victim.key, "theft": run.key}
-            for m in members
-            if m.theft
-            for run in m.theft.alone
         ],
         "names": {
             fingerprint(test.info.identity): printable(test.name)
@@ -274,6 +268,14 @@ def _report(
             printable(name): n for m in members for name, n in m.unanswered.items()
         },
     }
+    alone = [
+        {"changes": _seeds(m), "victim": m.victim.key, "theft": run.key}
+        for m in members
+        if m.theft
+        for run in m.theft.alone
+    ]
+    if alone:
+        recipe["alone"] = alone
     if config.study.published:
         others = [Published(*row)._asdict() for row in config.study.published]
         recipe["published"] = others

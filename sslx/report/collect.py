@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from sslx.embed import shipped
 from sslx.report import labels
 from sslx.report.records import (
     MEASURES,
@@ -314,5 +315,6 @@ def _of_trainings(nodes: dict[str, Node], node: Node | None, what: str, of: Call
         return None
     roles = ("ssl",) if what == "passes" else ("ssl", "head")
     before = (nodes.get(node.parents.get(role, "")) for role in roles)
-    known = [run.meta.get(what) for run in (node, *before) if run]
+    runs = [run for run in (node, *before) if run]
+    known = [(shipped.trained(run.recipe) or run.meta).get(what) for run in runs]
     return None if None in known else of(known)

@@ -6,12 +6,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sslx.report import chosen, tables, words
-from sslx.report.aggregate import ALIKE, Row, baselines
+from sslx.report.aggregate import Row, baselines
 from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.pictures import gallery
 from sslx.report.pictures.drawing import COLOURS, Picture, colour, styles, svg
 from sslx.report.pictures.gallery import Gallery
-from sslx.report.records import stands_beside
+from sslx.report.records import stands_beside, times_of
 from sslx.report.words import Report
 from sslx.version import __version__
 
@@ -43,9 +43,7 @@ def render(
         "accuracy": tables.accuracy_table(rows),
         "asked": report.nodes[first.asked] if first and first.asked else None,
         "bills": tables.bill_table(records),
-        "chosen": chosen.table(
-            chosen.choices(report.nodes, report.members), records, report.primary
-        ),
+        "chosen": chosen.table(report.choices, records, report.primary),
         "colours": COLOURS | {"stolen": colour(first, styles(rows)) if first else ""},
         "compared": compared,
         "costs": tables.cost_table(rows),
@@ -132,10 +130,11 @@ def _beside(found: list[tuple[Row, Any]], cell: str | None) -> list[tuple[Row, A
     def fits(row: Row) -> bool:
         if own is None or row.role != "alone":
             return row is not own
-        if not stands_beside(own.own, row.own):
+        if row is own or not stands_beside(own.own, row.own):
             return False
-        times = row.passes / own.passes if row.passes and own.passes else 1
-        return row is not own and abs(times - max(1, round(times))) <= ALIKE * times
+        if not row.passes or not own.passes:
+            return True
+        return times_of(row.passes, own.passes) is not None
 
     return [(row, figure) for row, figure in found if fits(row)]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sslx.report.aggregate import Row, baselines
+from sslx.report.chosen import Choice
 from sslx.report.compare import Difference, Nearness
 from sslx.report.labels import evaluator, short
 from sslx.report.records import THEFTS, Member, Record, flaws
@@ -29,6 +30,7 @@ class Report(NamedTuple):
         compared: Thefts against each other.
         near: Copies against encoders that nobody stole.
         published: Figures of others, with ours.
+        choices: Settings that were chosen by what was held back.
     """
 
     nodes: dict[str, Node]
@@ -39,6 +41,7 @@ class Report(NamedTuple):
     compared: list[Difference]
     near: list[Nearness]
     published: list[dict[str, Any]]
+    choices: list[Choice]
 
     @property
     def headline(self) -> Record | None:
@@ -135,6 +138,12 @@ def notes(report: Report) -> list[str]:
                 "(service.self_check=False): it is known by its name alone."
             )
     out += _solving(report)
+    out += [
+        f"Not compared with the other settings of {choice.cell}, for other passes: "
+        f"{', '.join(choice.apart)}."
+        for choice in report.choices
+        if choice.apart
+    ]
     out += _not_better(rows, report.primary)
     if any(f.n == 2 and f.by == "t" for row in rows for f in row.figures.values()):
         out.append(

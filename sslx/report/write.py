@@ -22,7 +22,8 @@ SCHEMA = 3  # of results.json
 def make(run: Run) -> None:
     """Makes the report that a run of the stage report asks for.
 
-    Its recipe names the members, headline first, and what was left out; its parents
+    Its recipe names the members, headline first, what stands ``alone`` beside them, in
+    the form of members, and what was left out; its parents
     are the runs that belong, all that they build on among them.
 
     Raises:
@@ -54,8 +55,9 @@ def remade(r: dict[str, Any], nodes: dict[str, Node], folder: Path, name="") -> 
 
 
 def members_of(recipe: dict[str, Any]) -> list[Member]:
-    """The members that a report's recipe names."""
-    return [Member(m["victim"], m["theft"], m["changes"]) for m in recipe["members"]]
+    """The members that a report's recipe names, with what stands alone beside them."""
+    found = [*recipe["members"], *recipe.get("alone", [])]
+    return [Member(m["victim"], m["theft"], m["changes"]) for m in found]
 
 
 def write(
@@ -99,12 +101,14 @@ def write(
     rows, compared = aggregate(records, primary), differences(records, primary)
     near = nearness(records)
     others = beside_published(published or [], rows, primary)
-    report = Report(nodes, members, primary, records, rows, compared, near, others)
+    choices = chosen.choices(nodes, members)
+    found = records, rows, compared, near, others, choices
+    report = Report(nodes, members, primary, *found)
     own = drawing.styles(rows)
     drawn = charts.draw(rows, records, own, primary)
     curves = gallery.curves(nodes, records, own)
-    found = gallery.find(nodes, members)
-    shown = gallery.read(found) if found else None
+    pictured = gallery.find(nodes, members)
+    shown = gallery.read(pictured) if pictured else None
     drawn += [curves] if curves else []
     drawn += gallery.maps(shown) if shown else []
     notes = [*(notes or []), *words.notes(report)]
@@ -144,7 +148,7 @@ def results(report: Report) -> dict[str, Any]:
         "differences": [row._asdict() for row in report.compared],
         "nearness": [row._asdict() for row in report.near],
         "published": report.published,
-        "chosen": chosen.in_json(chosen.choices(report.nodes, report.members)),
+        "chosen": chosen.in_json(report.choices),
         "records": records,
     }
 

@@ -1,40 +1,36 @@
 """The thefts a config asks for: what each asks, trains first, and trains on answers."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
 from sslx.attacks.attack import OWN
-from sslx.build import make_head, make_theft, passes_of, trainings_of
+from sslx.build import make_head, make_theft
 from sslx.embed.classifier import CLASSIFIED, OUTPUTS
-from sslx.experiment.held_back import (
-    check_classifier,
-    share_back,
-    trained_on,
-    unlabelled_back,
-    whole,
-)
-from sslx.experiment.pools import Pool, not_beside_older, open_pool, pool_part
+from sslx.experiment.pools import Pool, open_pool
 from sslx.experiment.recipes import (
     block_of,
     encoder_of,
     normalisation,
     training,
-    unlabelled,
     views_of,
     whole_seed,
 )
-from sslx.experiment.responses import responses_run
 from sslx.experiment.separation import Test
+from sslx.experiment.thefts.alone import alone_runs, ssl_run
+from sslx.experiment.thefts.held_back import (
+    check_classifier,
+    share_back,
+    trained_on,
+    whole,
+)
+from sslx.experiment.thefts.responses import responses_run
 from sslx.losses import LOSSES, loss_of
-from sslx.objectives import OBJECTIVES
 from sslx.queries.choosers import PLANS
 from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError, refuse_if
-
-IMAGES = ("pool", "asked")  # what a stealer may train on without answers
 
 
 class Theft(NamedTuple):
@@ -84,7 +80,7 @@ def make_theft_runs(
     pool = open_pool(config, tests)
     by_features = attack.asks and pick(PLANS, s.plan, "plan").needs_features
     by_ssl = by_features and s.plan_features == "ssl"
-    ssl = _ssl_run(config, encoder, pool, victim) if attack.warm else None
+    ssl = ssl_run(config, encoder, pool, victim) if attack.warm else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
         return Theft(s.attack, loss, None, ssl, pool, [])
@@ -101,7 +97,7 @@ def make_theft_runs(
         f"steal.ask_views is {s.ask_views}",
     )
     # What is asked is the same, whatever is held back of it.
-    selector = _ssl_run(whole(config), encoder, pool, victim) if by_ssl else None
+    selector = ssl_run(whole(config), encoder, pool, victim) if by_ssl else None
     responses = responses_run(config, pool, victim, encoder, selector)
     numbers = {}
     if attack.objective is not None:
@@ -115,7 +111,7 @@ def make_theft_runs(
     head = _head_run(s, common, responses) if attack.head else None
     steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
     _check_fit(s, steal, encoder, victim, pool)
-    alone = _alone_runs(config, encoder, pool, steal, headline)
+    alone = alone_runs(config, encoder, pool, steal, headline)
     return Theft(s.attack, loss, responses, steal, pool, alone)
 
 
@@ -134,107 +130,6 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
             f"not {steal.loss!r}"
         )
     return steal.loss
-
-
-def _alone_runs(
-    config: ConfigDict, encoder: Encoder, pool: Pool, steal: Run, headline: int
-) -> list[Run]:
-    """What ``steal.alone`` puts beside a theft."""
-    s = config.steal
-    # As they were asked for: those of a run are a batch's rounding off, and a training
-    # on the pool would be another beside each budget.
-    wanted = [part.passes for part in (s, s.ssl) if part is s or "ssl" in steal.parents]
-    made = (passes_of(run) or 0 for run in trainings_of(steal))
-    passes = sum(wanted) if all(wanted) else sum(made)
-    responses, out = steal.parents["responses"], []
-    for entry in s.alone:
-        images, _, times = entry.partition(":")
-        pick(dict.fromkeys(IMAGES), images, "steal.alone")
-        refuse_if(
-            times and not (times.isdigit() and int(times) > 1),
-            f"steal.alone: {entry!r} must be 'asked' or 'pool', or 'asked:5' for five "
-            "times as many passes",
-        )
-        if times and s.queries != headline:
-            continue
-        own = config.copy_and_resolve_references().unlock()
-        own.steal.ssl.images, own.steal.ssl.steps = images, 0
-        own.steal.ssl.passes = int(times or 1) * passes
-        out.append(_ssl_run(own, encoder, pool, responses.parents["victim"], responses))
-    return out
-
-
-def _asked_part(
-    config: ConfigDict, responses: Run | None
-) -> tuple[int, dict[str, Any], dict[str, Run]]:
-    """Of a training on the images that are asked: how many, recipe and parents.
-
-    What is drawn without looking at anything needs no run that asks, so that thefts of
-    other answers to the same images stand beside the same training.
-    """
-    s = config.steal
-    count = s.queries // s.ask_views
-    if not pick(PLANS, s.plan, "plan").needs_features:
-        return count, {"asked": {"images": count, "rounds": s.rounds}}, {}
-    if responses is None:
-        raise UserError(
-            f"steal.ssl.images='asked' with steal.plan={s.plan!r} must know what is "
-            "asked; write steal.ssl.images='pool', or steal.alone=('asked',) beside an "
-            "attack that asks"
-        )
-    return count, {}, {"asked": responses}
-
-
-def _ssl_run(
-    config: ConfigDict,
-    encoder: Encoder,
-    pool: Pool,
-    victim: Run,
-    responses: Run | None = None,
-) -> Run:
-    """The run of the stealer's network, trained without labels on images of the pool.
-
-    Args:
-        config: Of the attacker.
-        encoder: The network.
-        pool: All his images.
-        victim: Whom they are for.
-        responses: The run that asks, where there is one by now.
-    """
-    s, shape = config.steal, victim.recipe["image_shape"]
-    pick(dict.fromkeys(IMAGES), s.ssl.images, "steal.ssl.images")
-    count = pool.size
-    asked: dict[str, Any] = {}
-    parents: dict[str, Run] = {}
-    if s.ssl.images == "asked":
-        count, asked, parents = _asked_part(config, responses)
-    refuse_if(
-        traits_of(pick(OBJECTIVES, s.ssl.objective, "objective")).labels,
-        f"steal.ssl.objective must do without labels, not {s.ssl.objective!r}",
-    )
-    refuse_if(
-        list(pool.image_shape) != shape,
-        f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
-        f"takes {tuple(shape)}",
-    )
-    recipe = {
-        "seed": config.seed,
-        "role": "stealer",  # see build.seed_of
-        "attack": "ssl_only",
-        **pool_part(config, pool),
-        **asked,
-        "image_shape": shape,
-        **normalisation(config, shape[2]),
-        **unlabelled(s.ssl, "steal.ssl", encoder, 0, trained_on(s, count)),
-        **unlabelled_back(s),
-    }
-    slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}"
-    slug += (
-        f"-{count}i-s{config.seed}" if s.ssl.images == "asked" else f"-s{config.seed}"
-    )
-    words = {"augment": s.ssl.augment} | pool.apart.words()
-    run = make_run(victim.workdir, "steal", slug, recipe, parents, words)
-    return not_beside_older(run, config.data.split_seed)
 
 
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
