@@ -107,6 +107,39 @@ def test_what_asks_nothing_is_told_apart(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "theft, alone, with_it",
+    [
+        ({}, {"asked": {}}, "asked"),
+        ({}, {}, "pool"),  # of as many images
+        ({"plan": "kmeans"}, {"asked": {}}, None),  # others, as many
+        ({"plan": "kmeans"}, {}, "pool"),
+        ({}, {"asked": {}, "pool": {"cifar100": {}}}, None),
+        ({}, {"pool": {"cifar100": {}}}, None),
+        ({}, {"asked": {}, "encoder": {"name": "mlp", "kw": {}}}, None),
+    ],
+)
+def test_as_many_images_are_not_the_same_images(theft, alone, with_it, tmp_path):
+    # Catches a theft compared with a training on another pool, on other images of it or
+    # of another network, for their number is the same; a gain over the whole pool.
+    pairs, work = [], {"images": 100, "passes": 1000}
+    for seed in (0, 1):
+        v = fake.victim(tmp_path, seed)
+        fake.probe(tmp_path, v, 0.9)
+        runs = [
+            (fake.steal(tmp_path, v, seed, **theft, **work), 0.8),
+            (fake.steal(tmp_path, None, seed, attack="ssl_only", **alone, **work), 0.7),
+        ]
+        for run, accuracy in runs:
+            fake.probe(tmp_path, run, accuracy)
+            pairs.append((fake.key(v), fake.key(run)))
+    records = gathered(tmp_path, pairs)
+    found = [row.b.partition(",")[0] for row in differences(records)]
+    assert found == ([with_it] if with_it else [])
+    (row,) = (row for row in aggregate(records) if row.role == "stolen")
+    assert (row.gain is not None) == (with_it == "asked")
+
+
 def near(workdir, copies, others, seeds=(0, 1, 2), **more):
     """Victims with a theft (linear_l2 of ``copies``) and two that nobody stole."""
     pairs, free = [], [fake.victim(workdir, seed) for seed in (7, 8)]
