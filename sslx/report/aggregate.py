@@ -106,7 +106,9 @@ def aggregate(records: list[Record], primary: str = "linear") -> list[Row]:
     """
     groups: dict[tuple, list[Record]] = {}
     for r in records:
-        work = (r.images, r.passes) if r.role == "alone" else ()
+        work: tuple = (r.images, r.passes) if r.role == "alone" else ()
+        if r.role == "honest":
+            work = (r.settings["defence"],)
         key = (r.dataset, r.kind, r.role, r.theft, r.queries, *work)
         groups.setdefault(key, []).append(r)
     order = [list(dict.fromkeys(r[i] for r in records)) for i in (0, 1)]

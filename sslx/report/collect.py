@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sslx.embed import shipped
 from sslx.queries.plan import images_of
 from sslx.report import labels
+from sslx.report.honest import honest_records
 from sslx.report.records import (
     MEASURES,
     OF_THEFT,
@@ -58,6 +59,7 @@ def collect(
     by_probe = {p.node.key: p for p in probes}
     measured = _measured(nodes, by_probe)
     thefts = _thefts(nodes, members)
+    data = {p.set: fingerprint(p.node.recipe.get("data")) for p in probes}
     records: list[Record] = []
     for set_, name in sets.items():
         for victim, kind in _kinds(nodes, members).items():
@@ -92,6 +94,9 @@ def collect(
             others += [("majority", p._replace(encoder=None)) for p in told[:1]]
             records += [record(probe, "", t.changes, t) for probe, t in stolen]
             records += [record(probe, role, changes) for role, probe in others]
+            known = {r.run for r in records if r.role == "honest"}
+            users = honest_records(nodes, (name, kind, victim), data[set_])
+            records += [r for r in users if r.run not in known]
     return records
 
 

@@ -25,9 +25,12 @@ def recover(given: Answered, help: Help, *, width: int, ridge: float) -> Answere
     """
     clean = help.features().astype(np.float64)
     spoilt = help.defended(clean.astype(np.float32)).astype(np.float64)
-    seed = int(help.random.integers(2**31))
     network = MLPRegressor(
-        (width,), alpha=ridge, random_state=seed, early_stopping=True
+        hidden_layer_sizes=(width,),
+        alpha=ridge,
+        random_state=int(help.random.integers(2**31)),
+        early_stopping=True,
+        max_iter=5000,  # of which it stops far below
     )
     answers = given.answers.reshape(-1, given.answers.shape[-1]).astype(np.float64)
     center, scale = answers.mean(axis=0), np.maximum(answers.std(axis=0), 1e-12)
