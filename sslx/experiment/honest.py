@@ -55,7 +55,7 @@ def honest_runs(
                 "users": wanted.users,
                 **on,
                 **sold.recipe,
-                **dict.fromkeys(LIMITS),
+                **(dict.fromkeys(LIMITS) | {"image_limit": size}),
                 "call_size": config.service.call_size,
                 "price": float(config.service.price),
                 "repeats": config.service.repeats,

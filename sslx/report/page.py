@@ -36,7 +36,7 @@ def render(
         drawn: Of ``charts``, and of ``gallery`` curves and maps.
         shown: The gallery, None where there is none.
     """
-    first, rows, records = report.headline, report.rows, report.records
+    first, rows, records = report.headline, report.encoders, report.records
     # Of one seed there is nothing to test.
     compared = report.compared if any(row.n > 1 for row in report.compared) else []
     known = {
@@ -52,6 +52,8 @@ def render(
         "encoders": tables.encoder_table(records, report.primary),
         "fidelity": tables.fidelity_table(rows),
         "first": first,
+        "frontier": tables.frontier_table(report.frontier) if report.frontier else [],
+        "uses": tables.use_table(report.frontier) if report.frontier else [],
         "near": tables.nearness_table(report.near) if report.near else [],
         "kind": first.kind if first else rows[0].kind,
         "most": tables.MOST,
@@ -94,9 +96,9 @@ def _template(file: str) -> Template:
 
 def _sets(report: Report) -> list[dict[str, Any]]:
     """Of each data set and kind of victim: name, rows and tables."""
-    rows, first, out = report.rows, report.headline, []
+    rows, first, out = report.encoders, report.headline, []
     best = baselines(rows, report.primary)
-    several, thefts = len({row.kind for row in rows}) > 1, styles(report.rows)
+    several, thefts = len({row.kind for row in rows}) > 1, styles(report.encoders)
     for place in dict.fromkeys(row[:2] for row in rows):
         own = [row for row in rows if row[:2] == place]
         there = [row for row in best if row[:2] == place]

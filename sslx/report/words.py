@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sslx.report.aggregate import Row, baselines
 from sslx.report.chosen import Choice
 from sslx.report.compare import Difference, Nearness
+from sslx.report.frontier import Defended
 from sslx.report.labels import evaluator, short
 from sslx.report.records import THEFTS, Member, Record, flaws
 from sslx.runs.lineage import Node
@@ -31,6 +32,7 @@ class Report(NamedTuple):
         near: Copies against encoders that nobody stole.
         published: Figures of others, with ours.
         choices: Settings that were chosen by what was held back.
+        frontier: Defences, honest users and thieves.
     """
 
     nodes: dict[str, Node]
@@ -42,12 +44,18 @@ class Report(NamedTuple):
     near: list[Nearness]
     published: list[dict[str, Any]]
     choices: list[Choice]
+    frontier: list[Defended]
 
     @property
     def headline(self) -> Record | None:
         """The first member's theft on the first data set; None without a theft."""
         theft = self.members[0].theft
         return next((r for r in self.records if theft and r.run == theft), None)
+
+    @property
+    def encoders(self) -> list[Row]:
+        """The rows without honest users, whose figures are of their own few images."""
+        return [row for row in self.rows if row.role != "honest"]
 
     @property
     def steals(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sslx.report import chosen, tables, words
+from sslx.report import chosen, frontier, tables, words
 from sslx.report.aggregate import Row, aggregate
 from sslx.report.collect import collect
 from sslx.report.compare import beside_published, differences, nearness
@@ -97,15 +97,18 @@ def write(
     # matplotlib takes a second to import
     from sslx.report import page
     from sslx.report.pictures import charts, drawing, gallery
+    from sslx.report.pictures import frontier as pictured_frontier
 
     rows, compared = aggregate(records, primary), differences(records, primary)
     near = nearness(records)
     others = beside_published(published or [], rows, primary)
     choices = chosen.choices(nodes, members)
-    found = records, rows, compared, near, others, choices
+    border = frontier.frontier(records, nodes, primary)
+    found = records, rows, compared, near, others, choices, border
     report = Report(nodes, members, primary, *found)
     own = drawing.styles(rows)
-    drawn = charts.draw(rows, records, own, primary)
+    drawn = charts.draw(report.encoders, records, own, primary)
+    drawn += pictured_frontier.draw(border, primary)
     curves = gallery.curves(nodes, records, own)
     pictured = gallery.find(nodes, members)
     shown = gallery.read(pictured) if pictured else None
@@ -144,11 +147,12 @@ def results(report: Report) -> dict[str, Any]:
         "primary": report.primary,
         "rows": [flat for row in report.rows for flat in _flat(row)],
         "counters": counters,
-        "table": tables.accuracy_table(report.rows),
+        "table": tables.accuracy_table(report.encoders),
         "differences": [row._asdict() for row in report.compared],
         "nearness": [row._asdict() for row in report.near],
         "published": report.published,
         "chosen": chosen.in_json(report.choices),
+        "frontier": frontier.in_json(report.frontier),
         "records": records,
     }
 
