@@ -76,6 +76,7 @@ def clean_part(steal: ConfigDict, encoder: Encoder, responses: Run) -> dict[str,
     return {
         "clean": "+".join(names),
         "clean_numbers": {name: block for name, block in numbers.items() if block},
+        **({"clean_views": 1} if ONE_VIEW & set(names) else {}),
         **({"clean_dim": raw} if "recover" in names and raw != r["dim"] else {}),
         **code_of(*names),
     }
