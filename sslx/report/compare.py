@@ -18,8 +18,8 @@ from sslx.report.records import (
     stands_beside,
 )
 
-# Which decides whether a copy is near, fixed before any was looked at: no label enters
-# it, nor width or basis; and the best map is fitted for whoever is compared.
+# Which decides whether a copy is near, chosen on an earlier version's runs: no label
+# enters it, nor width or basis; and the best map is fitted for whoever is compared.
 NEARNESS = "linear_l2"
 
 

@@ -177,7 +177,9 @@ def test_what_a_card_says_of_the_training(folder, training, known):
 
 
 def test_cards_of_what_is_shipped():
-    # Catches weights that are not those of their card, a card that lacks a figure.
+    # Catches weights that are not those of their card, a card that lacks a figure, a
+    # victim that is not packed.
+    assert list(sslx.victims()) == ["simclr_cifar10", "supervised_cifar10"]
     for name, card in sslx.victims().items():
         trunk = read_trunk(str(shipped.file_of(name)), card["encoder"])
         assert checkpoint.digest(trunk) == card["weights"]
