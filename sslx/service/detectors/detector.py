@@ -106,7 +106,9 @@ def fit(detector: Detector, honest: Sequence[Stream], *, rate: float) -> Fitted:
         not others, "too few honest queries: 1 honest stream; two or more are needed"
     )
     known = detector.learn(learned)
-    highest = [s.values.max() for s in detector.score(known, others) if len(s.at)]
+    # Who compares accounts compares with all there are, as it will later.
+    scores = detector.score(known, [*others, *learned] if detector.across else others)
+    highest = [s.values.max() for s in scores[: len(others)] if len(s.at)]
     refuse_if(
         not highest,
         f"too few honest queries: streams of {_longest(others):,} queries are too "

@@ -86,8 +86,9 @@ def nearest(rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
     out = np.zeros(len(rows))
     squares = np.sum(rows**2, axis=1)
     joined = np.zeros(len(rows), bool)  # whether a row is a member
-    distances = [0.0]  # at which members joined
+    distances = np.zeros(len(rows))  # at which members joined
     joined[:1] = True
+    members = 1
     bar = 0.0
     for start in range(0, len(rows), BLOCK):
         block = slice(start, start + BLOCK)
@@ -102,8 +103,10 @@ def nearest(rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
             out[i] = near if near > EQUAL else 0.0
             if out[i] > bar:
                 joined[i] = True
-                distances.append(out[i])
-                bar = max(bar, float(np.mean(distances) - np.std(distances)))
+                distances[members] = out[i]
+                members += 1
+                here = distances[:members]
+                bar = max(bar, float(here.mean() - here.std()))
     return out
 
 

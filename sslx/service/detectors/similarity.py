@@ -34,9 +34,9 @@ def similarity(
 ) -> Detector:
     """How many near duplicates there are: pairs of directions of a high cosine.
 
-    Which cosine is high is learned: honest streams (or pairs of honest accounts) have
-    ``tail * (pairs + 1)`` such pairs on average, and never is more than that of equal
-    rows needed.
+    Which cosine is high is learned: honest streams have ``tail * (pairs + 1)`` such
+    pairs on average, inside them or with all other accounts, and never is more than
+    that of equal rows needed.
 
     Inside an account the score is the number of pairs so far. A stream of n queries
     takes n^2 d / 2 multiplications, and memory for n times 256 cosines.
@@ -193,7 +193,7 @@ def _learn_across(streams: Sequence[Stream], wanted: float, most: int) -> Known:
         for i in range(len(sizes))
     )
     compared = int(_before(every, every, most).sum() - own)
-    top = _Top(wanted * len(sizes) * (len(sizes) - 1) / 2, compared)
+    top = _Top(wanted * len(sizes), compared)
     for _, _, cosines in _compared(table, most):
         top.add(cosines[cosines > -1])
     cosine = top.least()
