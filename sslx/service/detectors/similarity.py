@@ -21,7 +21,8 @@ from sslx.service.detectors.detector import (
 from sslx.types import refuse_if
 
 BLOCK = 256  # queries that are compared with others at once
-SAME = 1 - 1e-6  # a cosine as of equal rows
+EQUAL = 1 - 1e-10  # the cosine of equal rows, and rounding
+SAME = 1 - 1e-6  # what is near enough to be shared, whatever honest accounts share
 ROUNDING = 1e-9  # below the pair that sets the cosine, so that it counts itself
 
 
@@ -35,11 +36,12 @@ def similarity(
     """How many near duplicates there are: pairs of directions of a high cosine.
 
     Which cosine is high is learned: honest streams have ``tail * (pairs + 1)`` such
-    pairs on average, inside them or with all other accounts, and never is more than
-    that of equal rows needed.
+    pairs on average, inside them or with all other accounts.
 
-    Inside an account the score is the number of pairs so far. A stream of n queries
-    takes n^2 d / 2 multiplications, and memory for n times 256 cosines.
+    Inside an account the score is the number of pairs so far. A row that
+    equals an earlier one has none: an image sent again is a client that tries again,
+    and tells a thief nothing new. A stream of n queries takes n^2 d / 2
+    multiplications, and memory for n times 256 cosines.
 
     Across accounts it is how many queries resemble an earlier one of another account,
     in deviations from what honest accounts share in as many comparisons:
@@ -72,12 +74,12 @@ def similarity(
 
 def _learn_inside(streams: Sequence[Stream], wanted: float) -> Known:
     centre = centre_of(streams)
-    pairs = [len(s.times) * (len(s.times) - 1) // 2 for s in streams]
+    sizes = [len(s.times) * (len(s.times) - 1) // 2 for s in streams]
     # Of a stream of the greatest length; shorter ones have fewer.
-    top = _Top(wanted * sum(pairs) / max(*pairs, 1), sum(pairs))
+    top = _Top(wanted * sum(sizes) / max(*sizes, 1), sum(sizes))
     for stream in streams:
-        for start, cosines in _earlier(directions(stream.features, centre)):
-            top.add(cosines[np.tril(np.ones(cosines.shape, bool), start - 1)])
+        for _, cosines, pairs in _earlier(directions(stream.features, centre)):
+            top.add(cosines[pairs])
     return {"centre": centre, "cosine": top.least()}
 
 
@@ -85,18 +87,26 @@ def _score_inside(known: Known, streams: Sequence[Stream]) -> list[Scores]:
     out = []
     for stream in streams:
         similar = np.zeros(len(stream.times))
-        for start, cosines in _earlier(directions(stream.features, known["centre"])):
-            near = np.tril(cosines >= known["cosine"], start - 1)
+        rows = directions(stream.features, known["centre"])
+        for start, cosines, pairs in _earlier(rows):
+            near = pairs & (cosines >= known["cosine"])
             similar[start : start + len(near)] = near.sum(axis=1)
         out.append(Scores(np.arange(1, len(similar) + 1), np.cumsum(similar)))
     return out
 
 
-def _earlier(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, cosines of a block of rows with all rows up to its last)."""
+def _earlier(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(first row, cosines of a block with all rows up to its last, pairs that count).
+
+    Those of a row with each before it; a row that equals an earlier one has none.
+    """
+    new = np.ones(len(rows), bool)
     for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        yield start, block @ rows[: start + len(block)].T
+        block = slice(start, start + BLOCK)
+        cosines = rows[block] @ rows[: start + BLOCK].T
+        earlier = np.tril(np.ones(cosines.shape, bool), start - 1)
+        new[block] = ~(earlier & (cosines >= EQUAL)).any(axis=1)
+        yield start, cosines, earlier & new[block, None] & new[: start + BLOCK]
 
 
 class _Top:
@@ -118,7 +128,8 @@ class _Top:
         self.values = joined
 
     def least(self) -> np.ndarray:
-        return np.array(min(self.values.min() - ROUNDING, SAME))
+        refuse_if(not len(self.values), "honest queries are all alike")
+        return np.array(self.values.min() - ROUNDING)
 
 
 class _Table(NamedTuple):
@@ -196,7 +207,7 @@ def _learn_across(streams: Sequence[Stream], wanted: float, most: int) -> Known:
     top = _Top(wanted * len(sizes), compared)
     for _, _, cosines in _compared(table, most):
         top.add(cosines[cosines > -1])
-    cosine = top.least()
+    cosine = np.minimum(top.least(), SAME)
     shared = len(_links(table, float(cosine), most)) / compared
     return {"centre": centre, "cosine": cosine, "shared": np.array(shared)}
 

@@ -89,19 +89,26 @@ def similarity(learned, streams, pairs, tail):
     centre = centre_of(learned)
     longest = max(len(s.features) for s in learned)
     share = tail * (pairs + 1) / (longest * (longest - 1) / 2)
-    cosines = []
+    cosines, total = [], 0
     for stream in learned:
         rows = [unit(row, centre) for row in stream.features]
-        cosines += [cosine(a, b) for i, a in enumerate(rows) for b in rows[:i]]
-    high = sorted(cosines)[-round(share * len(cosines))] - 1e-9
-    high = min(high, 1 - 1e-6)
+        total += len(rows) * (len(rows) - 1) // 2
+        new = []
+        for row in rows:
+            near = [cosine(row, other) for other in new]
+            if max(near, default=0) < 1 - 1e-10:
+                new.append(row)
+                cosines += near
+    high = sorted(cosines)[-round(share * total)] - 1e-9
     out = []
     for stream in streams:
         scores, before, count = {}, [], 0
         for n, row in enumerate(stream.features, 1):
             here = unit(row, centre)
-            count += sum(cosine(here, b) >= high for b in before)
-            before.append(here)
+            near = [cosine(here, b) for b in before]
+            if max(near, default=0) < 1 - 1e-10:
+                count += sum(c >= high for c in near)
+                before.append(here)
             scores[n] = count
         out.append(scores)
     return out

@@ -152,7 +152,6 @@ def test_who_sees_other_accounts(kind):
     ("kind", "who"),
     [
         ("similarity", "views"),
-        ("similarity", "retry"),
         ("mmd", "noise"),
         ("across", "copy"),
         ("coverage", "wide"),
@@ -180,6 +179,21 @@ def test_what_each_is_for(kind, who):
     assert 0 < verdict.alarm <= 120
     again = judge(fitted, honest(6, 120, first=50, **few), length=120)
     assert sum(v.alarm is not None for v in again.values()) <= 4
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_clients_that_try_again(seed):
+    # Catches retries taken for views, and a threshold that lets views pass as soon as
+    # one honest client tries again.
+    rng = np.random.default_rng(seed)
+    people = [
+        s._replace(features=s.features[np.sort(rng.integers(0, 60, 60))])
+        for s in honest(8, 60, first=10 * seed)
+    ]
+    fitted = fit(DETECTORS["similarity"](), people, rate=0.1)
+    own = [s for s in thieves(seed) if s.account in ("views", "retry")]
+    verdicts = judge(fitted, own, length=60)
+    assert verdicts["views"].alarm and not verdicts["retry"].alarm
 
 
 @pytest.mark.parametrize(("n", "rate"), [(19, 0.05), (40, 0.1), (9, 0.3), (4, 0.05)])

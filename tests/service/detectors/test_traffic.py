@@ -195,9 +195,8 @@ def test_calls_that_brought_no_answer(tmp_path):
     numbers, answers = read_asked(tmp_path / "a.sqlite")["a"]
     assert numbers.tolist() == [0, 0, 0, 1, 1, 1, 2, 3]
     np.testing.assert_allclose(answers[:3], embedded(x[:3]), rtol=1e-5)
-    np.testing.assert_allclose(
-        answers[3:6], embedded(x[:3]), rtol=1e-5
-    )  # "m" has more of it
+    # "m" has more images than "a", so it is "m" that may have brought them.
+    np.testing.assert_allclose(answers[3:6], embedded(x[:3]), rtol=1e-5)
     np.testing.assert_allclose(answers[6:], embedded(x[2:]), rtol=1e-5)
 
 
