@@ -163,6 +163,9 @@ def test_who_has_few_queries_is_judged_only():
     assert counted == {s.account for s in people}
     fitted = {s.account for s in asked.fitted}
     assert not fitted & {s.account for s in asked.judged}
+    # Half of the accounts have that many, so that they are enough.
+    asked, _ = parted([*honest(2, 50), *honest(2, 120, first=2)], THIEVES, 1000)
+    assert asked.length == 50
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,17 @@
 from collections.abc import Callable
 
 from sslx.service.detectors.coverage import coverage
-from sslx.service.detectors.detector import Detector, Stream, cut, fit, full, halves
+from sslx.service.detectors.detector import (
+    Detector,
+    Fitted,
+    Scores,
+    Stream,
+    cut,
+    first_alarm,
+    fit,
+    full,
+    halves,
+)
 from sslx.service.detectors.judging import Rates, Verdict, judge, rates, summarise
 from sslx.service.detectors.mmd import mmd
 from sslx.service.detectors.prada import prada
@@ -13,10 +23,13 @@ from sslx.service.detectors.traffic import read_traffic
 __all__ = [
     "DETECTORS",
     "Detector",
+    "Fitted",
     "Rates",
+    "Scores",
     "Stream",
     "Verdict",
     "cut",
+    "first_alarm",
     "fit",
     "full",
     "halves",
