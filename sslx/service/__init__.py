@@ -27,9 +27,11 @@ from sslx.service.defences.defence import (
     calibrate,
     check_defence,
 )
+from sslx.service.detectors import DETECTORS
 from sslx.service.readers import (
     read_all_counters,
     read_answers,
+    read_asked,
     read_counters,
     read_notes,
 )
@@ -37,6 +39,7 @@ from sslx.service.terms import REPEATS, BudgetExceeded
 
 __all__ = [
     "DEFENCES",
+    "DETECTORS",
     "LAWS",
     "REPEATS",
     "BudgetExceeded",
@@ -51,6 +54,7 @@ __all__ = [
     "make_defence",
     "read_all_counters",
     "read_answers",
+    "read_asked",
     "read_counters",
     "read_notes",
     "serve",
