@@ -12,7 +12,25 @@ WHOLE = np.random.default_rng(1).integers(-3, 4, (6, DIM)).astype(np.float32)
 
 
 # Of each entry of the table that has numbers, those it is tried with.
-NUMBERS: dict[str, dict] = {}
+NUMBERS: dict[str, dict] = {
+    "b4b": {
+        "bits": 4,
+        "draws": 3,
+        "centred": True,
+        "start": 0.01,
+        "noise": 1.0,
+        "knee": 50.0,
+        "transform": "none",
+    },
+    "coverage_ratio": {
+        "bits": 4,
+        "draws": 3,
+        "domain": 0.3,
+        "allowed": 1.0,
+        "noise": 1.0,
+        "start": 2.0,
+    },
+}
 
 
 def embedded(images, c=1):
