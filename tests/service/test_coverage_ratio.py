@@ -77,7 +77,7 @@ def test_coverage_ratio_as_in_words(n, dim, domain):
             z = np.random.default_rng(request.keys[i]).normal(size=dim)
             want = y + worst * request.calibration.deviation * z
             np.testing.assert_allclose(notes["ratio"][i], ratio, rtol=1e-6)
-            np.testing.assert_allclose(notes["noise"][i], worst, rtol=1e-6)
+            np.testing.assert_allclose(notes["noise"][i], worst, 1e-6, 1e-9)
             np.testing.assert_allclose(answers[i], want, rtol=1e-6, atol=1e-6)
     assert worst > 0
 
@@ -94,7 +94,7 @@ def test_what_is_expected_is_met(n, draws):
         rows = drawn[n:][: k * 30].reshape(30, k, draws)
         met = [len(set(r[:, m])) / 2.56 for r in rows for m in range(draws)]
         usual = np.interp(k, QUERIES, curve)
-        assert abs(np.mean(met) / usual - 1) < (0.05 if k <= n else 0.1)
+        assert abs(np.mean(met) / usual - 1) < (0.05 if k <= n else 0.12)
 
 
 def traffic(n, seed, dim=16, groups=10):
@@ -113,13 +113,16 @@ def test_who_gets_noise(n):
     for name, raw in {
         "a domain": traffic(n, 3, groups=2),
         "all": traffic(n, 4),
-        "anything": np.abs(np.random.default_rng(5).normal(size=(n, 16))) * 3,
+        "anything": np.random.default_rng(5).normal(size=(n, 16)) * 3,
+        "one cone": np.random.default_rng(5).normal(size=(n, 16)) ** 2 * 3,
     }.items():
         state = defence.init(16, key_of(0))
         notes = defence.apply(state, request_of(raw, 0, measured))[3]
         noise[name] = notes["noise"][-1]
     assert noise["a domain"] < 0.1 and noise["a domain"] < noise["all"]
-    assert noise["anything"] > 0.2
+    assert noise["anything"] > 0.1 and noise["anything"] > noise["all"]
+    # What no honest user asks is not seen where its answers are alike.
+    assert noise["one cone"] == 0
 
 
 @pytest.mark.parametrize(
