@@ -80,6 +80,30 @@ def _optim() -> dict:
     }
 
 
+def _defences() -> dict:
+    # Noise is in deviations of each number of an answer (service.calibration).
+    return {
+        "b4b": {
+            "bits": 12,  # 2^bits buckets
+            "draws": 20,  # of the planes; coverage is the mean
+            "centred": True,  # planes go through the calibration's mean, not 0
+            "start": 1e-6,  # lambda of the paper
+            "noise": 0.8,  # its alpha: noise at the knee
+            "knee": 40.0,  # its beta: coverage in percent
+            # each account's: none, diagonal, dense, orthogonal, pad_shuffle or bits
+            "transform": "none",
+        },
+        "coverage_ratio": {
+            "bits": 12,
+            "draws": 20,
+            "domain": 0.3,  # share of the calibration set that an honest user asks of
+            "allowed": 1.1,  # coverage beside that user's up to which nothing is added
+            "noise": 3.0,  # for each 1 of that ratio above
+            "start": 200.0,  # queries after which half of it is added
+        },
+    }
+
+
 def thefts(*changes: str) -> tuple[str, ...]:
     """An axis of ``study.grid``: changes of the section steal, without its name.
 
@@ -154,7 +178,7 @@ def get_config() -> ConfigDict:
     # What is done to answers: a name, MODULE:NAME, or a tuple of some ("a+b" in grids),
     # one behind the other from the victim on (docs/defences.md).
     c.service.defence = config_dict.FieldReference("none", field_type=object)
-    c.service.defence_kw = {}
+    c.service.defence_kw = _defences()
     # A file of 16 bytes or more, read by its owner alone, that defences draw by. "":
     # the run's seed, so that whoever has the config has the answers again.
     c.service.secret = ""

@@ -4,12 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sslx.registry import pick
+from sslx.service.defences.b4b import b4b
+from sslx.service.defences.b4b_reference import b4b_reference, b4b_reference_simsiam
 from sslx.service.defences.chain import chain
+from sslx.service.defences.coverage_ratio import coverage_ratio
 from sslx.service.defences.defence import Defence
 from sslx.service.defences.none import none
 from sslx.types import refuse_if
 
-DEFENCES: dict[str, Callable[..., Defence]] = {"none": none}
+DEFENCES: dict[str, Callable[..., Defence]] = {
+    "none": none,
+    "b4b": b4b,
+    "b4b_reference": b4b_reference,
+    "b4b_reference_simsiam": b4b_reference_simsiam,
+    "coverage_ratio": coverage_ratio,
+}
 
 
 def make_defence(
