@@ -83,6 +83,12 @@ def _optim() -> dict:
 def _defences() -> dict:
     # Noise is in deviations of each number of an answer (service.calibration).
     return {
+        "noise": {"sd": 0.5},
+        "round": {"step": 1.0},  # deviations
+        "top_k": {"k": 16},
+        "truncate": {"width": 32},
+        "project": {"width": 32},
+        "near_duplicates": {"similarity": 0.9},  # cosine less the mean, in deviations
         "b4b": {
             "bits": 12,  # 2^bits buckets
             "draws": 20,  # of the planes; coverage is the mean

@@ -13,6 +13,12 @@ WHOLE = np.random.default_rng(1).integers(-3, 4, (6, DIM)).astype(np.float32)
 
 # Of each entry of the table that has numbers, those it is tried with.
 NUMBERS: dict[str, dict] = {
+    "noise": {"sd": 0.5},
+    "round": {"step": 0.5},
+    "top_k": {"k": 2},
+    "truncate": {"width": 3},
+    "project": {"width": 2},
+    "near_duplicates": {"similarity": 0.5},
     "b4b": {
         "bits": 4,
         "draws": 3,

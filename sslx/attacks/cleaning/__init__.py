@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sslx.attacks.cleaning.cleaner import Answered, Help
+from sslx.attacks.cleaning.maps import maps
 from sslx.attacks.cleaning.outliers import outliers
 from sslx.attacks.cleaning.predictions import predictions
 from sslx.attacks.cleaning.recover import recover
@@ -11,6 +12,7 @@ from sslx.attacks.cleaning.views import mean, union
 CLEANERS: dict[str, Callable[..., Answered]] = {
     "mean": mean,
     "union": union,
+    "maps": maps,
     "outliers": outliers,
     "recover": recover,
     "predictions": predictions,

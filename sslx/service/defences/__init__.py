@@ -9,11 +9,30 @@ from sslx.service.defences.b4b_reference import b4b_reference, b4b_reference_sim
 from sslx.service.defences.chain import chain
 from sslx.service.defences.coverage_ratio import coverage_ratio
 from sslx.service.defences.defence import Defence
+from sslx.service.defences.narrowing import project, truncate
+from sslx.service.defences.near_duplicates import (
+    near_duplicates,
+    near_duplicates_reference,
+)
+from sslx.service.defences.noise import noise, noise_reference, unit_noise_reference
 from sslx.service.defences.none import none
+from sslx.service.defences.rounding import round_reference, rounded
+from sslx.service.defences.top_k import top_k, top_k_reference
 from sslx.types import refuse_if
 
 DEFENCES: dict[str, Callable[..., Defence]] = {
     "none": none,
+    "noise": noise,
+    "noise_reference": noise_reference,
+    "unit_noise_reference": unit_noise_reference,
+    "round": rounded,
+    "round_reference": round_reference,
+    "top_k": top_k,
+    "top_k_reference": top_k_reference,
+    "truncate": truncate,
+    "project": project,
+    "near_duplicates": near_duplicates,
+    "near_duplicates_reference": near_duplicates_reference,
     "b4b": b4b,
     "b4b_reference": b4b_reference,
     "b4b_reference_simsiam": b4b_reference_simsiam,

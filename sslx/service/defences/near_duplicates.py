@@ -27,7 +27,6 @@ def near_duplicates(*, similarity: float) -> Defence:
 
     Source: the idea of Dziedzic et al. 2022, who compare within a batch.
     """
-
     refuse_if(
         similarity == 1,
         "service.defence_kw.near_duplicates.similarity is 1, which no cosine is above",
@@ -63,8 +62,8 @@ def near_duplicates(*, similarity: float) -> Defence:
         packed = np.stack(rows) if rows else None
         return answers, state, packed, {"nearest": np.array(near)}
 
-    how = {"wants": {"secret", "calibration"}, "exempt": {"order"}}
-    return Defence(init, apply, **how)
+    wants = {"secret", "calibration"}
+    return Defence(init, apply, wants=wants, exempt={"order"})
 
 
 def _units(raw: np.ndarray, known: Calibration) -> np.ndarray:
@@ -121,5 +120,10 @@ def near_duplicates_reference() -> Defence:
             answers[i] = 1000 + 0.5 * random.standard_normal(x.shape[1])
         return answers, state, None, {"near": near.any(axis=1).astype(float)}
 
-    how = {"wants": {"secret"}, "exempt": {"cutting", "scaling"}, "units": False}
-    return Defence(lambda dim, key: {}, apply, **how)
+    return Defence(
+        lambda dim, key: {},
+        apply,
+        wants={"secret"},
+        exempt={"cutting", "scaling"},
+        units=False,
+    )

@@ -60,8 +60,9 @@ def unit_noise_reference() -> Defence:
     def apply(state: State, request: Request):
         return unit(request.raw) + 0.5 * _normal(request), state, None, {}
 
-    how = {"wants": {"secret"}, "exempt": {"scaling"}, "units": False}
-    return Defence(lambda dim, key: {}, apply, **how)
+    return Defence(
+        lambda dim, key: {}, apply, wants={"secret"}, exempt={"scaling"}, units=False
+    )
 
 
 def unit(raw: np.ndarray) -> np.ndarray:
@@ -73,7 +74,7 @@ def unit(raw: np.ndarray) -> np.ndarray:
 def below(name: str, key: str, value: int, dim: int) -> None:
     """Raises a UserError unless a number of an answer's numbers is one, and not all."""
     refuse_if(
-        type(value) is not int or not 1 <= value < dim,
+        not 1 <= value < dim,
         f"service.defence_kw.{name}.{key} must be a whole number from 1 to {dim - 1}, "
-        f"below the {dim} numbers of an answer, not {value!r}",
+        f"below the {dim} numbers of an answer, not {value}",
     )

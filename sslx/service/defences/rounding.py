@@ -7,7 +7,7 @@ from sslx.service.defences.noise import unit
 
 
 def rounded(*, step: float) -> Defence:
-    """Each number to the nearest multiple of ``step`` of its deviations, halves to even.
+    """Each number to the nearest multiple of ``step`` deviations, halves to even.
 
     It draws nothing. Images a grey value apart fall to either side of a step, so that
     the mean of many tells what lies between.
