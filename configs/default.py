@@ -154,7 +154,19 @@ def get_config() -> ConfigDict:
     # What is done to answers: a name, MODULE:NAME, or a tuple of some ("a+b" in grids),
     # one behind the other from the victim on (docs/defences.md).
     c.service.defence = config_dict.FieldReference("none", field_type=object)
-    c.service.defence_kw = {}
+    c.service.defence_kw = {
+        "saliency": {"blur": 0.1},  # of an image's side
+        # floor and most: bits an image costs; doubling: share of what honest users
+        # learn by which an account is above them for its price to double.
+        "proof_of_work": {
+            "sd": 1.0,
+            "quantile": 0.95,
+            "floor": 16.0,
+            "doubling": 0.02,
+            "most": 30.0,
+            "call_size": 256,
+        },
+    }
     # A file of 16 bytes or more, read by its owner alone, that defences draw by. "":
     # the run's seed, so that whoever has the config has the answers again.
     c.service.secret = ""

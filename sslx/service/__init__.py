@@ -27,6 +27,7 @@ from sslx.service.defences.defence import (
     calibrate,
     check_defence,
 )
+from sslx.service.puzzles import PaymentRequired, Proof, Puzzle, solve
 from sslx.service.readers import (
     read_all_counters,
     read_answers,
@@ -43,6 +44,9 @@ __all__ = [
     "Calibration",
     "Counters",
     "Defence",
+    "PaymentRequired",
+    "Proof",
+    "Puzzle",
     "Embed",
     "Request",
     "Service",
@@ -54,4 +58,5 @@ __all__ = [
     "read_counters",
     "read_notes",
     "serve",
+    "solve",
 ]

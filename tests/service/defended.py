@@ -1,5 +1,6 @@
 """A service that has all that a defence may want, and a stranger's defence for it."""
 
+import jax
 import numpy as np
 
 from sslx.service import Defence, calibrate
@@ -12,17 +13,35 @@ WHOLE = np.random.default_rng(1).integers(-3, 4, (6, DIM)).astype(np.float32)
 
 
 # Of each entry of the table that has numbers, those it is tried with.
-NUMBERS: dict[str, dict] = {}
+NUMBERS: dict[str, dict] = {
+    "saliency": {"blur": 0.3},
+    # Most accounts are above this line: the price is not always the floor.
+    "proof_of_work": {
+        "sd": 0.5,
+        "quantile": 0.01,
+        "floor": 3.0,
+        "doubling": 0.01,
+        "most": 40.0,
+        "call_size": 6,
+    },
+}
 
 
 def embedded(images, c=1):
     return c * (images.reshape(len(images), -1).astype(np.float32) @ WHOLE)
 
 
+def gradient(score, images, c=1):
+    answers = embedded(images, c)
+    found = [c * WHOLE @ np.asarray(jax.grad(score)(answer)) for answer in answers]
+    return np.reshape(found, images.shape)
+
+
 def ready(path, defence, c=1, embed=embedded, **kw):
     """A service that has all that a defence may want."""
     measured = calibrate(embedded(pictures(50, seed=5), c))
     kw = {"secret": SECRET, "calibration": measured} | kw
+    kw = {"gradient": lambda score, x: gradient(score, x, c)} | kw
     return opened(path, lambda x: c * embed(x), defence=defence, **kw)
 
 

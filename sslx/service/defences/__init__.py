@@ -7,9 +7,16 @@ from sslx.registry import pick
 from sslx.service.defences.chain import chain
 from sslx.service.defences.defence import Defence
 from sslx.service.defences.none import none
+from sslx.service.defences.proof_of_work import proof_of_work
+from sslx.service.defences.saliency import saliency, saliency_reference
 from sslx.types import refuse_if
 
-DEFENCES: dict[str, Callable[..., Defence]] = {"none": none}
+DEFENCES: dict[str, Callable[..., Defence]] = {
+    "none": none,
+    "saliency": saliency,
+    "saliency_reference": saliency_reference,
+    "proof_of_work": proof_of_work,
+}
 
 
 def make_defence(
