@@ -1,5 +1,7 @@
 """A service that has all that a defence may want, and a stranger's defence for it."""
 
+from functools import cache
+
 import jax
 import numpy as np
 
@@ -31,9 +33,14 @@ def embedded(images, c=1):
     return c * (images.reshape(len(images), -1).astype(np.float32) @ WHOLE)
 
 
+@cache
+def _slope(score):
+    return jax.jit(jax.grad(score))
+
+
 def gradient(score, images, c=1):
     answers = embedded(images, c)
-    found = [c * WHOLE @ np.asarray(jax.grad(score)(answer)) for answer in answers]
+    found = [c * WHOLE @ np.asarray(_slope(score)(answer)) for answer in answers]
     return np.reshape(found, images.shape)
 
 

@@ -65,10 +65,6 @@ def proof_of_work(
         f"{KEY}.most must lie above floor ({floor}) and be 64 at most, not {most}: the "
         "price could not rise",
     )
-    refuse_if(
-        call_size != int(call_size),
-        f"{KEY}.call_size must be a whole number of images, not {call_size}",
-    )
     known: list[tuple[Any, np.ndarray]] = []  # the line of the calibration seen last
 
     def line(calibration: Calibration) -> np.ndarray:
@@ -103,7 +99,7 @@ def proof_of_work(
     def demand(state: State, n: int) -> float:
         refuse_if(
             n > call_size,
-            f"a call asks {n} new images, and {KEY}.call_size lets {int(call_size)} be "
+            f"a call asks {n} new images, and {KEY}.call_size lets {call_size} be "
             "asked at once; send smaller calls",
         )
         bits = floor

@@ -56,7 +56,7 @@ def saliency_reference() -> Defence:
 
     def before(state, images: np.ndarray, gradient: Gradient) -> np.ndarray:
         value = salience(gradient, images)
-        return mixed(images, value >= value.mean(), 5)
+        return mixed(images, value >= value.mean(), 5.0)
 
     return _of(before)._replace(exempt=frozenset({"cutting", "order"}))
 
