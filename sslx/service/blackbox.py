@@ -10,14 +10,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from sslx.service import ledger as ledgers
-from sslx.service import payment
 from sslx.service.accounts import admit, check_accounts, register
 from sslx.service.answering import Embed, Provider, answer_new, make_provider, seals
 from sslx.service.counters import Counters, count, count_all, spent
 from sslx.service.database import one_line, transaction
 from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger
-from sslx.service.puzzles import Proof
+from sslx.service.puzzles import Proof, prepare, take
 from sslx.service.terms import Terms, check_budget, check_terms
 from sslx.types import UserError, refuse_if
 
@@ -125,7 +124,7 @@ def serve(
     try:
         register(ledger, accounts or {})
         if puzzles:
-            payment.prepare(ledger)
+            prepare(ledger)
     except BaseException:
         ledger.db.close()
         raise
@@ -201,7 +200,7 @@ def _ask(
     if before is None:
         own, total = spent(ledger, account)
         check_budget(ledger.terms, account, len(images), own, total)
-        pay = partial(payment.take, ledger, account, hashes, proof)
+        pay = partial(take, ledger, account, hashes, proof)
         asked = account, images, hashes, ids
         answer_new(ledger, provider, *asked, pay if puzzles else _free)
         ledgers.add_call(ledger, account, name, hashes)

@@ -1,16 +1,28 @@
 """Puzzles that a client pays with: hashes, many to find one, a single one to check.
 
-A puzzle's difficulty is in bits: 2^bits tries are expected. Its solution, a nonce, is
-bound to the account, the images asked, in their order, and the time it expires.
+What a call costs is proven before it is answered, and a proof counts once. A puzzle's
+difficulty is in bits: 2^bits tries are expected. Its solution, a nonce, is bound to the
+account, the images asked, in their order, and the time it expires; not to the service:
+two that share accounts' names take the same one.
 """
 
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from sslx.service.database import digest
+from sslx.service.database import check_row, digest
+from sslx.service.ledger import Ledger
 from sslx.types import UserError
+
+LIFE = 3600  # seconds that a puzzle is good for
+CLOCK: Callable[[], float] = time.time
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS nonces (nonce BLOB PRIMARY KEY, expiry BLOB, digest BLOB)
+WITHOUT ROWID
+"""
 
 
 class Puzzle(NamedTuple):
@@ -92,6 +104,53 @@ def solved(puzzle: Puzzle, nonce: int) -> bool:
 def name_of(puzzle: Puzzle, nonce: int) -> bytes:
     """What a nonce that was used is known by: 32 bytes, whatever the price was."""
     return sha256(_stamp(puzzle) + nonce.to_bytes(8, "little")).digest()
+
+
+def prepare(ledger: Ledger) -> None:
+    """Gives a file its table of used nonces; one of an earlier version gets it once."""
+    ledger.db.execute(_TABLE)
+
+
+def take(
+    ledger: Ledger, account: str, hashes: list[bytes], proof: Proof | None, bits: float
+) -> None:
+    """Takes a payment, within the transaction of the answers.
+
+    Args:
+        ledger: Where used nonces are kept until they expire.
+        account: Who pays.
+        hashes: Of the images of the call, in the order sent.
+        proof: What was sent.
+        bits: What is to be paid now: the price of a moment before may be too low.
+
+    Raises:
+        PaymentRequired: There is no proof, or it is expired, used, of another call or
+            account, or of fewer hashes. It has a new puzzle.
+    """
+    now, request = int(CLOCK()), request_of(hashes)
+    fresh = Puzzle(account, request, now + LIFE, bits)
+    if proof is None:
+        raise PaymentRequired(fresh)
+    if not _is_proof(proof):
+        raise UserError(f"a proof is made by sslx.service.solve, not {proof!r}")
+    if not now < proof.expiry <= now + LIFE:
+        raise PaymentRequired(fresh, "the proof is expired, or of a clock that is off")
+    paid = fresh._replace(expiry=proof.expiry)
+    if not solved(paid, proof.nonce):
+        raise PaymentRequired(fresh, "the proof is of another call, or of fewer hashes")
+    name = name_of(paid, proof.nonce)
+    query = "SELECT expiry, digest FROM nonces WHERE nonce = ?"
+    if row := ledger.db.execute(query, (name,)).fetchone():
+        check_row(ledger.path, "a used nonce", name, *row)
+        raise PaymentRequired(fresh, "the proof was used before")
+    # Big-endian, so that sqlite's order of blobs is that of time.
+    ledger.db.execute("DELETE FROM nonces WHERE expiry <= ?", (now.to_bytes(8),))
+    kept = name, proof.expiry.to_bytes(8)
+    ledger.db.execute("INSERT INTO nonces VALUES (?, ?, ?)", (*kept, digest(*kept)))
+
+
+def _is_proof(proof: object) -> bool:
+    return isinstance(proof, Proof) and all(type(x) is int for x in proof)
 
 
 def _stamp(puzzle: Puzzle) -> bytes:

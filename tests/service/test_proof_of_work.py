@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
+from sslx.rng import host_stream
 from sslx.service import DEFENCES, Request, calibrate, make_defence, read_notes
-from sslx.service.defences.proof_of_work import at, honest_line, learn, standard
+from sslx.service.defences.proof_of_work import (
+    USERS,
+    at,
+    honest_line,
+    learn,
+    standard,
+)
 from sslx.types import UserError
 from tests.service.defended import NUMBERS, POOL, embedded, ready
 
@@ -47,40 +54,64 @@ def test_gains_are_differences_of_slogdet(n, d, scale):
     assert gains[5] < gains[4] and (gains > 0).all()
 
 
+def slow_line(calibration, n):
+    """The honest line after n images, by loops over the same users."""
+    answers = calibration.answers.astype(float)
+    m, d = answers.shape
+    mean, deviation = (
+        calibration.mean.astype(float),
+        calibration.deviation.astype(float),
+    )
+    z = (answers - mean) / deviation / NUMBER["sd"]
+    spectrum = np.linalg.eigvalsh(sum(np.outer(row, row) for row in z) / m)
+
+    def expected(k):
+        return sum(np.log(1 + k * value) for value in spectrum)
+
+    random, drawn, k = host_stream(0, "honest line"), [], 1
+    while 2 * k <= m:
+        users = [slog(z[random.permutation(m)[:k]], d) for _ in range(USERS)]
+        other, mean = 1 / k - 1 / m, sum(users) / USERS
+        high = np.quantile(users, NUMBER["quantile"]) - mean
+        drawn.append(((expected(k) - mean) / other, high / np.sqrt(other)))
+        k *= 2
+    low = min(int(np.log2(n)), len(drawn) - 1)
+    part, high = np.log2(n) - low, min(low + 1, len(drawn) - 1)
+    short, spread = (
+        drawn[low][i] + part * (drawn[high][i] - drawn[low][i]) for i in (0, 1)
+    )
+    return expected(n) - short * (1 / n - 1 / m) + spread * np.sqrt(1 / n + 1 / m)
+
+
+@pytest.mark.parametrize(("m", "d"), [(150, 6), (37, 50), (64, 3)])
+def test_the_line_is_that_of_the_slow_reference(m, d):
+    # A line that ends where the set does, or takes the set for all images there are.
+    calibration = calibrate(drawn(m, d, 1))
+    line = honest_line(calibration, sd=NUMBER["sd"], quantile=NUMBER["quantile"])
+    for n in (1, 2, 8, m // 2, m, 1000, 2**20):
+        place = round(8 * np.log2(n))  # a point of the line
+        want = slow_line(calibration, 2 ** (place / 8))
+        assert line[place] == pytest.approx(want, rel=1e-6)
+
+
 def slow_prices(calls, answers, calibration):
     """Bits of each call, and what each image has taught, by the book."""
-    m, d = calibration.answers.shape
-    unit = (calibration.answers - calibration.answers.mean(0)) / (
-        calibration.answers.std(0)
-    )
-    spectrum = np.linalg.eigvalsh(np.cov(unit.T.astype(float), bias=True))
-    line = np.exp(
-        np.log(honest_line(calibration, sd=NUMBER["sd"], quantile=NUMBER["quantile"]))
-    )
-    for i in range(7, 20):  # beyond half of it, in relation to that half
-        here, half = (
-            sum(np.log(1 + 2**k * s / NUMBER["sd"] ** 2) for s in spectrum)
-            for k in (i, int(np.log2(m // 2)))
-        )
-        k = int(np.log2(m // 2))
-        assert line[i] == pytest.approx(line[k] * here / half, rel=1e-4)
+    line = honest_line(calibration, sd=NUMBER["sd"], quantile=NUMBER["quantile"])
     seen, bits, gains = [], [], []
     for rows in calls:
-        whole = slog(seen, d)
         share = 0.0
         if seen:
-            place = np.log2(len(seen))
-            low = int(place)
-            part = place - low
-            honest = line[low] ** (1 - part) * line[low + 1] ** part
-            share = max(0.0, whole / honest - 1)
+            place = 8 * np.log2(len(seen))
+            part = place - int(place)
+            honest = line[int(place)] ** (1 - part) * line[int(place) + 1] ** part
+            share = max(0.0, slog(seen, 6) / honest - 1)
         each = min(NUMBER["most"], NUMBER["floor"] + share / NUMBER["doubling"])
         bits.append(each + np.log2(len(rows)))
         for row in rows:
-            before = slog(seen, d)
+            before = slog(seen, 6)
             z = (answers[row] - calibration.mean) / calibration.deviation
             seen.append(z / NUMBER["sd"])
-            gains.append(slog(seen, d) - before)
+            gains.append(slog(seen, 6) - before)
     return bits, gains
 
 
@@ -133,7 +164,7 @@ def test_the_line_is_a_quantile_of_honest_users():
     line = honest_line(calibration, sd=0.7, quantile=0.9)
     assert (np.diff(line) > 0).all()
     assert at(line, 1) == pytest.approx(line[0])
-    assert at(line, 2**20) == pytest.approx(line[20])
+    assert at(line, 2**20) == pytest.approx(line[160])
 
 
 @pytest.mark.parametrize("kind", ["honest", "wide", "again"])

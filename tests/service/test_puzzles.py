@@ -12,7 +12,7 @@ from sslx.service import (
     PaymentRequired,
     Proof,
     Puzzle,
-    payment,
+    puzzles,
     read_notes,
     solve,
 )
@@ -58,12 +58,12 @@ def asks(service, account, images, call=None, **kw):
 @pytest.mark.parametrize("bits", [3.0, 6.5, 8.0])
 def test_a_puzzle_takes_2_to_the_bits_tries(bits):
     # A difficulty in digits or bytes, whole bits only, the same nonce for all.
-    puzzles = [Puzzle("a", bytes([i]), 5, bits) for i in range(200)]
-    tries = np.array([solve(puzzle, 0).nonce + 1 for puzzle in puzzles])
+    posed = [Puzzle("a", bytes([i]), 5, bits) for i in range(200)]
+    tries = np.array([solve(puzzle, 0).nonce + 1 for puzzle in posed])
     mean, deviation = 2**bits, np.sqrt(1 - 2**-bits) * 2**bits
     assert abs(tries.mean() - mean) < 4 * deviation / np.sqrt(200)
     assert abs(tries.std() - deviation) < 0.4 * deviation  # geometric: no fixed work
-    for puzzle, n in zip(puzzles[:20], tries, strict=False):
+    for puzzle, n in zip(posed[:20], tries, strict=False):
         found = [i for i in range(n) if solved(puzzle, i)]
         assert found == [n - 1]
 
@@ -150,9 +150,9 @@ def test_expired_and_foreign_proofs_are_refused(paid, monkeypatch):
     make, given = paid
     service = make()
     now = 1_000_000
-    monkeypatch.setattr(payment, "CLOCK", lambda: now)
+    monkeypatch.setattr(puzzles, "CLOCK", lambda: now)
     puzzle = asks(service, "a", POOL[:2]).puzzle
-    assert puzzle.expiry == now + payment.LIFE
+    assert puzzle.expiry == now + puzzles.LIFE
     proof = solve(puzzle)
     for why, account, images, sent in (
         ("another call", "b", POOL[:2], proof),
@@ -163,11 +163,11 @@ def test_expired_and_foreign_proofs_are_refused(paid, monkeypatch):
         ("expired", "a", POOL[:2], solve(puzzle._replace(expiry=now))),
     ):
         assert why in asks(service, account, images, proof=sent).why
-    now += payment.LIFE - 1
-    monkeypatch.setattr(payment, "CLOCK", lambda: now + 1)
+    now += puzzles.LIFE - 1
+    monkeypatch.setattr(puzzles, "CLOCK", lambda: now + 1)
     assert "expired" in asks(service, "a", POOL[:2], proof=proof).why
     assert not given
-    monkeypatch.setattr(payment, "CLOCK", lambda: now)
+    monkeypatch.setattr(puzzles, "CLOCK", lambda: now)
     service.query("a", POOL[:2], proof=proof)
     for wrong in (Proof(now, 0.5), Proof("x", 1), Proof(None, 1)):
         with pytest.raises(UserError, match="a proof is made by"):
@@ -178,8 +178,8 @@ def test_used_nonces_are_kept_until_they_expire(paid, tmp_path, monkeypatch):
     # A table that grows for ever, or forgets what can still be sent.
     make, _ = paid
     service = make()
-    for i, now in enumerate((1000, 1001, 1002 + payment.LIFE)):
-        monkeypatch.setattr(payment, "CLOCK", lambda now=now: now)
+    for i, now in enumerate((1000, 1001, 1002 + puzzles.LIFE)):
+        monkeypatch.setattr(puzzles, "CLOCK", lambda now=now: now)
         proof = solve(asks(service, "a", POOL[[i]]).puzzle)
         service.query("a", POOL[[i]], proof=proof)
         with closing(sqlite3.connect(tmp_path / "a")) as db:

@@ -11,8 +11,9 @@ from sslx.rng import host_stream
 from sslx.service.defences.defence import Calibration, Defence, Request, State
 from sslx.types import refuse_if
 
-USERS = 20  # honest ones that are drawn from the calibration set
-POINTS = 33  # of the honest line: after 1, 2, 4, ... 2^32 images
+USERS = 32  # honest ones that are drawn from the calibration set
+STEPS = 8  # points of the honest line from a number of images to its double
+POINTS = 32 * STEPS + 1
 KEY = "service.defence_kw.proof_of_work"
 
 
@@ -147,30 +148,38 @@ def learn(
 def honest_line(
     calibration: Calibration, *, sd: float, quantile: float
 ) -> Float[np.ndarray, " points"]:
-    """What honest users have learnt after 1, 2, 4, ... images: a quantile of them.
+    """What honest users have learnt after n images: a quantile of them.
 
-    Up to half of the calibration set ``USERS`` subsets are drawn for each number. In
-    relation to log det(I + n C / sd^2), C the set's covariance, that is a number near
-    1, and what it is at half of the set holds for all that is beyond.
+    For n = 1, 2, 4, ... up to half of the m calibration images ``USERS`` subsets are
+    drawn. Their mean falls short of log det(I + n C / sd^2), C the set's covariance, by
+    about 1/n - 1/m, which carries it on to any n. Their spread goes as 1/n - 1/m, too,
+    being drawn from one set; that of other users beside this set goes as 1/n + 1/m.
+
+    Returns:
+        For n = 2^(i / STEPS).
     """
     z = standard(calibration.answers, calibration) / sd
     m, d = z.shape
     spectrum = np.linalg.eigvalsh(z.T @ z if d < m else z @ z.T).clip(0) / m
-    random, out = host_stream(0, "honest line"), np.empty(POINTS)
-    ratio = 1.0
-    for i in range(POINTS):
-        n = 2**i
-        expected = np.log1p(n * spectrum).sum()
-        if n <= max(1, m // 2):
-            users = [_whole(z[random.permutation(m)[:n]]) for _ in range(USERS)]
-            ratio = np.quantile(users, quantile) / max(expected, 1e-12)
-        out[i] = ratio * expected
-    return np.maximum.accumulate(out).clip(1e-12)
+    random, drawn = host_stream(0, "honest line"), 2 ** np.arange((m // 2).bit_length())
+    short, spread = [], []
+    for n in drawn:
+        users = [_whole(z[random.permutation(m)[:n]]) for _ in range(USERS)]
+        other = 1 / n - 1 / m
+        short.append((np.log1p(n * spectrum).sum() - np.mean(users)) / other)
+        spread.append((np.quantile(users, quantile) - np.mean(users)) / other**0.5)
+    places = np.arange(POINTS) / STEPS
+    n = 2**places
+    less, more = (np.interp(places, np.log2(drawn), x) for x in (short, spread))
+    line = np.log1p(np.outer(n, spectrum)).sum(axis=1)
+    line += more * (1 / n + 1 / m) ** 0.5 - less * (1 / n - 1 / m)
+    return np.maximum.accumulate(line).clip(1e-12)
 
 
 def at(line: Float[np.ndarray, " points"], n: int) -> float:
     """The line after n images, 1 or more: a power of n between two of its points."""
-    return float(np.exp(np.interp(np.log2(n), np.arange(POINTS), np.log(line))))
+    place = STEPS * np.log2(n)
+    return float(np.exp(np.interp(place, np.arange(POINTS), np.log(line))))
 
 
 def _whole(z: np.ndarray) -> float:
