@@ -83,6 +83,17 @@ def _optim() -> dict:
 def _defences() -> dict:
     # Noise is in deviations of each number of an answer (service.calibration).
     return {
+        "saliency": {"blur": 0.1},  # of an image's side
+        # floor and most: bits an image costs; doubling: share of what honest users
+        # learn by which an account is above them for its price to double.
+        "proof_of_work": {
+            "sd": 1.0,
+            "quantile": 0.95,
+            "floor": 16.0,
+            "doubling": 0.02,
+            "most": 30.0,
+            "call_size": 256,
+        },
         "noise": {"sd": 0.5},
         "round": {"step": 1.0},  # deviations
         "top_k": {"k": 16},

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from sslx.build import make_objective
@@ -50,14 +51,23 @@ def served(config: ConfigDict, victim: Run, measured: Measured | None) -> Served
         f"service.defence={defended['defence']!r} measures the victim's answers first, "
         "and a recording has none but the attacker's",
     )
+    refuse_if(
+        "gradient" in defence.wants
+        and (service.output in CLASSIFIED or "dim" in victim.recipe),
+        f"service.defence={defended['defence']!r} wants the victim's gradient, which "
+        "is known of encoders that run here: of service.output='representation' or "
+        "'projection', and of no API's",
+    )
     if service.output in CLASSIFIED:
         parents["classifier"] = classifier_run(config, victim)
         classes = parents["classifier"].recipe["classes"]
     raw = _answer_dim(service.output, victim, classes)
-    if ":" in defended["defence"]:  # one's own
+    if ":" in defended["defence"] and "gradient" not in defence.wants:  # one's own
         form = raw, victim.recipe["image_shape"], service.output
         try_defence(defence, defended["defence"], *form)
     dim = defence.out_dim(raw)
+    # Raises where calls are larger than the defence takes.
+    defence.demand(defence.init(raw, np.zeros(8, np.uint32)), max(1, service.call_size))
     recipe = {
         "output": service.output,
         "dim": dim,

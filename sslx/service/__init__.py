@@ -28,6 +28,7 @@ from sslx.service.defences.defence import (
     check_defence,
 )
 from sslx.service.detectors import DETECTORS
+from sslx.service.puzzles import PaymentRequired, Proof, Puzzle, solve
 from sslx.service.readers import (
     read_all_counters,
     read_answers,
@@ -46,6 +47,9 @@ __all__ = [
     "Calibration",
     "Counters",
     "Defence",
+    "PaymentRequired",
+    "Proof",
+    "Puzzle",
     "Embed",
     "Request",
     "Service",
@@ -58,4 +62,5 @@ __all__ = [
     "read_counters",
     "read_notes",
     "serve",
+    "solve",
 ]

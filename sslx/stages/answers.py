@@ -13,8 +13,8 @@ import numpy as np
 from sslx.attacks.cleaning import Answered
 from sslx.context import Context, pool
 from sslx.data.views import is_plain, make_asked
-from sslx.embed.classifier import answering
-from sslx.embed.finished import open_run
+from sslx.embed.classifier import CLASSIFIED, answering
+from sslx.embed.finished import KINDS, open_run
 from sslx.embed.forward import embed_untrained
 from sslx.progress import progress
 from sslx.queries.choosers import PLANS, STREAM, drawn, refined
@@ -26,6 +26,7 @@ from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.service import Embed, Service, calibrate, make_defence, read_answers, serve
 from sslx.service.bills import LEDGER, bills, total
+from sslx.service.defences.defence import Gradient
 from sslx.service.secret import read_secret
 from sslx.service.terms import LIMITS
 from sslx.types import UserError, refuse_if
@@ -111,6 +112,14 @@ def embed_of(run: Run) -> Embed:
     return answering(victim, classifier and classifier.path, run.recipe["output"])
 
 
+def _gradient_of(run: Run) -> Gradient | None:
+    """That of the victim's answers; None where a classifier or an API gives them."""
+    output, victim = run.recipe["output"], open_run(run.parents["victim"].path)
+    if output in CLASSIFIED or victim.meta.get("origin") in KINDS:
+        return None
+    return partial(victim.gradient, output=output)
+
+
 def serve_run(run: Run, context: Context) -> Service:
     """The victim behind its service, from the recipe of what asks it."""
     r, embed = run.recipe, embed_of(run)
@@ -132,6 +141,7 @@ def serve_run(run: Run, context: Context) -> Service:
         defence=make_defence(r["defence"].split("+"), r.get("defence_numbers", {})),
         secret=secret,
         calibration=measured,
+        gradient=_gradient_of(run),
     )
 
 

@@ -1,5 +1,8 @@
 """A service that has all that a defence may want, and a stranger's defence for it."""
 
+from functools import cache
+
+import jax
 import numpy as np
 
 from sslx.service import Defence, Request, calibrate
@@ -36,6 +39,16 @@ NUMBERS: dict[str, dict] = {
         "noise": 1.0,
         "start": 2.0,
     },
+    "saliency": {"blur": 0.3},
+    # Most accounts are above this line: the price is not always the floor.
+    "proof_of_work": {
+        "sd": 0.5,
+        "quantile": 0.01,
+        "floor": 3.0,
+        "doubling": 0.01,
+        "most": 40.0,
+        "call_size": 6,
+    },
 }
 # Who break the law of order in float32 only after thousands of images; a test of their
 # own shows that they do.
@@ -46,10 +59,22 @@ def embedded(images, c=1):
     return c * (images.reshape(len(images), -1).astype(np.float32) @ WHOLE)
 
 
+@cache
+def _slope(score):
+    return jax.jit(jax.grad(score))
+
+
+def gradient(score, images, c=1):
+    answers = embedded(images, c)
+    found = [c * WHOLE @ np.asarray(_slope(score)(answer)) for answer in answers]
+    return np.reshape(found, images.shape)
+
+
 def ready(path, defence, c=1, embed=embedded, **kw):
     """A service that has all that a defence may want."""
     measured = calibrate(embedded(pictures(50, seed=5), c))
     kw = {"secret": SECRET, "calibration": measured} | kw
+    kw = {"gradient": lambda score, x: gradient(score, x, c)} | kw
     return opened(path, lambda x: c * embed(x), defence=defence, **kw)
 
 

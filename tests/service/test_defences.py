@@ -43,6 +43,9 @@ def asked(defence, calls, c=1, tries=1):
                 db.execute(
                     "SELECT account, content FROM rows ORDER BY rowid"
                 ).fetchall(),
+                db.execute(
+                    "SELECT account, id, notes FROM answers ORDER BY 1, 2"
+                ).fetchall(),
             ]
     return out, kept
 
@@ -53,8 +56,11 @@ def same(answers, others):
 
 
 def order(make, calls):
-    turned, _ = asked(make(), [(account, rows[::-1]) for account, rows in calls])
-    same(asked(make(), calls)[0], [answers[::-1] for answers in turned])
+    answers, (*_, notes) = asked(make(), calls)
+    back = [(account, rows[::-1]) for account, rows in calls[::-1]]
+    turned, (*_, notes_too) = asked(make(), back)
+    same(answers, [out[::-1] for out in turned[::-1]])
+    assert notes == notes_too
 
 
 def cutting(make, calls):

@@ -16,7 +16,9 @@ from sslx.service.defences.near_duplicates import (
 )
 from sslx.service.defences.noise import noise, noise_reference, unit_noise_reference
 from sslx.service.defences.none import none
+from sslx.service.defences.proof_of_work import proof_of_work
 from sslx.service.defences.rounding import round_reference, rounded
+from sslx.service.defences.saliency import saliency, saliency_reference
 from sslx.service.defences.top_k import top_k, top_k_reference
 from sslx.types import refuse_if
 
@@ -37,6 +39,9 @@ DEFENCES: dict[str, Callable[..., Defence]] = {
     "b4b_reference": b4b_reference,
     "b4b_reference_simsiam": b4b_reference_simsiam,
     "coverage_ratio": coverage_ratio,
+    "saliency": saliency,
+    "saliency_reference": saliency_reference,
+    "proof_of_work": proof_of_work,
 }
 
 
