@@ -81,16 +81,43 @@ def _optim() -> dict:
 
 
 def _defences() -> dict:
-    # docs/defences.md says what each does. In deviations, of each number of an answer
-    # on the calibration set (service.calibration): sd, step.
+    # Noise is in deviations of each number of an answer (service.calibration).
     return {
+        "saliency": {"blur": 0.1},  # of an image's side
+        # floor and most: bits an image costs; doubling: share of what honest users
+        # learn by which an account is above them for its price to double.
+        "proof_of_work": {
+            "sd": 1.0,
+            "quantile": 0.95,
+            "floor": 16.0,
+            "doubling": 0.02,
+            "most": 30.0,
+            "call_size": 256,
+        },
         "noise": {"sd": 0.5},
-        "round": {"step": 0.5},
-        "top_k": {"k": 50},  # numbers that are kept; below the width
-        "truncate": {"d": 64},  # first numbers
-        "project": {"d": 64},  # numbers of a random projection
-        # Cosine with an earlier answer of the account from which one is replaced.
-        "near_duplicates": {"similarity": 0.95},
+        "round": {"step": 1.0},  # deviations
+        "top_k": {"k": 16},
+        "truncate": {"width": 32},
+        "project": {"width": 32},
+        "near_duplicates": {"similarity": 0.9},  # cosine less the mean, in deviations
+        "b4b": {
+            "bits": 12,  # 2^bits buckets
+            "draws": 20,  # of the planes; coverage is the mean
+            "centred": True,  # planes go through the calibration's mean, not 0
+            "start": 1e-6,  # lambda of the paper
+            "noise": 0.8,  # its alpha: noise at the knee
+            "knee": 40.0,  # its beta: coverage in percent
+            # each account's: none, diagonal, dense, orthogonal, pad_shuffle or bits
+            "transform": "none",
+        },
+        "coverage_ratio": {
+            "bits": 12,
+            "draws": 20,
+            "domain": 0.3,  # share of the calibration set that an honest user asks of
+            "allowed": 1.1,  # coverage beside that user's up to which nothing is added
+            "noise": 3.0,  # for each 1 of that ratio above
+            "start": 200.0,  # queries after which half of it is added
+        },
     }
 
 
@@ -175,6 +202,18 @@ def get_config() -> ConfigDict:
     # What the provider measures the victim's answers on: so many images of a set, or of
     # those "held_out"; they are nobody's to ask or to be judged by. 0: none.
     c.service.calibration = {"data": "held_out", "images": 0}
+    # Honest users beside a thief: so many of each kind and size, an account each. One
+    # sends so many test images of the first set of probe.datasets, trains a linear
+    # classifier on half of the answers and has it classify the other half.
+    c.service.honest = {
+        "users": 0,
+        "kinds": ("domain", "domains", "video", "retries", "sorted"),
+        "sizes": (100, 300),
+        "l2_grid": (1e-3, 1e-2, 1e-1),
+        "validation": 0.2,
+        "tolerance": 1e-5,
+        "max_iterations": 5000,
+    }
     # Whether a victim that is a function is sent a few images of noise at each start,
     # to name and check it (docs/audit.md). False: none; victim.dim says its width.
     c.service.self_check = True
@@ -230,9 +269,14 @@ def get_config() -> ConfigDict:
     c.steal.queries = 9000  # images sent: views count, each of them
     c.steal.ask_views = 1  # views of an image that are asked
     c.steal.ask_augment = "none"  # preset of these views; of a pair, the first counts
-    # Which images: "random", or "kmeans" (near the centres of clusters).
+    # Which images: "random", "kmeans" (near the centres of all clusters), "narrow" (all
+    # of few clusters).
     c.steal.plan = "random"
-    c.steal.plan_kw = {"random": {}, "kmeans": {"clusters": 100}}
+    c.steal.plan_kw = {
+        "random": {},
+        "kmeans": {"clusters": 100},
+        "narrow": {"clusters": 100},
+    }
     # Whose features kmeans clusters: "untrained" (the stealer's network) or "ssl"
     # (the same trained as steal.ssl says). From the second round on the answers of
     # the rounds before, carried over to the pool by a ridge regression on them.
@@ -240,6 +284,19 @@ def get_config() -> ConfigDict:
     c.steal.plan_ridge = 1e-2
     c.steal.rounds = 1
     c.steal.accounts = 1  # the attacker's; its calls go to them in turn
+    c.steal.anchors = 0  # images that every account asks, to compare their answers
+    # What is done to answers before anything trains on them, in turn: names of
+    # sslx/attacks/cleaning/ (docs/defences.md).
+    c.steal.clean = ()
+    c.steal.clean_kw = {
+        "mean": {},
+        "union": {},
+        "maps": {"kind": "dense"},  # or diagonal, orthogonal, permuted, bits
+        "outliers": {"share": 0.1},  # of the images, that is left out
+        # A network of a hidden layer, from defended answers to clean ones.
+        "recover": {"width": 256, "ridge": 1e-3},
+        "predictions": {"weight": 0.5},  # of what the first stealer predicts
+    }
     c.steal.loss = "mse"  # "own" for attacks that have one; or MODULE:NAME
     c.steal.loss_kw = {
         "mse": {},

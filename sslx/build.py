@@ -95,7 +95,7 @@ def passes_of(run: Run) -> int | None:
     views = len(r["augment"])
     if "responses" in run.parents:
         # Each view asked is a pass of its own, unless the attack says otherwise.
-        asked = run.parents["responses"].recipe["views"]
+        asked = r.get("clean_views", run.parents["responses"].recipe["views"])
         views = attack_of(r["attack"]).passes(r["attack_numbers"], asked)
     return int(r["batch_size"] * r["steps"] * views)
 

@@ -39,7 +39,7 @@ FLOORS = [
 # The package, what starts it, and where commands were before.
 DOORS = {"__init__", "__main__", "inspect", "export"}
 # Where each file is an entry of a table, or part of what those share.
-TABLES = {"attacks", "service/defences", "data/sources"}
+TABLES = {"attacks", "service/defences", "data/sources", "stages"}
 # The folders where a config may be seen.
 CONFIGS = {"experiment", "program"}
 

@@ -13,6 +13,7 @@ FOLDER = Path(benchmarks.record.__file__).parent
 PARSED = (
     "against_torch",
     "augment_cost",
+    "defences",
     "floor",
     "growth",
     "parts",
@@ -111,6 +112,18 @@ def test_operations_and_the_accelerators_loop(monkeypatch):
     there = steps.make_stepper(training, per_dispatch=2)
     assert there.steps == 2
     there.call()
+
+
+def test_every_defence_is_timed(monkeypatch, capsys):
+    # Catches a defence that is timed after no past, or left out without a word.
+    from benchmarks import defences
+    from sslx.service import DEFENCES
+
+    monkeypatch.setattr(sys, "argv", ["defences", "--tiny"])
+    defences.main()
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(" | ")[0][2:] for line in lines] == list(DEFENCES)
+    assert all(line.count("(") == 2 for line in lines if "b4b" in line)
 
 
 @pytest.mark.slow  # trains and evaluates one

@@ -12,6 +12,7 @@ COMMANDS = {
     "export": "writes the encoder of a run as safetensors",
     "report": "makes a report of finished runs",
     "prepare": "downloads and prepares data sets",
+    "detect": "tells who of the accounts of a service behaves like a thief",
 }
 
 

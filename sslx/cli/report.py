@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+from sslx.report.labels import asks_nothing
 from sslx.report.records import Member, probes_of
 from sslx.report.write import members_of, remade, write
 from sslx.runs.lineage import Node, is_run, lineage, read_node
@@ -193,7 +194,10 @@ def main(argv: list[str] | None = None) -> None:
         print(remade(only.recipe, _reported(only), folder))
     else:
         nodes, members, notes = gather(args.paths)
-        title = f"Study of {len({m.theft for m in members})} stolen encoders"
+        stolen = {
+            m.theft for m in members if m.theft and not asks_nothing(nodes[m.theft])
+        }
+        title = f"Study of {len(stolen)} stolen encoders"
         print(write(folder, nodes, members, title=title, notes=notes))
     print(f"page: {folder / 'report.html'}")
     print(f"report: {folder / 'report.md'}", flush=True)

@@ -108,6 +108,14 @@ PRESETS: dict[str, tuple[Recipe, ...]] = {
         ),
     )
     * 2,
+    # A grey value or a few apart: what lies between two steps of a rounding.
+    "dither": (_jitter(_PLAIN, 0.04, 0.04, 0.0, 0.0)._replace(jitter_p=1.0),),
+    # The next frame of a camera that hardly moves.
+    "frame": (
+        _jitter(_PLAIN, 0.1, 0.1, 0.0, 0.0)._replace(
+            crop_area=(0.85, 1.0), crop_aspect=(0.95, 1.05), jitter_p=1.0
+        ),
+    ),
     # 32 pixels.
     "simclr_cifar": (_blur(_STRONG, 0.5, _WHOLE),) * 2,
     "simsiam_cifar": (_MOCO_32,) * 2,

@@ -49,14 +49,29 @@ def make_asked(images: np.ndarray, rows: np.ndarray, r: dict) -> np.ndarray:
         return images[repeated]
     recipe = read_recipe(r["ask_augment"][0])
     numbers = np.tile(np.arange(views), len(rows))
-    out = np.empty((len(repeated), *images.shape[1:]), np.uint8)
+    return make_views(r["seed"], images, repeated, numbers, recipe)
+
+
+def make_views(
+    seed: int, images: np.ndarray, rows: np.ndarray, numbers: np.ndarray, recipe: Recipe
+) -> np.ndarray:
+    """A view of each of some rows, uint8 (n, h, w, c); keys as of ``make_asked``.
+
+    Args:
+        seed: Of what is sent.
+        images: uint8 (pool, h, w, c).
+        rows: Which of them, (n,).
+        numbers: Which view of each, (n,).
+        recipe: What is done to them.
+    """
+    out = np.empty((len(rows), *images.shape[1:]), np.uint8)
     with jax.default_device(_cpu()):
-        key = stream(r["seed"], "asked")
+        key = stream(seed, "asked")
         make = _maker(recipe)
-        for start in range(0, len(repeated), CHUNK):
+        for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
-            short = CHUNK - len(repeated[part])
-            which = np.pad(np.stack([repeated, numbers])[:, part], [(0, 0), (0, short)])
+            short = CHUNK - len(rows[part])
+            which = np.pad(np.stack([rows, numbers])[:, part], [(0, 0), (0, short)])
             made = make(key, images[which[0]], *which)
             out[part] = np.asarray(made)[: CHUNK - short]
     return out

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx.embed.forward import check_images, embedder
+from sslx.embed.forward import check_images, embedder, gradienter
 from sslx.embed.function import ITEM, asking, identify
 from sslx.embed.recording import KEY, recorded
 from sslx.models import make_encoder
@@ -38,6 +38,8 @@ class OpenRun(NamedTuple):
         variables: ``() -> {"encoder": {"params", "stats"}, "head": {"params"}}``,
             nested dicts of numpy arrays; ``"head"`` only where the run has one (a
             stealer's is the linear map to the answers' width).
+        gradient: ``(score, images, output="representation") -> float32 NHWC``: how
+            ``score``, a JAX function of one answer, changes with each pixel.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class OpenRun(NamedTuple):
     metrics: list[dict]
     embed: Callable[..., np.ndarray]
     variables: Callable[[], dict[str, Any]]
+    gradient: Callable[..., np.ndarray]
 
 
 def _load_variables(path: Path, meta: dict, encoder: Encoder, head_init) -> Params:
@@ -128,6 +131,17 @@ def _answering(path: Path, meta: dict[str, Any], output: str):
 def _embed_of(path: Path, meta: dict[str, Any], output: str):
     if meta.get("origin") in KINDS:
         return _answering(path, meta, output)
+    return _network(path, meta, output, embedder)
+
+
+def _gradient_of(path: Path, meta: dict[str, Any], output: str):
+    refuse_if(
+        meta.get("origin") in KINDS, f"{path} is an API's, whose gradient is not known"
+    )
+    return _network(path, meta, output, gradienter)
+
+
+def _network(path: Path, meta: dict[str, Any], output: str, make: Callable):
     encoder = _encoder_of(path, meta)
     head = head_init = None
     if output == "projection":
@@ -135,7 +149,7 @@ def _embed_of(path: Path, meta: dict[str, Any], output: str):
         head, (head_init, _) = meta["head"], make_mlp(**meta["head"])
     elif output != "representation":
         raise UserError(f"unknown output {output!r}; known: projection, representation")
-    return embedder(
+    return make(
         meta["encoder"],
         _load_variables(path, meta, encoder, head_init),
         image_shape=tuple(meta["image_shape"]),
@@ -148,11 +162,11 @@ def _embed_of(path: Path, meta: dict[str, Any], output: str):
 def open_run(path: str | Path) -> OpenRun:
     """Opens a run directory.
 
-    Weights are read when ``embed`` is first called, or by ``variables``: strictly,
+    Weights are read when ``embed`` is first called, or the others: strictly,
     against the shapes that meta.json calls for and the digest stored with them.
 
     Raises:
-        UserError: No run there; from these two: no encoder in it, damaged weights,
+        UserError: No run there; from these: no encoder in it, damaged weights,
             weights of another architecture, images of the wrong shape or type.
     """
     path = local_path(path)
@@ -164,9 +178,16 @@ def open_run(path: str | Path) -> OpenRun:
     workdir = path.resolve().parent.parent
     parents = {role: workdir / name for role, name in meta["parents"].items()}
     ready = cache(partial(_embed_of, path, meta))
+    differentiable = cache(partial(_gradient_of, path, meta))
 
     def embed(images: np.ndarray, output: str = "representation") -> np.ndarray:
         return ready(output)(images)
 
+    def gradient(
+        score: Callable, images: np.ndarray, output: str = "representation"
+    ) -> np.ndarray:
+        return differentiable(output)(score, images)
+
     variables = partial(_variables_of, path, meta)
-    return OpenRun(path, meta, parents, read_rows(path), embed, variables)
+    rows = read_rows(path)
+    return OpenRun(path, meta, parents, rows, embed, variables, gradient)

@@ -65,6 +65,7 @@ def _forward(what: str):
     project = make_mlp(**head)[1] if head else None
 
     def forward(variables, images):
+        # Images are uint8, or float32 where a gradient is taken.
         x = normalise(images.astype(jnp.float32) / 255, mean, std)
         params, stats = variables["encoder"]["params"], variables["encoder"]["stats"]
         features, _ = encoder.apply(params, stats, x, False)
@@ -122,6 +123,35 @@ def embedder(
         return in_batches(forward, variables, images)
 
     return embed
+
+
+def gradienter(
+    encoder: dict[str, Any], variables: Params, *, image_shape, mean, std, head=None
+) -> Callable[[Callable, np.ndarray], np.ndarray]:
+    """Returns ``gradient(score, uint8 NHWC) -> float32 NHWC``, as ``embedder`` embeds.
+
+    ``score`` is a JAX function of one answer, (d,) -> (); what is given is how the
+    score of each image's own answer changes with its pixels, in 0..255.
+    """
+    forward = make_forward(encoder, head, mean, std)
+
+    def gradient(score: Callable, images: np.ndarray) -> np.ndarray:
+        check_images(images, image_shape)
+        return in_batches(_backward(forward, score), variables, images)
+
+    return gradient
+
+
+@lru_cache(maxsize=64)
+def _backward(forward: Callable[..., jax.Array], score: Callable):
+    # An image's answer is its own: the sum of scores has each one's gradient.
+    def total(images, variables):
+        return jax.vmap(score)(forward(variables, images)).sum()
+
+    def backward(variables, images):
+        return jax.grad(total)(images.astype(jnp.float32), variables)
+
+    return jax.jit(backward)
 
 
 def untrained(

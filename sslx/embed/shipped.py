@@ -7,6 +7,7 @@ did not see: those are an attacker's, whatever ``data.split_seed`` says.
 import base64
 import hashlib
 import json
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ FOUND = 0.99  # of the images it did not see, that a data set must have
 
 
 def victims() -> dict[str, dict[str, Any]]:
-    """The cards of all shipped victims, by name.
+    """The cards of all shipped victims, by name; copies, the reader's own.
 
     A card has ``encoder``, ``image_shape``, ``mean``, ``std``; ``dataset`` and
-    ``training`` (config, commit, passes); ``accuracies`` with their intervals;
-    ``weights``, the digest of the arrays, and ``sha256`` of the file; ``unseen``.
+    ``training`` (recipe, commit, passes; images and FLOPs where they were noted);
+    ``accuracies`` with their intervals; ``weights``, the digest of the arrays, and
+    ``sha256`` of the file; ``unseen``.
     """
-    return {path.stem: _read(path) for path in sorted(FOLDER.glob("*.json"))}
+    return {path.stem: deepcopy(_read(path)) for path in sorted(FOLDER.glob("*.json"))}
 
 
 @lru_cache(maxsize=8)
@@ -52,22 +54,64 @@ def file_of(name: str) -> Path:
     """The weights of a shipped victim, as they were shipped.
 
     Raises:
-        UserError: They are missing or damaged.
+        UserError: They are missing or damaged, or not those of the card.
     """
-    path = FOLDER / f"{name}.safetensors"
-    whole = (
-        path.is_file()
-        and hashlib.sha256(path.read_bytes()).hexdigest() == victims()[name]["sha256"]
+    card, path = _read(FOLDER / f"{name}.json"), FOLDER / f"{name}.safetensors"
+    refuse_if(
+        not path.is_file(),
+        f"{path} is missing; install sslx again",
+    )
+    found = path.stat()
+    digests = card["sha256"], card["weights"], json.dumps(card["encoder"])
+    _check(path, (found.st_size, found.st_mtime_ns), *digests)
+    return path
+
+
+@lru_cache(maxsize=8)  # for the combinations of a grid; a file that changes is another
+def _check(
+    path: Path, stamp: tuple[int, int], sha256: str, weights: str, encoder: str
+) -> None:
+    # Orbax takes a while to import, and who reads cards needs none.
+    from sslx.models.weight_files import read_trunk
+    from sslx.train import checkpoint
+
+    refuse_if(
+        hashlib.sha256(path.read_bytes()).hexdigest() != sha256,
+        f"{path} is not what sslx came with; install sslx again",
     )
     refuse_if(
-        not whole, f"{path} is missing or not what sslx came with; install sslx again"
+        checkpoint.digest(read_trunk(str(path), json.loads(encoder))) != weights,
+        f"the weights in {path} are not those of its card; install sslx again",
     )
-    return path
+
+
+def card_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The card of a run's victim; {} where it was not shipped, or is another now."""
+    card = victims().get(recipe.get("shipped", ""), {})
+    return card if card.get("weights") == recipe.get("weights") else {}
+
+
+def trained(recipe: dict[str, Any]) -> dict[str, Any]:
+    """``images``, ``passes`` and ``flops`` of a run's victim, as far as a card says.
+
+    Images that are not noted are those of the training split less the unseen ones.
+    """
+    if not (card := card_of(recipe)):
+        return {}
+    told = card.get("training", {})
+    content = told.get("recipe", {}).get("data", {}).get("tfds", {})
+    if whole := content.get("examples", {}).get("train"):
+        told = {"images": whole - len(_marks(card))} | told
+    return {key: told[key] for key in ("images", "passes", "flops") if key in told}
 
 
 def unseen(name: str) -> np.ndarray:
     """Marks of the images that a victim did not see, as of ``sslx.data.marks``."""
-    return np.frombuffer(base64.b64decode(victims()[name]["unseen"]), "<i8")
+    return _marks(_read(FOLDER / f"{name}.json"))
+
+
+def _marks(card: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(card["unseen"]), "<i8")
 
 
 def card(facts: dict[str, Any], marks: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from sslx.evals.solver import Solution, check_finite, check_problem, fit
+from sslx.evals.solver import Solution, check_finite, check_problem, fit, scaling
 from sslx.progress import progress
 from sslx.types import refuse_if
 
@@ -151,7 +151,7 @@ def classify(
         UserError: As ``fit``; test features are not finite.
     """
     check_finite("test", test_features)
-    mean, scale = _standardiser(train_features)
+    mean, scale = scaling(train_features)
     solution = fit(
         (train_features - mean) * scale,
         train_labels,
@@ -240,7 +240,7 @@ def _validate(
         for held in parts:
             if len(parts) > 1 and np.ptp(labels[~held]) == 0:
                 continue  # a single class is left: all of the part count as wrong
-            mean, scale = _standardiser(features[~held])
+            mean, scale = scaling(features[~held])
             fitted = (features[~held] - mean) * scale
             validation = (features[held] - mean) * scale
             start = None
@@ -258,19 +258,6 @@ def _predict(
     solution: Solution, features: Float[np.ndarray, "n d"]
 ) -> Integer[np.ndarray, " n"]:
     return (features @ solution.weights + solution.bias).argmax(1)
-
-
-def _standardiser(
-    features: Float[np.ndarray, "n d"],
-) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
-    """Mean and one over the standard deviation, 0 where a feature is constant."""
-    mean = features.mean(0, dtype=np.float64)
-    deviation = features.std(0, dtype=np.float64)
-    # Encoders answer in float32: what varies by less than its resolution is rounding,
-    # and dividing by it would turn noise into a feature.
-    resolution = np.finfo(np.float32).eps * np.abs(features).max(0)
-    varies = deviation > resolution
-    return mean, np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)
 
 
 def validation_part(

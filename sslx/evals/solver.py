@@ -182,3 +182,16 @@ def check_problem(
         f"linear probe: the training images are all of class {low}",
     )
     check_finite("training", features)
+
+
+def scaling(
+    features: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """Mean and one over the standard deviation, 0 where a feature is constant."""
+    mean = features.mean(0, dtype=np.float64)
+    deviation = features.std(0, dtype=np.float64)
+    # Encoders answer in float32: what varies by less than its resolution is rounding,
+    # and dividing by it would turn noise into a feature.
+    resolution = np.finfo(np.float32).eps * np.abs(features).max(0)
+    varies = deviation > resolution
+    return mean, np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)

@@ -7,6 +7,7 @@ from jaxtyping import Float32, Integer
 from sklearn.svm import SVC
 
 from sslx.evals.linear import validation_part
+from sslx.types import refuse_if
 
 ROWS, PIXELS = 10_000, 1_024  # at most: its time grows with rows squared
 PENALTIES = (1.0, 10.0, 100.0)
@@ -19,15 +20,17 @@ class Machine(NamedTuple):
         predictions: Class of each test row, int64.
         penalty: C, of ``PENALTIES``.
         at_edge: It is the least or the largest, so a better one may lie outside.
+        undecided: All penalties were right equally often; it is the least.
     """
 
     predictions: Integer[np.ndarray, " m"]
     penalty: float
     at_edge: bool
+    undecided: bool
 
 
 def is_small(images: int, pixels: int) -> bool:
-    """Whether training takes seconds."""
+    """Whether there are so few rows and pixels that it is trained."""
     return images <= ROWS and pixels <= PIXELS
 
 
@@ -55,11 +58,16 @@ def kernel_svm(
         groups: Rows of one value show one picture and are not divided.
 
     Raises:
-        UserError: Too few rows to choose on.
+        UserError: Too few rows to choose on, or of a single class without these.
 
     Source: Cortes and Vapnik 1995, by scikit-learn.
     """
     held = validation_part(len(labels), validation_fraction, seed, groups)
+    refuse_if(
+        np.ptp(labels[~held]) == 0,
+        f"SVM: the training images are all of class {labels[~held][0]}, but for what "
+        "probe.validation holds out; add images of others",
+    )
     right = {}
     for penalty in PENALTIES:
         machine = SVC(C=penalty).fit(train[~held], labels[~held])
@@ -67,4 +75,5 @@ def kernel_svm(
     best = max(right, key=right.__getitem__)  # ties: the least
     found = SVC(C=best).fit(train, labels).predict(test)
     ends = (PENALTIES[0], PENALTIES[-1])
-    return Machine(found.astype(np.int64), best, best in ends)
+    undecided = len(set(right.values())) == 1
+    return Machine(found.astype(np.int64), best, best in ends, undecided)

@@ -18,13 +18,16 @@ from sslx.types import Published, UserError, refuse_if
 STAGES = {
     "victim": ("victim",),
     "steal": ("classifier", "responses", "steal"),
-    "probe": ("features", "probe", "fidelity", "gallery"),
+    "probe": ("features", "probe", "fidelity", "gallery", "honest"),
     "report": ("report",),
 }
 PASSES = ("equal", "as given")  # of study.passes
 TUPLES = {
     "stages": str,
     "data.mean": float,
+    "service.honest.kinds": str,
+    "service.honest.sizes": int,
+    "steal.clean": str,
     "data.std": float,
     "probe.datasets": str,
     "probe.few_labels": float,
@@ -93,10 +96,14 @@ def _check_tuples(config: ConfigDict) -> None:
         for name in path:
             section = section[name]
         for value in section[last]:
-            number = isinstance(value, int | float) and math.isfinite(value)
-            if not (number if kind is float else isinstance(value, str)):
-                word = "numbers" if kind is float else "names"
-                raise UserError(f"{key} must hold {word}, not {value!r}")
+            fits = {
+                str: isinstance(value, str),
+                int: type(value) is int,
+                float: isinstance(value, int | float) and math.isfinite(value),
+            }
+            words = {str: "names", int: "whole numbers", float: "numbers"}
+            if not fits[kind]:
+                raise UserError(f"{key} must hold {words[kind]}, not {value!r}")
 
 
 def check_sets(config: ConfigDict, steals: bool) -> None:

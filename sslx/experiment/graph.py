@@ -16,9 +16,10 @@ from sslx import data
 from sslx.attacks.attack import OWN
 from sslx.context import Context
 from sslx.experiment.checks import check, check_equal_work, check_sets
+from sslx.experiment.honest import honest_runs
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
-from sslx.experiment.probes import at_hand, make_probes
+from sslx.experiment.probes import at_hand, make_probes, on_set
 from sslx.experiment.separation import Test, tests_of
 from sslx.experiment.thefts import Theft, make_theft_runs
 from sslx.experiment.victims import (
@@ -127,6 +128,7 @@ def _resolve(config: ConfigDict, workdir: Path) -> Experiment:
             *(member.config, member.victim, member.independent, member.theft),
             *(member.tests, member.unanswered),
         )
+        probes += _honest(member)
     shown = _gallery(members[0], probes)
     probes = list({run.path: run for run in [*probes, *shown]}.values())
     report = _report(config, workdir, members, probes)
@@ -197,6 +199,14 @@ def _member(draft: Draft, tests: list[Test], budget: int, workdir: Path) -> Memb
     )
 
 
+def _honest(member: Member) -> list[Run]:
+    """The runs of honest users, of the first set that is at hand."""
+    config, test = member.config, member.tests[0]
+    measured = member.theft.measured if member.theft else None
+    on = on_set(config, test)
+    return honest_runs(config, member.victim, measured, test, on)
+
+
 def _gallery(member: Member, probes: list[Run]) -> list[Run]:
     """The run of what is shown of the headline's two feature spaces.
 
@@ -257,12 +267,6 @@ def _report(
                 "theft": m.theft and m.theft.steal.key,
             }
             for m in members
-        ]
-        + [
-            {"changes": _seeds(m), "victim": m.victim.key, "theft": run.key}
-            for m in members
-            if m.theft
-            for run in m.theft.alone
         ],
         "names": {
             fingerprint(test.info.identity): printable(test.name)
@@ -276,6 +280,14 @@ def _report(
             printable(name): n for m in members for name, n in m.unanswered.items()
         },
     }
+    alone = [
+        {"changes": _seeds(m), "victim": m.victim.key, "theft": run.key}
+        for m in members
+        if m.theft
+        for run in m.theft.alone
+    ]
+    if alone:
+        recipe["alone"] = alone
     if config.study.published:
         others = [Published(*row)._asdict() for row in config.study.published]
         recipe["published"] = others

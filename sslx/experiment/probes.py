@@ -205,17 +205,27 @@ def _untrained(config: ConfigDict, victim: Run, theft: Theft | None) -> dict | N
     return None
 
 
+def on_set(config: ConfigDict, test: Test) -> dict[str, Any]:
+    """What determines a set and the rows that figures are on."""
+    return {
+        "data": test.info.identity,
+        "test_kept": test.kept,
+        "split_seed": config.data.split_seed,
+        **test.apart.recipe(),
+        **data.copies(test.name, reading(config), "train", "test"),
+    }
+
+
 def _bench(config: ConfigDict, victim: Run, test: Test) -> Bench:
     """How encoders are judged on a set."""
     p, info = config.probe.to_dict(), test.info
-    rows = {"test_kept": test.kept, "split_seed": config.data.split_seed}
-    rows |= test.apart.recipe()
-    rows |= data.copies(test.name, reading(config), "train", "test")
+    rows = on_set(config, test)
     on = {"data": info.identity, "image_shape": victim.recipe["image_shape"]}
     compared = None
     if len(test.rows) >= FEWEST:
-        compared = {"data": info.identity, **rows, **p["fidelity"]}
+        compared = {**rows, **p["fidelity"]}
     protocol = {"format": 2, **rows, **{key: p[key] for key in PROTOCOL}}
+    del protocol["data"]  # of the features that it judges
     small = is_small(info.sizes["train"], math.prod(info.image_shape))
     if test.uneven:
         protocol["uneven"] = True

@@ -185,7 +185,13 @@ def training(section: ConfigDict, name: str, n: int, views: int) -> dict:
     steps = section.steps or section.epochs * (n // batch_size)
     if section.passes:
         # A budget of work is kept however few images there are, to half a step.
-        steps = max(1, round(section.passes / (batch_size * views)))
+        step = batch_size * views
+        refuse_if(
+            2 * section.passes < step,
+            f"{name}.passes must be half a step at least, {-(-step // 2)} of "
+            f"{batch_size} images in {views} view(s), not {section.passes}",
+        )
+        steps = max(1, round(section.passes / step))
     positive(name, {"epochs (or steps, or passes)": steps})
     return {
         "optim": _optim(name, section.optim, batch_size, steps),

@@ -74,6 +74,18 @@ def _kmeans(
 
     Source: Sculley 2010 (mini-batch k-means); Arthur and Vassilvitskii 2007 (starts).
     """
+    cluster, distance = _clustered(random, free, count, features, clusters)
+    return free[_in_turn(cluster, distance)[:count]]
+
+
+def _clustered(
+    random: np.random.Generator,
+    free: Int64[np.ndarray, " m"],
+    count: int,
+    features: Float32[np.ndarray, "pool d"] | None,
+    clusters: int,
+) -> tuple[Integer[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Of each free image its cluster, and how far it is from the centre, squared."""
     _check(free, count)
     if features is None:
         raise ValueError("k-means needs features")
@@ -91,7 +103,27 @@ def _kmeans(
     with threadpool_limits(1):
         cluster = method.fit_predict(x)
         distance = np.square(x - method.cluster_centers_[cluster]).sum(1)
-    return free[_in_turn(cluster, distance)[:count]]
+    return cluster, distance
+
+
+def _narrow(
+    random: np.random.Generator,
+    free: Int64[np.ndarray, " m"],
+    count: int,
+    features: Float32[np.ndarray, "pool d"] | None,
+    *,
+    clusters: int,
+) -> Int64[np.ndarray, " count"]:
+    """Images of few kinds: whole clusters, the largest first, until there are enough.
+
+    Against a defence that looks at how much of its answers' space an account has seen
+    (B4B): whoever asks in few places has seen little. Clusters, cost and source as of
+    ``kmeans``; within a cluster those nearest to its centre come first.
+    """
+    cluster, distance = _clustered(random, free, count, features, clusters)
+    sizes = np.bincount(cluster)
+    largest = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
+    return free[np.lexsort((distance, largest[cluster]))[:count]]
 
 
 def _in_turn(
@@ -169,6 +201,7 @@ def _check(free: np.ndarray, count: int) -> None:
 PLANS: dict[str, Chooser] = {
     "random": Chooser(_random, needs_features=False),
     "kmeans": Chooser(_kmeans, needs_features=True),
+    "narrow": Chooser(_narrow, needs_features=True),
 }
 
 

@@ -12,6 +12,7 @@ from sslx.rng import host_stream
 from sslx.types import refuse_if
 
 STREAM = "held back"  # of the attacker's seed
+DISTANCE, AGREEMENT = "distance", "agreement"  # what he judges by, or a loss
 
 
 class Parts(NamedTuple):

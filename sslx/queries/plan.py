@@ -40,11 +40,13 @@ class Plan(NamedTuple):
         views: Of each image.
         accounts: Names; they take turns.
         rounds: In order.
+        anchors: So many images, the first, are asked by every account.
     """
 
     views: int
     accounts: list[str]
     rounds: list[Round]
+    anchors: int = 0
 
     @property
     def calls(self) -> list[Call]:
@@ -71,25 +73,41 @@ def shares(images: int, rounds: int) -> list[int]:
     return [each + (i < more) for i in range(rounds)]
 
 
+def images_of(r: Mapping[str, Any]) -> int:
+    """How many different images a recipe of answers asks; it pays for all it sends."""
+    again = r.get("anchors", 0) * r["views"] * (r["accounts"] - 1)
+    return (r["queries"] - again) // r["views"]
+
+
 def make_plan(r: Mapping[str, Any]) -> Plan:
     """The plan of a recipe of answers.
 
     Args:
         r: With ``queries`` (images sent, views counted), ``views``, ``rounds``,
-            ``accounts`` and ``call_size`` (images of a call, at most).
+            ``accounts`` and ``call_size`` (images of a call, at most); with ``anchors``
+            where accounts ask the same images, too, to compare their answers.
     """
     names = ["attacker"]
     if r["accounts"] > 1:
         names = [f"attacker{i + 1}" for i in range(r["accounts"])]
-    turn, rounds = cycle(names), []
+    turn, anchors = cycle(names), r.get("anchors", 0)
+    rounds: list[Round] = []
     made = sent = 0
-    for images in shares(r["queries"] // r["views"], r["rounds"]):
-        end = sent + images * r["views"]
-        starts = range(sent, end, r["call_size"])
+    for images in shares(images_of(r), r["rounds"]):
+        end, parts = sent + images * r["views"], []
+        if anchors and not rounds:  # each account begins with them
+            first = np.arange(anchors * r["views"])
+            parts = [(name, part) for name in names for part in _cut(first, r)]
+            sent = len(first)
+        parts += [(next(turn), part) for part in _cut(np.arange(sent, end), r)]
         calls = [
-            Call(next(turn), f"{made + i:07d}", np.arange(s, end)[: r["call_size"]])
-            for i, s in enumerate(starts)
+            Call(name, f"{made + i:07d}", part) for i, (name, part) in enumerate(parts)
         ]
         rounds.append(Round(images, calls))
-        made, sent = made + len(starts), end
-    return Plan(r["views"], names, rounds)
+        made, sent = made + len(calls), end
+    return Plan(r["views"], names, rounds, anchors)
+
+
+def _cut(queries: np.ndarray, r: Mapping[str, Any]) -> list[np.ndarray]:
+    starts = range(0, len(queries), r["call_size"])
+    return [queries[start : start + r["call_size"]] for start in starts]

@@ -6,9 +6,16 @@ import numpy as np
 
 from sslx.evals.intervals import t_interval
 from sslx.report.collect import common
-from sslx.report.records import MEASURES, NO_SEED, ROLES, SEEDS, THEFTS, Own, Record
-
-ALIKE = 0.05  # of the passes: batches of other sizes make them up to half a step
+from sslx.report.records import (
+    MEASURES,
+    NO_SEED,
+    ROLES,
+    SEEDS,
+    THEFTS,
+    Own,
+    Record,
+    times_of,
+)
 
 
 class Figure(NamedTuple):
@@ -44,7 +51,8 @@ class Row(NamedTuple):
         figures: Evaluator -> accuracy.
         of_victim: The primary accuracy as a share of the victim's, mean of the pairs.
         gain: Of a theft, the primary accuracy less that of the same network trained
-            on the same images without an answer, in as many passes; over its pairs.
+            without an answer on the images it asks, in as many passes; over its pairs.
+            Of a warm start, too, that had the whole pool before it asked.
         gain_long: The same over ``times`` as many passes, the most that there are.
         times: A whole number above 1; None without such a training.
         own: What a stealer has without answers, seeds apart.
@@ -98,7 +106,9 @@ def aggregate(records: list[Record], primary: str = "linear") -> list[Row]:
     """
     groups: dict[tuple, list[Record]] = {}
     for r in records:
-        work = (r.images, r.passes) if r.role == "alone" else ()
+        work: tuple = (r.images, r.passes) if r.role == "alone" else ()
+        if r.role == "honest":
+            work = (r.settings["defence"],)
         key = (r.dataset, r.kind, r.role, r.theft, r.queries, *work)
         groups.setdefault(key, []).append(r)
     order = [list(dict.fromkeys(r[i] for r in records)) for i in (0, 1)]
@@ -136,9 +146,8 @@ def _gains(
     if r.role != "stolen" or not r.passes or primary not in r.scores:
         return out
     for alone in beside.get(_situation(r), ()):
-        times = round((alone.passes or 0) / r.passes)
-        gap = abs((alone.passes or 0) - times * r.passes)
-        if times and gap <= ALIKE * times * r.passes and primary in alone.scores:
+        times = times_of(alone.passes or 0, r.passes)
+        if times and primary in alone.scores:
             accuracy = alone.scores[primary].accuracy
             out.setdefault(times, r.scores[primary].accuracy - accuracy)
     return out

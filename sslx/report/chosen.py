@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from sslx.queries.held_back import AGREEMENT
 from sslx.report import labels
-from sslx.report.records import SEEDS, Member, Record
+from sslx.report.collect import common
+from sslx.report.records import SEEDS, Member, Record, times_of
 from sslx.report.tables import Lines, number
 from sslx.runs.lineage import Node
 from sslx.runs.names import fingerprint
 
-GREATEST = ("agreement",)  # of the measures, those of which more is better
+GREATEST = (AGREEMENT,)  # of the measures, those of which more is better
 
 
 class Setting(NamedTuple):
@@ -47,6 +49,8 @@ class Choice(NamedTuple):
         measure: What they are compared by.
         compared: In the order of the members.
         best: The one that is chosen; None where none has a value.
+        apart: Keys of the runs that are not compared: of what asks nothing, those that
+            took other passes, and no whole number of times as many.
     """
 
     cell: str
@@ -56,14 +60,16 @@ class Choice(NamedTuple):
     measure: str
     compared: list[Setting]
     best: Setting | None
+    apart: list[str]
 
 
 def choices(nodes: dict[str, Node], members: list[Member]) -> list[Choice]:
     """What is chosen for each theft of which several settings were held against it.
 
     Settings are compared where attack, loss, budget, victim and measure are alike, and
-    for what asks nothing what its loss is measured at. Of those with all seeds the one
-    with the least distance or loss is chosen, or with the greatest agreement.
+    for what asks nothing images, passes (but for half a step) and what its loss is
+    measured at. Of those with all seeds the one with the least distance or loss is
+    chosen, or with the greatest agreement.
     """
     groups: dict[tuple, list[tuple[Member, Node, labels.Settings]]] = {}
     victims = dict.fromkeys(m.victim for m in members if m.victim)
@@ -75,20 +81,39 @@ def choices(nodes: dict[str, Node], members: list[Member]) -> list[Choice]:
         kind = kinds.get(member.victim or "", "")
         *which, settings = labels.told(nodes, kind, node.key)
         how = fingerprint(node.recipe["held_back"]), node.meta["held_back"]["measure"]
-        groups.setdefault((*which, *how), []).append((member, node, settings))
+        own = *which, *how
+        key = next((key for key in groups if _alike(key, own)), own)
+        groups.setdefault(key, []).append((member, node, settings))
     several = len(set(kinds.values())) > 1
     out = []
-    for (attack, loss, work, kind, _, measure), found in groups.items():
+    for key, found in groups.items():
+        attack, loss, work, kind, _, measure = key
         compared = list(_settings(found))
         if len(compared) < 2:
             continue
-        name = [attack] * (attack != "direct") + [loss] * (loss != "own")
-        if len(work) > 1:
-            name = ["alone", attack]
+        name = ["alone", attack] if len(work) > 1 else labels.named(attack, loss)
         cell = labels.cell(" ".join(name), work, kind if several else "")
         best = _best(compared, measure)
-        out.append(Choice(cell, attack, loss, work[0], measure, compared, best))
+        apart = [
+            node.key
+            for other, lone in groups.items()
+            if len(lone) < len(found) and _alike(key, other, passes=False)
+            for _, node, _ in lone
+        ]
+        told = attack, loss, work[0], measure, compared, best, apart
+        out.append(Choice(cell, *told))
     return out
+
+
+def _alike(a: tuple, b: tuple, passes: bool = True) -> bool:
+    """Whether two groups are one, or with ``passes=False`` would be but for these."""
+    (*own, more), (*others, less) = a[2], b[2]
+    if not own or not more or not less:  # who asks goes by his queries
+        return passes and a == b
+    if (*a[:2], own, *a[3:]) != (*b[:2], others, *b[3:]):
+        return False
+    times = times_of(max(more, less), min(more, less))
+    return times == 1 if passes else times is None
 
 
 def _settings(found: list[tuple[Member, Node, labels.Settings]]) -> Iterator[Setting]:
@@ -97,17 +122,12 @@ def _settings(found: list[tuple[Member, Node, labels.Settings]]) -> Iterator[Set
     for one in found:
         alike.setdefault(tuple(sorted(one[2].items())), []).append(one)
     for several in alike.values():
-        changes = [m.changes for m, _, _ in several]
-        common = {
-            key: value
-            for key, value in changes[0].items()
-            if key not in SEEDS and all(other.get(key) == value for other in changes)
-        }
+        changes = common([m.changes for m, _, _ in several])
         runs = {node.key: node for _, node, _ in several}
         told = [node.meta["held_back"] for node in runs.values()]
         values = [one["value"] for one in told]
         yield Setting(
-            changes=common,
+            changes={k: v for k, v in changes.items() if k not in SEEDS},
             settings=several[0][2],
             runs=list(runs),
             seeds=sorted(node.recipe["seed"] for node in runs.values()),

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from sslx.embed import shipped
+from sslx.queries.plan import images_of
 from sslx.report import labels
+from sslx.report.honest import honest_records
 from sslx.report.records import (
     MEASURES,
     OF_THEFT,
@@ -56,6 +59,7 @@ def collect(
     by_probe = {p.node.key: p for p in probes}
     measured = _measured(nodes, by_probe)
     thefts = _thefts(nodes, members)
+    data = {p.set: fingerprint(p.node.recipe.get("data")) for p in probes}
     records: list[Record] = []
     for set_, name in sets.items():
         for victim, kind in _kinds(nodes, members).items():
@@ -90,6 +94,9 @@ def collect(
             others += [("majority", p._replace(encoder=None)) for p in told[:1]]
             records += [record(probe, "", t.changes, t) for probe, t in stolen]
             records += [record(probe, role, changes) for role, probe in others]
+            known = {r.run for r in records if r.role == "honest"}
+            users = honest_records(nodes, (name, kind, victim), data[set_])
+            records += [r for r in users if r.run not in known]
     return records
 
 
@@ -288,7 +295,7 @@ def _own(nodes: dict[str, Node], steal: Node) -> Own:
     if asked:
         chosen = asked.key
         if r.get("plan") == "random":
-            chosen = {"images": r["queries"] // r["views"], "rounds": r["rounds"]}
+            chosen = {"images": images_of(r), "rounds": r["rounds"]}
     return Own(network, fingerprint(chosen) if chosen else None)
 
 
@@ -314,5 +321,6 @@ def _of_trainings(nodes: dict[str, Node], node: Node | None, what: str, of: Call
         return None
     roles = ("ssl",) if what == "passes" else ("ssl", "head")
     before = (nodes.get(node.parents.get(role, "")) for role in roles)
-    known = [run.meta.get(what) for run in (node, *before) if run]
+    runs = [run for run in (node, *before) if run]
+    known = [(shipped.trained(run.recipe) or run.meta).get(what) for run in runs]
     return None if None in known else of(known)

@@ -18,8 +18,8 @@ from sslx.report.records import (
     stands_beside,
 )
 
-# Which decides whether a copy is near, fixed before any was looked at: no label enters
-# it, nor width or basis; and the best map is fitted for whoever is compared.
+# Which decides whether a copy is near, chosen on an earlier version's runs: no label
+# enters it, nor width or basis; and the best map is fitted for whoever is compared.
 NEARNESS = "linear_l2"
 
 
@@ -223,15 +223,10 @@ def beside_published(
 
     def fits(row: Row, other: dict[str, Any]) -> bool:
         of = row.dataset, row.loss, row.queries
-        # What weights were trained on is not known here; their kind stands beside.
-        data = {other["data"], "weights"} & set(row.kind.split())
         wanted = other["dataset"], other["loss"], other["queries"]
-        return (
-            row.role == "stolen"
-            and row.attack == "direct"
-            and of == wanted
-            and bool(data)
-        )
+        theft = row.role == "stolen" and row.attack == "direct"
+        # The kind has the victim's data, where they are known.
+        return theft and of == wanted and other["data"] in row.kind.split()
 
     def accuracies(row: Row) -> dict[str, float]:
         names = dict.fromkeys((primary, "reference_probe"))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from sslx.data.presets import PRESETS
+from sslx.embed import shipped
 from sslx.runs.lineage import Node, data_slug
 from sslx.runs.names import fingerprint
 
@@ -123,6 +124,12 @@ class Told(NamedTuple):
     settings: Settings
 
 
+def named(attack: str, loss: str) -> list[str]:
+    """Attack and loss, but "direct" and a loss that the attack brings."""
+    found = [attack] * (attack != "direct" or loss == "own")
+    return found + [loss] * (loss != "own")
+
+
 def thefts(told: list[Told]) -> list[tuple[str, Settings]]:
     """The label of each theft, and all settings in which it differs from its like.
 
@@ -140,14 +147,11 @@ def thefts(told: list[Told]) -> list[tuple[str, Settings]]:
         keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
     for attack, loss, work, kind, settings in told:
-        # "direct" goes without saying, and so does a loss that the attack brings.
-        named = [attack] * (attack != "direct" or loss == "own")
-        named += [loss] * (loss != "own")
         # A defence is always named; that there is none goes without saying.
         telling_keys = [key for key in keys[attack, loss] if key != "defence"]
         if settings.get("defence", "none") != "none":
             telling_keys.append("defence")
-        label = " ".join(named + words(settings, telling_keys))
+        label = " ".join([*named(attack, loss), *words(settings, telling_keys)])
         alike = groups[attack, loss, work, kind]
         own = {
             key: value
@@ -217,7 +221,7 @@ def _plain(node: Node) -> Iterator[str]:
     parts = (
         r.get("objective") or r.get("origin"),
         (r.get("encoder") or {}).get("name") or r.get("function"),
-        data_slug(node),
+        data_slug(node) or short(shipped.card_of(r).get("dataset", "")),
     )
     yield from (str(part) for part in parts if part)
 

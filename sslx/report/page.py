@@ -6,12 +6,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sslx.report import chosen, tables, words
-from sslx.report.aggregate import ALIKE, Row, baselines
+from sslx.report.aggregate import Row, baselines
 from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.pictures import gallery
 from sslx.report.pictures.drawing import COLOURS, Picture, colour, styles, svg
 from sslx.report.pictures.gallery import Gallery
-from sslx.report.records import stands_beside
+from sslx.report.records import stands_beside, times_of
 from sslx.report.words import Report
 from sslx.version import __version__
 
@@ -36,16 +36,14 @@ def render(
         drawn: Of ``charts``, and of ``gallery`` curves and maps.
         shown: The gallery, None where there is none.
     """
-    first, rows, records = report.headline, report.rows, report.records
+    first, rows, records = report.headline, report.encoders, report.records
     # Of one seed there is nothing to test.
     compared = report.compared if any(row.n > 1 for row in report.compared) else []
     known = {
         "accuracy": tables.accuracy_table(rows),
         "asked": report.nodes[first.asked] if first and first.asked else None,
         "bills": tables.bill_table(records),
-        "chosen": chosen.table(
-            chosen.choices(report.nodes, report.members), records, report.primary
-        ),
+        "chosen": chosen.table(report.choices, records, report.primary),
         "colours": COLOURS | {"stolen": colour(first, styles(rows)) if first else ""},
         "compared": compared,
         "costs": tables.cost_table(rows),
@@ -54,6 +52,8 @@ def render(
         "encoders": tables.encoder_table(records, report.primary),
         "fidelity": tables.fidelity_table(rows),
         "first": first,
+        "frontier": tables.frontier_table(report.frontier) if report.frontier else [],
+        "uses": tables.use_table(report.frontier) if report.frontier else [],
         "near": tables.nearness_table(report.near) if report.near else [],
         "kind": first.kind if first else rows[0].kind,
         "most": tables.MOST,
@@ -96,9 +96,9 @@ def _template(file: str) -> Template:
 
 def _sets(report: Report) -> list[dict[str, Any]]:
     """Of each data set and kind of victim: name, rows and tables."""
-    rows, first, out = report.rows, report.headline, []
+    rows, first, out = report.encoders, report.headline, []
     best = baselines(rows, report.primary)
-    several, thefts = len({row.kind for row in rows}) > 1, styles(report.rows)
+    several, thefts = len({row.kind for row in rows}) > 1, styles(report.encoders)
     for place in dict.fromkeys(row[:2] for row in rows):
         own = [row for row in rows if row[:2] == place]
         there = [row for row in best if row[:2] == place]
@@ -132,10 +132,11 @@ def _beside(found: list[tuple[Row, Any]], cell: str | None) -> list[tuple[Row, A
     def fits(row: Row) -> bool:
         if own is None or row.role != "alone":
             return row is not own
-        if not stands_beside(own.own, row.own):
+        if row is own or not stands_beside(own.own, row.own):
             return False
-        times = row.passes / own.passes if row.passes and own.passes else 1
-        return row is not own and abs(times - max(1, round(times))) <= ALIKE * times
+        if not row.passes or not own.passes:
+            return True
+        return times_of(row.passes, own.passes) is not None
 
     return [(row, figure) for row, figure in found if fits(row)]
 

@@ -30,6 +30,7 @@ ROLES = (
 NO_SEED = ("pixels", "majority")  # of the roles, what is no encoder
 THEFTS = ("stolen", "alone")  # of the roles
 OF_THEFT = ("steal.", "service.")  # sections that make no victim
+ALIKE = 0.05  # of the passes: batches of other sizes make them up to half a step
 
 
 class Member(NamedTuple):
@@ -83,6 +84,13 @@ def stands_beside(theft: Own | None, alone: Own | None) -> bool:
     if theft is None or alone is None:
         return True
     return theft.network == alone.network and alone.images in (None, theft.images)
+
+
+def times_of(passes: float | int, short: float | int) -> int | None:
+    """How many times as many passes they are; None where that is no whole number."""
+    times = round(passes / short)
+    alike = abs(passes - times * short) <= ALIKE * times * short
+    return times if times and alike else None
 
 
 def flaws(score: Score) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sslx.report.aggregate import Figure, Row
 from sslx.report.compare import Difference, Nearness
+from sslx.report.frontier import Defended, Thief
 from sslx.report.labels import evaluator, short
 from sslx.report.records import MEASURES, NO_SEED, READ, Record, flaws
 
@@ -59,7 +60,7 @@ def measures(rows: Iterable[Row]) -> list[str]:
 
 
 def _place(
-    row: Row | Difference | Nearness, rows: list, where: bool = True
+    row: Row | Difference | Nearness | Defended, rows: list, where: bool = True
 ) -> dict[str, str]:
     """Data set, and the victims' kind where there are several; nothing if not asked."""
     kind = row.kind if len({other.kind for other in rows}) > 1 else ""
@@ -204,6 +205,50 @@ def nearness_table(rows: list[Nearness]) -> Lines:
         | {"p": number(row.p, ".2g"), "Holm p": number(row.holm, ".2g")}
         | {"no nearer by": ", ".join(MEASURES[name] for name in row.against)}
         for row in rows
+    )
+
+
+def frontier_table(found: list[Defended]) -> Lines:
+    """A line for each defence: honest users beside thieves, in points and per cent."""
+
+    def points(value: float | None) -> str:
+        return number(None if value is None else 100 * value, ".1f")
+
+    def theft(thief: Thief | None) -> str:
+        return f"{points(thief.accuracy)}, {thief.theft}" if thief else ""
+
+    return _lines(
+        _place(d, found)
+        | {
+            "defence": d.defence,
+            "users lose": points(d.loss),
+            "most": f"{points(d.uses[0].loss)}, {d.uses[0].user} {d.uses[0].images}"
+            if d.uses
+            else "",
+            "theft, naive": theft(d.naive),
+            "theft that knows": theft(d.adapted),
+            "agreement": points(d.thief and d.thief.agreement),
+            "ms an answer": number(d.seconds and 1000 * d.seconds, ".2g"),
+        }
+        for d in found
+    )
+
+
+def use_table(found: list[Defended]) -> Lines:
+    """A line for each defence, kind and size of honest users."""
+    return _lines(
+        _place(d, found)
+        | {
+            "defence": d.defence,
+            "user": use.user,
+            "images": number(use.images, ","),
+            "runs": str(use.users),
+            "clean": number(100 * use.clean, ".1f"),
+            "defended": number(100 * use.defended, ".1f"),
+            "loss": number(100 * use.loss, ".1f"),
+        }
+        for d in found
+        for use in d.uses
     )
 
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sslx.report.aggregate import Row, baselines
+from sslx.report.chosen import Choice
 from sslx.report.compare import Difference, Nearness
+from sslx.report.frontier import Defended
 from sslx.report.labels import evaluator, short
 from sslx.report.records import THEFTS, Member, Record, flaws
 from sslx.runs.lineage import Node
@@ -29,6 +31,8 @@ class Report(NamedTuple):
         compared: Thefts against each other.
         near: Copies against encoders that nobody stole.
         published: Figures of others, with ours.
+        choices: Settings that were chosen by what was held back.
+        frontier: Defences, honest users and thieves.
     """
 
     nodes: dict[str, Node]
@@ -39,12 +43,19 @@ class Report(NamedTuple):
     compared: list[Difference]
     near: list[Nearness]
     published: list[dict[str, Any]]
+    choices: list[Choice]
+    frontier: list[Defended]
 
     @property
     def headline(self) -> Record | None:
         """The first member's theft on the first data set; None without a theft."""
         theft = self.members[0].theft
         return next((r for r in self.records if theft and r.run == theft), None)
+
+    @property
+    def encoders(self) -> list[Row]:
+        """The rows without honest users, whose figures are of their own few images."""
+        return [row for row in self.rows if row.role != "honest"]
 
     @property
     def steals(self) -> bool:
@@ -135,6 +146,12 @@ def notes(report: Report) -> list[str]:
                 "(service.self_check=False): it is known by its name alone."
             )
     out += _solving(report)
+    out += [
+        f"Not compared with the other settings of {choice.cell}, for other passes: "
+        f"{', '.join(choice.apart)}."
+        for choice in report.choices
+        if choice.apart
+    ]
     out += _not_better(rows, report.primary)
     if any(f.n == 2 and f.by == "t" for row in rows for f in row.figures.values()):
         out.append(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sslx.report import chosen, tables, words
+from sslx.report import chosen, frontier, tables, words
 from sslx.report.aggregate import Row, aggregate
 from sslx.report.collect import collect
 from sslx.report.compare import beside_published, differences, nearness
@@ -22,7 +22,8 @@ SCHEMA = 3  # of results.json
 def make(run: Run) -> None:
     """Makes the report that a run of the stage report asks for.
 
-    Its recipe names the members, headline first, and what was left out; its parents
+    Its recipe names the members, headline first, what stands ``alone`` beside them, in
+    the form of members, and what was left out; its parents
     are the runs that belong, all that they build on among them.
 
     Raises:
@@ -54,8 +55,9 @@ def remade(r: dict[str, Any], nodes: dict[str, Node], folder: Path, name="") -> 
 
 
 def members_of(recipe: dict[str, Any]) -> list[Member]:
-    """The members that a report's recipe names."""
-    return [Member(m["victim"], m["theft"], m["changes"]) for m in recipe["members"]]
+    """The members that a report's recipe names, with what stands alone beside them."""
+    found = [*recipe["members"], *recipe.get("alone", [])]
+    return [Member(m["victim"], m["theft"], m["changes"]) for m in found]
 
 
 def write(
@@ -95,16 +97,21 @@ def write(
     # matplotlib takes a second to import
     from sslx.report import page
     from sslx.report.pictures import charts, drawing, gallery
+    from sslx.report.pictures import frontier as pictured_frontier
 
     rows, compared = aggregate(records, primary), differences(records, primary)
     near = nearness(records)
     others = beside_published(published or [], rows, primary)
-    report = Report(nodes, members, primary, records, rows, compared, near, others)
+    choices = chosen.choices(nodes, members)
+    border = frontier.frontier(records, nodes, primary)
+    found = records, rows, compared, near, others, choices, border
+    report = Report(nodes, members, primary, *found)
     own = drawing.styles(rows)
-    drawn = charts.draw(rows, records, own, primary)
+    drawn = charts.draw(report.encoders, records, own, primary)
+    drawn += pictured_frontier.draw(border, primary)
     curves = gallery.curves(nodes, records, own)
-    found = gallery.find(nodes, members)
-    shown = gallery.read(found) if found else None
+    pictured = gallery.find(nodes, members)
+    shown = gallery.read(pictured) if pictured else None
     drawn += [curves] if curves else []
     drawn += gallery.maps(shown) if shown else []
     notes = [*(notes or []), *words.notes(report)]
@@ -140,11 +147,12 @@ def results(report: Report) -> dict[str, Any]:
         "primary": report.primary,
         "rows": [flat for row in report.rows for flat in _flat(row)],
         "counters": counters,
-        "table": tables.accuracy_table(report.rows),
+        "table": tables.accuracy_table(report.encoders),
         "differences": [row._asdict() for row in report.compared],
         "nearness": [row._asdict() for row in report.near],
         "published": report.published,
-        "chosen": chosen.in_json(chosen.choices(report.nodes, report.members)),
+        "chosen": chosen.in_json(report.choices),
+        "frontier": frontier.in_json(report.frontier),
         "records": records,
     }
 

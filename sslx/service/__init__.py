@@ -15,6 +15,7 @@ answers = service.query("alice", images, api_key="her key")  # float32 (n, 512)
 service.counters("alice")
 """
 
+from sslx.service.answering import Embed
 from sslx.service.blackbox import Service, serve
 from sslx.service.counters import Counters
 from sslx.service.defences import DEFENCES, make_defence
@@ -26,9 +27,12 @@ from sslx.service.defences.defence import (
     calibrate,
     check_defence,
 )
+from sslx.service.detectors import DETECTORS
+from sslx.service.puzzles import PaymentRequired, Proof, Puzzle, solve
 from sslx.service.readers import (
     read_all_counters,
     read_answers,
+    read_asked,
     read_counters,
     read_notes,
 )
@@ -36,12 +40,17 @@ from sslx.service.terms import REPEATS, BudgetExceeded
 
 __all__ = [
     "DEFENCES",
+    "DETECTORS",
     "LAWS",
     "REPEATS",
     "BudgetExceeded",
     "Calibration",
     "Counters",
     "Defence",
+    "PaymentRequired",
+    "Proof",
+    "Puzzle",
+    "Embed",
     "Request",
     "Service",
     "calibrate",
@@ -49,7 +58,9 @@ __all__ = [
     "make_defence",
     "read_all_counters",
     "read_answers",
+    "read_asked",
     "read_counters",
     "read_notes",
     "serve",
+    "solve",
 ]

@@ -90,8 +90,12 @@ def answer_new(
     images: np.ndarray,
     hashes: list[bytes],
     ids: list[bytes],
+    pay: Callable[[float], None],
 ) -> None:
-    """Embeds, defends and stores the images whose answers are not in the store yet."""
+    """Embeds, defends and stores the images whose answers are not in the store yet.
+
+    ``pay`` is called with the bits that they cost, before anything is computed.
+    """
     first: dict[bytes, int] = {}
     for i, id in enumerate(ids):
         first.setdefault(id, i)
@@ -106,6 +110,8 @@ def answer_new(
     state = defence.init(provider.dim, key) if saved is None else _unpack(saved)
     form = _form(state)
     bits = defence.demand(state, len(new))
+    if bits:
+        pay(bits)
     raw = _victim(provider, state, sent)
     keys = secret and [key_of(secret, b"i", account.encode(), id) for id in new]
     request = Request(

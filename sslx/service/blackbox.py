@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from sslx.service.counters import Counters, count, count_all, spent
 from sslx.service.database import one_line, transaction
 from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger
+from sslx.service.puzzles import Proof, prepare, take
 from sslx.service.terms import Terms, check_budget, check_terms
 from sslx.types import UserError, refuse_if
 
@@ -23,7 +25,8 @@ class Service(NamedTuple):
     """A victim behind its query interface.
 
     Attributes:
-        query: ``(account, images, call=None, *, api_key=None) -> answers``. Images are
+        query: ``(account, images, call=None, *, api_key=None, proof=None) -> answers``.
+            Images are
             uint8 (b, h, w, c) in 0..255, answers float32 (b, out) in the images'
             order, out as wide as the defence makes them. One query is one image sent.
             A call id that the account used before gives the stored answers and counts
@@ -32,7 +35,8 @@ class Service(NamedTuple):
             where the call would pass a limit, and ``UserError`` for an account or key
             that is not known, for images of another type or shape, for an id that asked
             other images before, and for a damaged file. What raises leaves the account
-            as it was.
+            as it was. Where puzzles are demanded and new images cost hashes, it raises
+            ``PaymentRequired``, whose puzzle ``solve`` makes a proof of.
         counters: ``account -> Counters``, all zero for an account that never asked.
         accounts: ``() -> names`` of those that asked, sorted.
         close: ``() -> None``, gives the file back. Nothing waits to be written.
@@ -61,6 +65,7 @@ def serve(
     price: float = 0.0,
     repeats: str = "memoised",
     accounts: Mapping[str, str] | None = None,
+    puzzles: bool = False,
 ) -> Service:
     """Opens a service on its file of answers, which is made if it is missing.
 
@@ -90,6 +95,8 @@ def serve(
         accounts: Name -> API key of accounts to be added to those that the file knows;
             all of those may ask here, with their keys. None: any name may ask, and no
             key is looked at. A file is for one or the other.
+        puzzles: Whether the hashes that the defence demands are to be proven. False:
+            they are only noted.
 
     Raises:
         UserError: The file is damaged, or was made for other terms (limits, shape,
@@ -116,6 +123,8 @@ def serve(
     ledger = ledgers.open_ledger(path, terms)
     try:
         register(ledger, accounts or {})
+        if puzzles:
+            prepare(ledger)
     except BaseException:
         ledger.db.close()
         raise
@@ -126,6 +135,7 @@ def serve(
         call: str | None = None,
         *,
         api_key: str | None = None,
+        proof: Proof | None = None,
     ) -> np.ndarray:
         _check_names(account, call)
         if terms.api_keys:
@@ -134,7 +144,7 @@ def serve(
         # The victim works under the write lock: no two processes then pay for one
         # image twice, or spend the same rest of a budget.
         with transaction(ledger.db, ledger.path, "IMMEDIATE"):
-            return _ask(ledger, provider, account, images, call)
+            return _ask(ledger, provider, account, images, call, puzzles, proof)
 
     def counters(account: str) -> Counters:
         _check_names(account, None)
@@ -179,6 +189,8 @@ def _ask(
     account: str,
     images: np.ndarray,
     call: str | None,
+    puzzles: bool,
+    proof: Proof | None,
 ) -> Float32[np.ndarray, "b d"]:
     """Answers a call, which is paid for unless it was made before."""
     hashes = [ledgers.image_hash(image) for image in images]
@@ -188,7 +200,9 @@ def _ask(
     if before is None:
         own, total = spent(ledger, account)
         check_budget(ledger.terms, account, len(images), own, total)
-        answer_new(ledger, provider, account, images, hashes, ids)
+        pay = partial(take, ledger, account, hashes, proof)
+        asked = account, images, hashes, ids
+        answer_new(ledger, provider, *asked, pay if puzzles else _free)
         ledgers.add_call(ledger, account, name, hashes)
     elif before != hashes:
         raise UserError(
@@ -196,3 +210,7 @@ def _ask(
             "ask with another id"
         )
     return ledgers.read_stored(ledger, account, ids)
+
+
+def _free(bits: float) -> None:
+    """What is only noted is not to be paid."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from sslx.service import ledger as ledgers
 from sslx.service.counters import Counters, count, count_all
@@ -68,6 +68,60 @@ def read_notes(
     return {
         name: np.array([note.get(name, np.nan) for note in notes]) for name in names
     }
+
+
+def read_asked(
+    path: str | os.PathLike,
+) -> dict[str, tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]]:
+    """What every account was answered, in the order asked, repeated images too.
+
+    Answers are numbered as they are stored, and so are the calls that brought them. A
+    call that brought none, of images that were all stored before, has no place of its
+    own: it stands behind the last call that brought one of its images.
+
+    Args:
+        path: The service's file. It is only read.
+
+    Returns:
+        Account -> the number of the call that each image was sent in, among the calls
+        of all accounts, and the answers: an image a row.
+
+    Raises:
+        UserError: No such file, or a damaged one.
+    """
+    with ledgers.reading(path) as ledger:
+        out: dict[str, list] = {}
+        for number, (account, call) in enumerate(_in_order(ledger)):
+            images = ledgers.find_call(ledger, account, call) or []
+            ids = ledgers.answer_ids(ledger, call, images)
+            numbers = np.full(len(ids), number, np.int64)
+            answers = ledgers.read_stored(ledger, account, ids)
+            out.setdefault(account, []).append((numbers, answers))
+    return {
+        account: (
+            np.concatenate([numbers for numbers, _ in calls]),
+            np.concatenate([answers for _, answers in calls]),
+        )
+        for account, calls in out.items()
+    }
+
+
+def _in_order(ledger: Ledger) -> list[tuple[str, str]]:
+    """(account, call) of all calls, in the order in which they brought answers."""
+    query = "SELECT account, id, rowid FROM main.answers"
+    places = {(account, id): place for account, id, place in ledger.db.execute(query)}
+    calls = []
+    for account, call, images in ledger.db.execute(
+        "SELECT account, call, images FROM calls"
+    ):
+        ids = ledgers.answer_ids(ledger, call.decode(), ledgers.split(images))
+        own = {places[account, id] for id in ids}
+        calls.append((max(own, default=0), own, account.decode(), call.decode()))
+    ends = sorted({last for last, *_ in calls})
+    before = dict(zip(ends, [0, *ends], strict=False))
+    # Of calls with the same last answer one brought it, with all since the call before.
+    calls.sort(key=lambda c: (c[0], -sum(p > before[c[0]] for p in c[1]), c[3]))
+    return [(account, call) for _, _, account, call in calls]
 
 
 def _asked(

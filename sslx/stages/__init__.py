@@ -14,6 +14,7 @@ from sslx.stages import (
     features,
     fidelity,
     gallery,
+    honest,
     probe,
     steal,
     victim,
@@ -28,4 +29,5 @@ STAGES: dict[str, Callable[[Run, Context], None]] = {
     "probe": probe.make,
     "fidelity": fidelity.make,
     "gallery": gallery.make,
+    "honest": honest.make,
 }

@@ -7,44 +7,29 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from sslx.attacks.cleaning import Answered
 from sslx.context import Context, pool
 from sslx.data.views import is_plain, make_asked
-from sslx.embed.classifier import answering
-from sslx.embed.finished import open_run
+from sslx.embed.classifier import CLASSIFIED, answering
+from sslx.embed.finished import KINDS, open_run
 from sslx.embed.forward import embed_untrained
 from sslx.progress import progress
 from sslx.queries.choosers import PLANS, STREAM, drawn, refined
-from sslx.queries.plan import Call, Plan, make_plan, shares
+from sslx.queries.plan import Call, Plan, images_of, make_plan, shares
 from sslx.registry import pick
 from sslx.rng import host_stream, stream
 from sslx.runs.files import read_json, save_array, write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
-from sslx.service import Service, calibrate, make_defence, read_answers, serve
+from sslx.service import Embed, Service, calibrate, make_defence, read_answers, serve
 from sslx.service.bills import LEDGER, bills, total
+from sslx.service.defences.defence import Gradient
 from sslx.service.secret import read_secret
 from sslx.service.terms import LIMITS
 from sslx.types import UserError, refuse_if
-
-
-class Answered(NamedTuple):
-    """What a theft has to train on; n images, v views of each, d numbers an answer.
-
-    Attributes:
-        rows: (n,) of the pool.
-        images: uint8 (n, h, w, c), the pool's.
-        asked: uint8 (n, v, h, w, c), the views that were sent.
-        answers: float32 (n, v, d).
-    """
-
-    rows: np.ndarray
-    images: np.ndarray
-    asked: np.ndarray
-    answers: np.ndarray
 
 
 def _plan_file(run: Run, round_: int) -> Path:
@@ -71,7 +56,7 @@ def _read(
     """Views (n, v, ...) and answers (n, v, d) of calls made, of the chosen rows."""
     asked = make_asked(images, rows, run.recipe)
     answers = np.empty((len(asked), run.recipe["dim"]), np.float32)
-    for account in plan.accounts:
+    for account in reversed(plan.accounts):  # of anchors the first account's count
         own = [call for call in calls if call.account == account]
         if own:
             which = np.concatenate([call.queries for call in own])
@@ -121,11 +106,23 @@ def _choose(
     return rows
 
 
-def _serve(run: Run, context: Context) -> Service:
-    """The victim behind its service."""
-    r, victim = run.recipe, run.parents["victim"].path
-    classifier = run.parents.get("classifier")
-    embed = answering(victim, classifier and classifier.path, r["output"])
+def embed_of(run: Run) -> Embed:
+    """What the victim answers before any defence, from the recipe of what asks it."""
+    victim, classifier = run.parents["victim"].path, run.parents.get("classifier")
+    return answering(victim, classifier and classifier.path, run.recipe["output"])
+
+
+def _gradient_of(run: Run) -> Gradient | None:
+    """That of the victim's answers; None where a classifier or an API gives them."""
+    output, victim = run.recipe["output"], open_run(run.parents["victim"].path)
+    if output in CLASSIFIED or victim.meta.get("origin") in KINDS:
+        return None
+    return partial(victim.gradient, output=output)
+
+
+def serve_run(run: Run, context: Context) -> Service:
+    """The victim behind its service, from the recipe of what asks it."""
+    r, embed = run.recipe, embed_of(run)
     measured = None
     if "calibration" in r:
         measured = calibrate(embed(pool(r["calibration"], context).load()))
@@ -139,11 +136,12 @@ def _serve(run: Run, context: Context) -> Service:
         **{key: r[key] for key in LIMITS},
         price=r["price"],
         repeats=r["repeats"],
-        image_shape=tuple(open_run(victim).meta["image_shape"]),
+        image_shape=tuple(open_run(run.parents["victim"].path).meta["image_shape"]),
         dim=r.get("raw_dim", r["dim"]),
         defence=make_defence(r["defence"].split("+"), r.get("defence_numbers", {})),
         secret=secret,
         calibration=measured,
+        gradient=_gradient_of(run),
     )
 
 
@@ -157,7 +155,7 @@ def make(run: Run, context: Context) -> None:
         features = cache(partial(_features, run, images))
         done = 0
         with (
-            closing(_serve(run, context)) as service,
+            closing(serve_run(run, context)) as service,
             progress(r["queries"], 0, "queries", "image") as bar,
         ):
             # Paid before a kill; asked again for free.
@@ -174,6 +172,34 @@ def make(run: Run, context: Context) -> None:
         counted = bills(run.path / LEDGER, plan.accounts)
         queries = total(counted, r["total_image_limit"])
         write_meta(run, finished=True, queries=queries, accounts=counted)
+
+
+def accounts_of(run: Run) -> np.ndarray:
+    """Int (n, v): the account, counted from 0, that each view's answer came to."""
+    plan = make_plan(run.recipe)
+    out = np.empty(images_of(run.recipe) * plan.views, np.int64)
+    for call in reversed(plan.calls):  # of anchors the first account's
+        out[call.queries] = plan.accounts.index(call.account)
+    return out.reshape(-1, plan.views)
+
+
+def anchors_of(run: Run, asked: np.ndarray) -> np.ndarray | None:
+    """float32 (accounts, k, d): what each account was answered to the anchors' k views.
+
+    Args:
+        run: The run that asked.
+        asked: uint8 (n, v, h, w, c), all views in order.
+    """
+    plan = make_plan(run.recipe)
+    if not plan.anchors:
+        return None
+    first, out = asked[: plan.anchors].reshape(-1, *asked.shape[2:]), []
+    for account in plan.accounts:
+        calls = [call for call in plan.calls if call.account == account]
+        own = [call for call in calls if call.queries[-1] < len(first)]
+        names = [call.name for call in own]
+        out.append(read_answers(run.path / LEDGER, account, names, first))
+    return np.stack(out)
 
 
 def check_bill(run: Run) -> None:

@@ -16,14 +16,13 @@ from sslx.embed.classifier import CLASSIFIED
 from sslx.embed.forward import EMBED_BATCH, embedder
 from sslx.evals.fidelity import unexplained
 from sslx.models.heads import linear_widths
-from sslx.queries.held_back import STREAM, Parts, divided
+from sslx.queries.held_back import AGREEMENT, DISTANCE, STREAM, Parts, divided
 from sslx.rng import stream
 from sslx.runs.names import Run
 from sslx.stages.answers import Answered
 from sslx.train.step import State
 
 DRAWS = 16  # of the views that a loss is measured on
-DISTANCE, AGREEMENT = "distance", "agreement"
 
 
 class Own(NamedTuple):

@@ -152,6 +152,7 @@ def _evaluate(
         how = {"validation_fraction": r["validation"], "seed": seed, "groups": groups}
         machine = kernel_svm(train, labels, test, **how)
         found["svm"] = machine.predictions
-        notes["svm"] = {"penalty": machine.penalty, "l2_at_edge": machine.at_edge}
+        flaws = {"l2_at_edge": machine.at_edge, "l2_undecided": machine.undecided}
+        notes["svm"] = {"penalty": machine.penalty} | flaws
     found["labels"] = tested[kept]
     return found, notes

@@ -21,6 +21,7 @@ from sslx.runs.files import save_array
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.stages.answers import Answered, answered, unanswered
+from sslx.stages.cleaned import cleaned
 from sslx.stages.held_back import Own, by_answers, by_own_loss, held_back
 from sslx.stages.training import train
 from sslx.types import Objective
@@ -37,7 +38,7 @@ def make(run: Run, context: Context) -> None:
             own, judge = held_back(run, own, context, by_own_loss)
             objective, arrays = make_objective(r), {"images": own.images}
         else:
-            found = answered(run.parents["responses"], context)
+            found = cleaned(run, answered(run.parents["responses"], context))
             found, judge = held_back(run, found, context, by_answers)
             if "loss" in r:
                 arrays, objective = _stealer(run, found, context)
@@ -73,7 +74,9 @@ def _stealer(
         given["trunk"] = open_run(run.parents["ssl"].path).variables()["encoder"]
     if "head" in run.parents:
         given["head"] = head_of(run.parents["head"].path)
-    return arrays, make_theft(r, asked["dim"], asked["classes"], **given)
+    return arrays, make_theft(
+        r, r.get("clean_dim", asked["dim"]), asked["classes"], **given
+    )
 
 
 def _labels(run: Run, found: Answered, context: Context) -> np.ndarray:

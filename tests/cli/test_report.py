@@ -30,7 +30,7 @@ def test_the_report_of_an_older_study(tmp_path):
 
 def test_whatever_is_given_says_the_same(tmp_path):
     # Catches runs that are found by one way alone, and ssl_only beside the victim of
-    # another seed.
+    # another seed, or counted as stolen.
     run, pairs = fake.grid(tmp_path)
     found = {}
     for way, paths in (
@@ -44,6 +44,9 @@ def test_whatever_is_given_says_the_same(tmp_path):
         own = [r for r in records if r.theft == "pool"]
         assert {(r.victim_seed, r.seed) for r in own} == {(0, 0), (1, 1)}, way
     assert found["report"] == found["workdir"] == found["stealers"]
+    report.main([str(tmp_path), "--out", str(tmp_path / "out")])  # 2 asked nobody
+    text = (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert text.startswith("# Study of 8 stolen encoders\n")
     # Some of them alone.
     given = report.gather([tmp_path / pairs[1][1]])
     assert given.members == fake.members([pairs[1]])

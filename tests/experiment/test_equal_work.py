@@ -27,6 +27,30 @@ def test_budgets(tmp_path):
         assert abs(passes_of(run) - 25_600) <= run.recipe["batch_size"] / 2
 
 
+@pytest.mark.parametrize(
+    "passes, changes",
+    [
+        (-5, {}),
+        (-25_600, {"steal.batch_size": 45}),
+        (63, {}),  # of half a step of 128
+        (22, {"steal.queries": 45}),
+        (127, {"steal.attack": "stolen_encoder", "steal.loss": "own"}),
+    ],
+)
+def test_no_work(passes, changes, tmp_path):
+    # Catches a budget below 0, or of less than half a step, that trains one in silence.
+    with pytest.raises(UserError, match=f"steal.passes .* not {passes}$") as error:
+        resolve(config("", steal__passes=passes, **changes), tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("passes, steps", [(64, 1), (128, 1), (191, 1), (193, 2)])
+def test_little_work(passes, steps, tmp_path):
+    # Catches half a step refused, and work rounded away.
+    (theft,) = resolve(config("", steal__passes=passes), tmp_path).thefts
+    assert theft.steal.recipe["steps"] == steps
+
+
 ALIKE = {
     "another loss": ("", "loss=infonce"),
     "half a step of another batch": ("", "batch_size=100"),

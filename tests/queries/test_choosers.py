@@ -34,7 +34,7 @@ def choose(name, count, seed=0, free=None, features=None, **numbers):
     return PLANS[name].choose(random, free, count, features, **numbers)
 
 
-NUMBERS = {"random": {}, "kmeans": {"clusters": 5}}
+NUMBERS = {"random": {}, "kmeans": {"clusters": 5}, "narrow": {"clusters": 5}}
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -200,3 +200,12 @@ def test_refused(call, says):
     with pytest.raises(UserError, match=says) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("count", "places"), [(20, 1), (45, 2), (85, 3)])
+def test_narrow_asks_in_few_places(count, places):
+    # Catches the smallest clusters first, or images of all of them.
+    x, cluster = pool()
+    rows = choose("narrow", count, clusters=5)
+    assert len(set(cluster[rows])) == places
+    assert len(set(cluster[choose("random", count)])) >= 4

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sslx.queries.plan import make_plan, shares
+from sslx.queries.plan import images_of, make_plan, shares
 from sslx.types import UserError
 
 
@@ -46,3 +46,28 @@ def test_accounts_take_turns_over_all_rounds():
     assert plan().accounts == ["attacker1", "attacker2"]
     assert plan(accounts=1).accounts == ["attacker"]
     assert {call.account for call in plan(accounts=1).calls} == {"attacker"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "images"),
+    [
+        ({"anchors": 3}, 7),  # 20 sent: 10 of two views, 3 of them again
+        ({"anchors": 2, "accounts": 3, "rounds": 1}, 6),
+        ({"anchors": 1, "views": 1, "accounts": 4}, 17),
+    ],
+)
+def test_anchors_are_asked_by_every_account(changes, images):
+    # Catches anchors that are not paid for, an account without them, an image that is
+    # no anchor asked twice, a call of another round.
+    own = {"queries": 20, "views": 2, "rounds": 3, "accounts": 2, "call_size": 5}
+    own |= changes
+    found = make_plan(own)
+    assert images_of(own) == images == sum(r.images for r in found.rounds)
+    queries = np.concatenate([call.queries for call in found.calls])
+    assert len(queries) == own["queries"]
+    times = np.bincount(queries, minlength=images * own["views"])
+    first = own["anchors"] * own["views"]
+    assert (times[:first] == own["accounts"]).all() and (times[first:] == 1).all()
+    for account in found.accounts:
+        asked = [c.queries for c in found.calls if c.account == account]
+        assert set(range(first)) <= set(np.concatenate(asked))

@@ -181,6 +181,27 @@ def test_as_many_images_are_not_the_same_images(tmp_path, other):
     assert (row.gain, row.gain_long) == (None, None)
 
 
+def test_a_warm_start_s_gain_is_over_the_images_it_asks(tmp_path):
+    # Catches two opponents in one column: those of a theft that begins with a network
+    # that had the whole pool, and those of all others.
+    v = fake.victim(tmp_path, 0)
+    before = {"attack": "ssl_only", "images": 900, "passes": 400, "steps": 3}
+    own = fake.steal(tmp_path, None, 0, **before)
+    work = {"images": 100, "passes": 600, "before": {"ssl": own}}
+    warm = fake.steal(tmp_path, v, 0, attack="warm_start", **work)
+    runs = [(warm, 0.8)]
+    for images, asked, accuracy in ((100, {"asked": {}}, 0.7), (900, {}, 0.75)):
+        work = {"images": images, "passes": 1000, **asked}
+        run = fake.steal(tmp_path, None, 0, attack="ssl_only", **work)
+        runs.append((run, accuracy))
+    for run, accuracy in runs:
+        fake.probe(tmp_path, run, accuracy)
+    pairs = [(fake.key(v), fake.key(run)) for run, _ in runs]
+    row = row_of(aggregate(gathered(tmp_path, pairs)), role="stolen")
+    assert (row.images, row.passes) == (900, 1000)
+    assert row.gain.mean == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     "batch, initial, better",
     [(0.55, 0.68, "initial"), (0.7, 0.6, "batch"), (0.5, 0.5, "batch")],

@@ -75,6 +75,38 @@ def test_what_is_compared(tmp_path):
     assert choices(lineage(tmp_path), []) == []
 
 
+@pytest.mark.parametrize(
+    "passes, compared, apart",
+    [
+        ((25_600, 25_600, 25_600), 3, 0),
+        ((25_600, 25_620, 24_576), 3, 0),  # half a step of another batch
+        ((25_600, 25_600, 12_000), 2, 1),
+        ((15_000, 25_600, 25_600), 2, 1),
+        ((25_600, 25_600, 128_000), 2, 0),  # beside it on purpose
+        ((None, None, None), 3, 0),
+    ],
+)
+def test_what_is_alone_is_not_lost(tmp_path, passes, compared, apart):
+    # Catches a setting that is out of the choice, without a word, for a batch whose
+    # passes come out otherwise; and one of other work that is compared.
+    v = fake.victim(tmp_path, 0)
+    fake.probe(tmp_path, v, 0.9)
+    members = [theft(tmp_path, v, 1e-3, 0.9)]
+    for i, work in enumerate(passes):
+        more = {"attack": "ssl_only", "measure": "simclr loss", "asked": {}}
+        more |= {"images": 45, "passes": work, "batch_size": 8 + i}
+        one = theft(tmp_path, None, 1e-3 * (i + 1), 0.5 - i / 10, **more)
+        members.append(one._replace(victim=fake.key(v)))
+    nodes = lineage(tmp_path)
+    (choice,) = choices(nodes, members)
+    assert (len(choice.compared), len(choice.apart)) == (compared, apart)
+    write(tmp_path / "out", nodes, members, title="t")
+    text = (tmp_path / "out" / "report.md").read_text()
+    words = f"settings of {choice.cell}, for other passes: "
+    assert (words in text) == (apart > 0)
+    assert all(f"{words}{key}." in text for key in choice.apart)
+
+
 def test_seeds_together(tmp_path):
     # Catches the luckiest seed, and a setting that has but one.
     v = fake.victim(tmp_path, 0)

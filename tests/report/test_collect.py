@@ -2,6 +2,7 @@
 
 import pytest
 
+from sslx.embed import shipped
 from sslx.report.aggregate import aggregate
 from sslx.report.collect import collect
 from sslx.report.records import Member
@@ -105,6 +106,38 @@ def test_flops_of_a_theft_are_those_of_all_it_trained(tmp_path):
     fake.finished(tmp_path, "steal", "s0", own.recipe, {}, flops=None)
     (record,) = gathered(tmp_path, pairs)
     assert record.flops is None
+
+
+SPLITS = {"data": {"tfds": {"examples": {"train": 50, "test": 10}}}}
+
+
+@pytest.mark.parametrize(
+    "training, work, flops",
+    [
+        ({"passes": 900, "recipe": SPLITS}, (50, 900), None),
+        ({"passes": 900, "images": 40, "flops": 4 * fake.FLOPS}, (40, 900), 0.25),
+        ({"passes": 900}, (None, 900), None),
+        ({}, (None, None), None),
+    ],
+)
+def test_a_shipped_victim_s_work_is_its_card_s(
+    tmp_path, monkeypatch, training, work, flops
+):
+    # Catches a row of the victim that does not say what it cost and card does, FLOPs
+    # that nobody noted, and the card's work for that of a theft.
+    card = {"weights": "1f", "dataset": "digits", "unseen": "", "training": training}
+    monkeypatch.setattr(shipped, "victims", lambda: {"small": card})
+    recipe = {"origin": "weights", "shipped": "small", "weights": "1f"}
+    v = fake.finished(tmp_path, "victim", "v", {"encoder": fake.ENCODER} | recipe, {})
+    t = fake.steal(tmp_path, v, 0, images=5, passes=100, shipped="small")
+    fake.probe(tmp_path, v, 0.8)
+    fake.probe(tmp_path, t, 0.7)
+    records = gathered(tmp_path, [(fake.key(v), fake.key(t))])
+    judge, theft = (row_of(records, role=role) for role in ("victim", "stolen"))
+    assert (judge.images, judge.passes) == work
+    assert (theft.images, theft.passes) == (5, 100)
+    (row,) = (r for r in aggregate(records) if r.role == "stolen")
+    assert row.flops_of_victim == flops
 
 
 def test_changes_are_what_all_of_a_cell_share(tmp_path):

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from sslx.report.compare import differences, nearness
+from sslx.embed import shipped
+from sslx.report.aggregate import aggregate
+from sslx.report.compare import beside_published, differences, nearness
 from tests.report import fake_study as fake
 from tests.report.fake_study import gathered, study
 
@@ -105,6 +107,39 @@ def test_what_asks_nothing_is_told_apart(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "theft, alone, with_it",
+    [
+        ({}, {"asked": {}}, "asked"),
+        ({}, {}, "pool"),  # of as many images
+        ({"plan": "kmeans"}, {"asked": {}}, None),  # others, as many
+        ({"plan": "kmeans"}, {}, "pool"),
+        ({}, {"asked": {}, "pool": {"cifar100": {}}}, None),
+        ({}, {"pool": {"cifar100": {}}}, None),
+        ({}, {"asked": {}, "encoder": {"name": "mlp", "kw": {}}}, None),
+    ],
+)
+def test_as_many_images_are_not_the_same_images(theft, alone, with_it, tmp_path):
+    # Catches a theft compared with a training on another pool, on other images of it or
+    # of another network, for their number is the same; a gain over the whole pool.
+    pairs, work = [], {"images": 100, "passes": 1000}
+    for seed in (0, 1):
+        v = fake.victim(tmp_path, seed)
+        fake.probe(tmp_path, v, 0.9)
+        runs = [
+            (fake.steal(tmp_path, v, seed, **theft, **work), 0.8),
+            (fake.steal(tmp_path, None, seed, attack="ssl_only", **alone, **work), 0.7),
+        ]
+        for run, accuracy in runs:
+            fake.probe(tmp_path, run, accuracy)
+            pairs.append((fake.key(v), fake.key(run)))
+    records = gathered(tmp_path, pairs)
+    found = [row.b.partition(",")[0] for row in differences(records)]
+    assert found == ([with_it] if with_it else [])
+    (row,) = (row for row in aggregate(records) if row.role == "stolen")
+    assert (row.gain is not None) == (with_it == "asked")
+
+
 def near(workdir, copies, others, seeds=(0, 1, 2), **more):
     """Victims with a theft (linear_l2 of ``copies``) and two that nobody stole."""
     pairs, free = [], [fake.victim(workdir, seed) for seed in (7, 8)]
@@ -151,3 +186,35 @@ def test_nearness_needs_both(tmp_path):
     assert row.nearer == pytest.approx(0.2) and row.against == []
     assert (row.n, row.low, row.p, row.holm) == (1, None, None, None)
     assert nearness(gathered(tmp_path / "b", study(tmp_path / "b"))) == []
+
+
+OTHER = {"data": "cifar10", "dataset": "digits", "loss": "mse", "queries": 100}
+CARD = {"weights": "1f", "dataset": "cifar10", "unseen": ""}
+BROUGHT = {"origin": "weights", "weights": "1f", "encoder": fake.ENCODER}
+OF_CARD = BROUGHT | {"shipped": "small"}
+
+
+@pytest.mark.parametrize(
+    "recipe, other, kind",
+    [
+        (OF_CARD, {}, "weights conv3 cifar10"),
+        (OF_CARD, {"data": "imagenet2012"}, None),
+        (OF_CARD, {"loss": "cosine"}, None),
+        (OF_CARD | {"weights": "2e"}, {}, None),  # another one by now
+        (BROUGHT, {}, None),
+        ({"origin": "npz", "answers": "1f", "dim": 6}, {}, None),
+        ({"objective": "simclr", "data": {"cifar10": {}}}, {}, "simclr cifar10"),
+    ],
+)
+def test_published_beside_victims_of_the_same_data(
+    recipe, other, kind, tmp_path, monkeypatch
+):
+    # Catches figures of ImageNet beside a victim of CIFAR-10, or of nobody knows what.
+    monkeypatch.setattr(shipped, "victims", lambda: {"small": CARD})
+    v = fake.finished(tmp_path, "victim", "v", {"seed": 0} | recipe, {})
+    t = fake.steal(tmp_path, v, 0)
+    fake.probe(tmp_path, v, 0.8)
+    fake.probe(tmp_path, t, 0.7)
+    rows = aggregate(gathered(tmp_path, [(fake.key(v), fake.key(t))]))
+    (row,) = beside_published([OTHER | other], rows, "linear")
+    assert [ours["kind"] for ours in row["ours"]] == ([kind] if kind else [])

@@ -22,20 +22,22 @@ def told(workdir, pairs, **more):
 
 
 BOUGHT = (
-    "100 queries bought 10.0 points over the same network trained without an answer on "
-    "the same images in as many passes"
+    "100 queries are worth 10.0 points over the same network trained without an answer "
+    "on the same images in as many passes"
 )
 SENTENCES = {
-    "none": ({}, "", "queries bought"),
+    "none": ({}, "", "queries are worth"),
     "equal": ({1: (-0.1,)}, f"{BOUGHT}.", "times the passes"),
     "both": ({1: (-0.1,), 5: (0.02,)}, f"{BOUGHT}, -2.0 over 5 times the passes.", "?"),
+    "a loss": ({1: (0.031,)}, "100 queries are worth -3.1 points over the", "bought"),
     "longer": ({3: (-0.03,)}, "the same images over 3 times the passes.", "as many"),
 }
 
 
 @pytest.mark.parametrize("alone, words, never", SENTENCES.values(), ids=SENTENCES)
-def test_what_queries_bought(alone, words, never, tmp_path):
-    # Catches a sentence on what was not run, the sign of a loss, the two mixed up.
+def test_what_queries_are_worth(alone, words, never, tmp_path):
+    # Catches a sentence on what was not run, the sign of a loss, one that was
+    # "bought", the two mixed up.
     pairs = paid(tmp_path, alone, seeds=(0,))
     for text in told(tmp_path, pairs):
         assert words in text and never not in text
@@ -46,7 +48,7 @@ def test_what_queries_bought(alone, words, never, tmp_path):
     ]
 
 
-def test_what_queries_bought_over_seeds(tmp_path):
+def test_what_queries_are_worth_over_seeds(tmp_path):
     # Catches a sentence without its interval; what is alone on other images beside it.
     pairs = paid(tmp_path, {1: (-0.1, -0.12), 5: (0.02, 0.04)})
     others = ("asked", 40, 1000), ("pool", 900, 1000), ("pool", 900, 1400)
@@ -58,7 +60,7 @@ def test_what_queries_bought_over_seeds(tmp_path):
         pairs.append((pairs[0][0], fake.key(run)))
     text, page = told(tmp_path, pairs)
     for found in (text, page):
-        assert "bought 11.0 [-1.7, 23.7] points over" in found
+        assert "are worth 11.0 [-1.7, 23.7] points over" in found
         assert ", -3.0 [-15.7, 9.7] over 5 times" in found
     lead = text.split("\n\n")[1]
     assert "(asked, 100 images, 5000 passes)" in lead and "900 images" in lead

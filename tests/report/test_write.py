@@ -140,11 +140,18 @@ def test_results(tmp_path):
 
 def test_a_report_run(tmp_path, capsys):
     # Catches a run that is not finished by it, made twice, or silent about what was
-    # left out; a table for the terminal that is another.
+    # left out; a table for the terminal that is another; what stands alone passed
+    # over.
     run, pairs = fake.grid(tmp_path)
     more = {"skipped": ["stl10"], "unanswered": {"npz:/a/b.npz": 3}}
-    changes = [[*pair, {"steal.loss": "mse"}] for pair in pairs]
+    changes = [
+        [*pair, {"steal.loss": "mse"} if i % 5 else {"alone": 1}]
+        for i, pair in enumerate(pairs)
+    ]
     asked = fake.asked([*run.parents.values()], changes, **more)
+    own = [m for m in asked[0]["members"] if "alone" in m["changes"]]
+    asked[0]["members"] = [m for m in asked[0]["members"] if m not in own]
+    asked[0]["alone"] = own
     made = make_run(tmp_path, "report", "mine", *asked)
     report.make(made)
     text = (made.path / "report.md").read_text("utf-8")
@@ -153,6 +160,8 @@ def test_a_report_run(tmp_path, capsys):
     assert "not probed on npz:b.npz: 3 of its images" in text
     found = read(made.path)
     assert found["skipped"] == ["stl10"]
+    alone = {row["role"] for row in found["rows"] if row["changes"] == {"alone": 1}}
+    assert alone == {"alone"} and len(own) == 2
     assert {"steal.loss": "mse"} in [row["changes"] for row in found["rows"]]
     assert made.name in (made.path / "report.html").read_text("utf-8")
     table = report.table_text(made.path)

@@ -97,7 +97,7 @@ def test_the_gradient_is_given_to_who_wants_it(tmp_path):
         (TOY, {"calibration": None}, "wants what the victim answers to a calibration"),
         (
             TOY._replace(wants={"gradient"}),
-            {},
+            {"gradient": None},
             "wants a victim whose gradient is known",
         ),
         (TOY._replace(wants={"luck"}), {}, "wants 'luck'; known: secret, calibration"),

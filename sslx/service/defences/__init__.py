@@ -4,38 +4,44 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sslx.registry import pick
+from sslx.service.defences.b4b import b4b
+from sslx.service.defences.b4b_reference import b4b_reference, b4b_reference_simsiam
 from sslx.service.defences.chain import chain
+from sslx.service.defences.coverage_ratio import coverage_ratio
 from sslx.service.defences.defence import Defence
-from sslx.service.defences.near_duplicates import near_duplicates
-from sslx.service.defences.noise import noise
-from sslx.service.defences.none import none
-from sslx.service.defences.project import project
-from sslx.service.defences.reference import (
+from sslx.service.defences.narrowing import project, truncate
+from sslx.service.defences.near_duplicates import (
+    near_duplicates,
     near_duplicates_reference,
-    noise_reference,
-    noise_reference_rda,
-    round_reference,
-    top_k_reference,
 )
-from sslx.service.defences.round import rounded
-from sslx.service.defences.top_k import top_k
-from sslx.service.defences.truncate import truncate
+from sslx.service.defences.noise import noise, noise_reference, unit_noise_reference
+from sslx.service.defences.none import none
+from sslx.service.defences.proof_of_work import proof_of_work
+from sslx.service.defences.rounding import round_reference, rounded
+from sslx.service.defences.saliency import saliency, saliency_reference
+from sslx.service.defences.top_k import top_k, top_k_reference
 from sslx.types import refuse_if
 
 DEFENCES: dict[str, Callable[..., Defence]] = {
     "none": none,
     "noise": noise,
+    "noise_reference": noise_reference,
+    "unit_noise_reference": unit_noise_reference,
     "round": rounded,
+    "round_reference": round_reference,
     "top_k": top_k,
+    "top_k_reference": top_k_reference,
     "truncate": truncate,
     "project": project,
     "near_duplicates": near_duplicates,
-    # With published numbers, which are absolute.
-    "noise_reference": noise_reference,
     "near_duplicates_reference": near_duplicates_reference,
-    "noise_reference_rda": noise_reference_rda,
-    "round_reference": round_reference,
-    "top_k_reference": top_k_reference,
+    "b4b": b4b,
+    "b4b_reference": b4b_reference,
+    "b4b_reference_simsiam": b4b_reference_simsiam,
+    "coverage_ratio": coverage_ratio,
+    "saliency": saliency,
+    "saliency_reference": saliency_reference,
+    "proof_of_work": proof_of_work,
 }
 
 

@@ -52,8 +52,8 @@ WANTS = {
 
 # What each defence keeps where repeats are memoised; it may be exempt from some.
 LAWS = {
-    "order": "images sent in another order get the answers they got",
-    "cutting": "a call cut into several gets the same answers, rows and state",
+    "order": "images sent in another order get the answers and notes they got",
+    "cutting": "a call cut into several gets the same answers, notes, rows and state",
     "accounts": "what another account does changes nothing",
     "killed": "a call that was killed and is made again gets the same answers",
     "scaling": "victim and calibration times c give answers times c",

@@ -1,55 +1,35 @@
-"""Another image's answer for who asks what he has nearly asked before.
+"""Another image's answer for an image that is nearly one the account has asked."""
 
-Source: the perturbation defence of Dziedzic et al. 2022, made to see more than a batch
-and to answer what nobody can tell from an answer.
-"""
-
-from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
-from sslx.service.defences.defence import Defence, Request, State
-from sslx.service.defences.numbers import where
-from sslx.service.defences.project import each_by_itself, normal_by
+from sslx.registry import traits
+from sslx.service.defences.defence import Calibration, Defence, Request, State
 from sslx.types import refuse_if
 
-# As many trees, planes of each, and rows that a place in one has room for.
-TREES, DEPTH, ROOM = 8, 59, 16
-Words = list[int]  # a tree each: the sides of its planes, the first the highest bit
-Find = Callable[[int], list[np.ndarray]]
+TABLES, BITS = 4, 12  # of the hash that finds what may be near
+KEPT = 32  # answers of a bucket, the account's first: time does not grow with the past
 
 
+@traits(at_most_1=("similarity",))
 def near_duplicates(*, similarity: float) -> Defence:
-    """Replaces the answer to an image that is near one the account has asked.
+    """Replaces an answer whose cosine with one given before is above ``similarity``.
 
-    Nearness is the cosine of two answers, each number less the calibration's mean and
-    in its deviations. It is estimated by the sides of 472 random planes, which follow
-    from the account's key, on which the two lie: with a deviation of about 2.5 degrees
-    at a cosine of 0.95. The replacement is an answer to a calibration image, picked by
-    the image's key: it looks like any other. What was replaced is remembered, too.
+    Answers are compared less the calibration's mean, in its deviations, with those that
+    the account was due since it is there: four tables of 4,096 buckets (signs of random
+    projections by the account's key) find what may be near, and of each bucket the
+    first 32 are kept, so an answer takes no longer however much was asked; one in a
+    bucket that is full and in no other is not found. What is given instead is an answer
+    of the calibration set, chosen by the image's key: nothing tells it from another.
+    The past answer stays. The first of two near images is answered as it is, so another
+    order of a call gives another answer (exempt from "order").
 
-    The past is found through rows of 8 trees. A tree's bucket has room for 16; what
-    finds it full goes to the half below in which it lies, by the next plane. An image
-    looks on its way down, so it is beside all others while there are few, and beside
-    some 16 times the logarithm of them when there are many. The price is that a pair
-    is overlooked where all 8 trees part it: with angle t, and at depth k, by a chance
-    of (1 - (1 - t/pi)^k)^8. Of answers that are alike in all 59 planes of a tree no
-    more than 944 are kept there; of a past of such the way is as long as there are,
-    up to that. Where repeats are fresh a repeat is a near duplicate.
-
-    It breaks "order": of two near images the one that comes later is replaced.
-
-    Args:
-        similarity: Cosine above which answers are replaced, between 0 and 1.
-
-    Raises:
-        UserError: It lies elsewhere: nothing, or half of all, would be replaced.
+    Source: the idea of Dziedzic et al. 2022, who compare within a batch.
     """
     refuse_if(
-        not 0 < similarity < 1,
-        f"{where('near_duplicates', 'similarity')} must lie between 0 and 1, not "
-        f"{similarity}: from 1 on nothing is replaced, at 0 what has nothing in common",
+        similarity == 1,
+        "service.defence_kw.near_duplicates.similarity is 1, which no cosine is above",
     )
 
     def init(dim: int, key: np.ndarray | None) -> State:
@@ -57,71 +37,93 @@ def near_duplicates(*, similarity: float) -> Defence:
         return {"key": key}
 
     def apply(state: State, request: Request):
-        assert request.keys is not None and request.calibration is not None
-        measured, answers = request.calibration.answers, request.raw.copy()
-        signs = _signs(state["key"], request)
-        find, rows = _remembered(request), []
-        nearest = np.full(len(signs), -1.0)
-        for i, words in enumerate(signs):
-            found, places = _way_down(words.tolist(), find)
-            if found:
-                nearest[i] = _cosines(words, np.stack(found)[:, 1:]).max()
-            for place in places:
-                row = np.array([place, *words])
-                find(place).append(row)
-                rows.append(row)
-        replaced = nearest > similarity
-        for at in np.flatnonzero(replaced):
-            random = np.random.default_rng(request.keys[at])
-            answers[at] = measured[random.integers(len(measured))]
-        notes = {"similarity": nearest, "replaced": replaced.astype(float)}
-        return answers, state, np.stack(rows) if rows else None, notes
+        assert request.calibration is not None and request.keys is not None
+        known, dim = request.calibration, request.raw.shape[1]
+        planes = _planes(state["key"].tobytes(), dim)
+        units = _units(request.raw, known)
+        answers, rows, near = request.raw.astype(np.float32).copy(), [], []
+        here: dict[int, list[np.ndarray]] = {}
+        for i, (x, key) in enumerate(zip(units, request.keys, strict=True)):
+            buckets = _buckets(x, planes)
+            for bucket in buckets:
+                if bucket not in here:
+                    found = request.past([bucket])
+                    here[bucket] = [_unpacked(row, dim) for row in found]
+            before = [y for bucket in buckets for y in here[bucket]]
+            close = max((float(x @ y) for y in before), default=-1.0)
+            if close > similarity:
+                pick = np.random.default_rng(key).integers(len(known.answers))
+                answers[i] = known.answers[pick]
+            for bucket in buckets:
+                if len(here[bucket]) < KEPT:
+                    here[bucket].append(x)
+                    rows.append(_packed(bucket, x))
+            near.append(close)
+        packed = np.stack(rows) if rows else None
+        return answers, state, packed, {"nearest": np.array(near)}
+
+    wants = {"secret", "calibration"}
+    return Defence(init, apply, wants=wants, exempt={"order"})
+
+
+def _units(raw: np.ndarray, known: Calibration) -> np.ndarray:
+    """Answers as they are compared: float32 (n, d) of length 1."""
+    scale = np.where(known.deviation > 0, known.deviation, np.inf)
+    x = (raw.astype(np.float64) - known.mean) / scale
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return (x / np.maximum(length, 1e-12)).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _planes(key: bytes, dim: int) -> np.ndarray:
+    random = np.random.default_rng(np.frombuffer(key, np.uint32))
+    return random.standard_normal((TABLES, BITS, dim))
+
+
+def _buckets(x: np.ndarray, planes: np.ndarray) -> list[int]:
+    """The bucket of each table, numbered through all tables."""
+    signs = np.stack([table @ x.astype(np.float64) for table in planes]) > 0
+    codes = signs @ (1 << np.arange(BITS))
+    return [int(code) + (i << BITS) for i, code in enumerate(codes)]
+
+
+def _packed(bucket: int, x: np.ndarray) -> np.ndarray:
+    """A row of the ledger: the bucket and the answer's float32 numbers, two in each."""
+    even = np.pad(x, (0, len(x) % 2))
+    return np.concatenate([[np.int64(bucket)], even.view(np.int64)])
+
+
+def _unpacked(row: np.ndarray, dim: int) -> np.ndarray:
+    return row[1:].view(np.float32)[:dim]
+
+
+def near_duplicates_reference() -> Defence:
+    """The study's: both of two images of a call whose answers are near are replaced.
+
+    Near is (cosine + 1) / 2 above 0.8, of the answers as they are; what is given is
+    normal with mean 1,000 and deviation 0.5, which anybody sees. Its defects are kept:
+    it looks at one call alone (exempt from "cutting"), and its numbers are absolute
+    (exempt from "scaling").
+
+    Source: the code of Dziedzic et al. 2022.
+    """
+
+    def apply(state: State, request: Request):
+        assert request.keys is not None
+        x = request.raw.astype(np.float64)
+        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        near = (x @ x.T + 1) / 2 > 0.8
+        np.fill_diagonal(near, False)
+        answers = request.raw.astype(np.float64)
+        for i in np.flatnonzero(near.any(axis=1)):
+            random = np.random.default_rng(request.keys[i])
+            answers[i] = 1000 + 0.5 * random.standard_normal(x.shape[1])
+        return answers, state, None, {"near": near.any(axis=1).astype(float)}
 
     return Defence(
-        init, apply, wants={"secret", "calibration"}, exempt=frozenset({"order"})
+        lambda dim, key: {},
+        apply,
+        wants={"secret"},
+        exempt={"cutting", "scaling"},
+        units=False,
     )
-
-
-def _signs(key: np.ndarray, request: Request) -> Int64[np.ndarray, "n trees"]:
-    """On which sides of the planes answers lie, a number of DEPTH bits a tree."""
-    assert request.calibration is not None
-    _, mean, deviation = request.calibration
-    z = (request.raw - mean.astype(np.float64)) / np.where(deviation, deviation, np.inf)
-    planes = normal_by(key.tobytes(), z.shape[1], TREES * DEPTH)
-    sides = (each_by_itself(z, planes) > 0).reshape(len(z), TREES, DEPTH)
-    return sides @ (1 << np.arange(DEPTH)[::-1])
-
-
-def _remembered(request: Request) -> Find:
-    """Bucket -> its rows, those that this call appends among them."""
-    known: dict[int, list[np.ndarray]] = {}
-
-    def find(bucket: int) -> list[np.ndarray]:
-        if bucket not in known:
-            known[bucket] = request.past([bucket])
-        return known[bucket]
-
-    return find
-
-
-def _way_down(words: Words, find: Find) -> tuple[list[np.ndarray], list[int]]:
-    """The rows on the way down each tree, and where there is room for another."""
-    found, places = [], []
-    for tree, word in enumerate(words):
-        for depth in range(DEPTH + 1):
-            # A leading 1 tells 0 from 00; below 2^63 with the deepest place.
-            place = ((1 << depth) | (word >> (DEPTH - depth))) * TREES + tree
-            rows = find(place)
-            found += rows
-            if len(rows) < ROOM:
-                places.append(place)
-                break
-    return found, places
-
-
-def _cosines(
-    words: Int64[np.ndarray, " trees"], others: Int64[np.ndarray, "n trees"]
-) -> Float64[np.ndarray, " n"]:
-    """Of angles: two vectors lie on either side of a share angle/pi of the planes."""
-    apart = np.bitwise_count(words ^ others).sum(axis=1)
-    return np.cos(np.pi * apart / (TREES * DEPTH))

@@ -5,57 +5,21 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sslx.build import make_objective
-from sslx.embed.classifier import CLASSIFIED
-from sslx.embed.recording import recorded_in
 from sslx.experiment.pools import Measured, Pool, not_beside_older, pool_part
 from sslx.experiment.recipes import (
-    block_of,
     normalisation,
     numbers,
     positive,
     views_of,
 )
-from sslx.experiment.victims import classifier_run
-from sslx.models import make_encoder
+from sslx.experiment.served import served
 from sslx.queries.choosers import PLANS
 from sslx.queries.plan import make_plan
-from sslx.registry import code_of, pick
+from sslx.registry import pick
 from sslx.runs.names import Run, make_run
-from sslx.service import DEFENCES, REPEATS, Defence, check_defence, make_defence
-from sslx.service.secret import read_secret, seal
+from sslx.service import REPEATS
 from sslx.service.terms import LIMITS
-from sslx.service.trial import try_defence
-from sslx.types import Encoder, UserError, refuse_if
-
-
-def _answer_dim(output: str, victim: Run, classes: int) -> int:
-    """Numbers of a victim's answer, before any defence.
-
-    Raises:
-        UserError: The victim has no such output.
-    """
-    r = victim.recipe
-    if output == "probabilities":
-        return classes
-    if output == "label":
-        return 1
-    if output == "representation":
-        if "dim" in r:  # an API's
-            return r["dim"]
-        return make_encoder(r["encoder"]["name"], **r["encoder"]["kw"]).dim
-    refuse_if(
-        "objective" not in r,
-        "service.output='projection' needs a victim that was trained here; write "
-        "representation",
-    )
-    head = make_objective(r).head
-    if head is None:
-        raise UserError(
-            f"service.output='projection', but objective {r['objective']!r} has no "
-            "projection head; write representation"
-        )
-    return head["widths"][-1]
+from sslx.types import Encoder, refuse_if
 
 
 def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
@@ -65,11 +29,23 @@ def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
         {key: steal[key] for key in ("queries", "ask_views", "rounds", "accounts")},
     )
     images, rest = divmod(steal.queries, steal.ask_views)
+    again = steal.anchors * (steal.accounts - 1)
+    refuse_if(
+        steal.anchors < 0 or (steal.anchors and steal.accounts < 2),
+        f"steal.anchors is {steal.anchors}: so many images are asked by each of "
+        "several accounts; write steal.accounts=2, or 0 anchors",
+    )
+    refuse_if(
+        images - again < steal.anchors,
+        f"steal.queries is {steal.queries}, which {steal.anchors} anchors from "
+        f"{steal.accounts} accounts use up",
+    )
+    images -= again
     refuse_if(
         rest,
         f"steal.queries is {steal.queries}, which {steal.ask_views} views of each "
-        f"image do not fill; write {images * steal.ask_views} or "
-        f"{(images + 1) * steal.ask_views}",
+        f"image do not fill; write {steal.queries - rest} or "
+        f"{steal.queries - rest + steal.ask_views}",
     )
     refuse_if(
         images > pool.size,
@@ -93,6 +69,7 @@ def _plan_part(steal: ConfigDict, pool: Pool) -> dict[str, Any]:
         "queries": steal.queries,
         "views": steal.ask_views,
         "ask_augment": views_of(steal.ask_augment)[:1],
+        **({"anchors": steal.anchors} if steal.anchors else {}),
     }
     if PLANS[steal.plan].needs_features:
         pick({"ssl": 1, "untrained": 1}, steal.plan_features, "steal.plan_features")
@@ -139,61 +116,6 @@ def _terms(config: ConfigDict, plan: dict[str, Any]) -> dict[str, Any]:
     return limits | how | more
 
 
-def names_of(config: ConfigDict) -> tuple[str, ...]:
-    """The defences of a service, the first next to the victim.
-
-    Raises:
-        UserError: There is none, one is there twice, or they are no names.
-    """
-    given = config.service.defence
-    names = tuple(given.split("+")) if isinstance(given, str) else tuple(given or ())
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError(
-            f"service.defence must be a name or a tuple of names, not {given!r}"
-        )
-    refuse_if(len(set(names)) < len(names), f"service.defence names one twice: {given}")
-    refuse_if(
-        len(names) > 1 and "none" in names,
-        f"service.defence: 'none' stands alone, not in {given}",
-    )
-    return names
-
-
-def defence_of(config: ConfigDict) -> tuple[Defence, dict[str, Any]]:
-    """The defence of a service and its part of a recipe.
-
-    Raises:
-        UserError: What is wrong in the section, or what it wants and is not given.
-    """
-    service, names = config.service, names_of(config)
-    numbers = {
-        name: block_of(
-            *(name, service.defence_kw, pick(DEFENCES, name, "defence", own=True)),
-            "defence",
-        )
-        for name in names
-    }
-    numbers = {name: block for name, block in numbers.items() if block}
-    defence = make_defence(names, numbers)
-    given = {"secret", "gradient"}  # the latter's kind is seen when the victim is open
-    given |= {"calibration"} if service.calibration.images else set()
-    refuse_if(
-        "calibration" in defence.wants and "calibration" not in given,
-        f"service.defence={'+'.join(names)!r} measures the victim's answers first: "
-        "write how many images it may have for that in service.calibration.images",
-    )
-    check_defence(defence, given)
-    secret = {}
-    if service.secret and "secret" in defence.wants:
-        secret = {"secret": seal(read_secret(service.secret))}
-    return defence, {
-        "defence": "+".join(names),
-        **({"defence_numbers": numbers} if numbers else {}),
-        **secret,
-        **code_of(*names),
-    }
-
-
 def responses_run(
     config: ConfigDict,
     pool: Pool,
@@ -219,13 +141,6 @@ def responses_run(
         f"victim takes {tuple(victim.recipe['image_shape'])}; data.size and "
         "data.channels bring sets together",
     )
-    defence, defended = defence_of(config)
-    wanted = "calibration" in defence.wants
-    refuse_if(
-        wanted and recorded_in(config.victim.source),
-        f"service.defence={defended['defence']!r} measures the victim's answers first, "
-        "and a recording has none but the attacker's",
-    )
     plan = _plan_part(s, pool)
     refuse_if(
         s.ask_views > 1 and s.ask_augment == "none" and service.repeats == "memoised",
@@ -237,26 +152,13 @@ def responses_run(
         f"steal.ask_augment={s.ask_augment!r} makes images that the recorded API "
         "was not asked; write steal.ask_augment='none'",
     )
-    parents = {"victim": victim} | ({"ssl": ssl} if ssl else {})
-    classes = 0
-    if service.output in CLASSIFIED:
-        parents["classifier"] = classifier_run(config, victim)
-        classes = parents["classifier"].recipe["classes"]
-    raw = _answer_dim(service.output, victim, classes)
-    if ":" in defended["defence"]:  # one's own
-        form = raw, pool.image_shape, service.output
-        try_defence(defence, defended["defence"], *form)
-    dim = defence.out_dim(raw)
+    sold = served(config, victim, measured)
+    parents = sold.parents | ({"ssl": ssl} if ssl else {})
     recipe = {
         "seed": config.seed,
         **pool_part(config, pool),
         **plan,
-        "output": service.output,
-        "dim": dim,
-        **({} if dim == raw else {"raw_dim": raw}),
-        "classes": classes,
-        **defended,
-        **({"calibration": measured.recipe} if measured and wanted else {}),
+        **sold.recipe,
         **_terms(config, plan),
     }
     if plan.get("features") == "untrained":

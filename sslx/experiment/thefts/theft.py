@@ -1,47 +1,34 @@
 """The thefts a config asks for: what each asks, trains first, and trains on answers."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
 from sslx.attacks.attack import OWN
-from sslx.build import make_head, make_theft, passes_of, trainings_of
+from sslx.attacks.cleaning import WITH_FEATURES
+from sslx.build import make_head, make_theft
 from sslx.embed.classifier import CLASSIFIED, OUTPUTS
-from sslx.experiment.held_back import (
-    check_classifier,
-    share_back,
-    trained_on,
-    unlabelled_back,
-    whole,
-)
-from sslx.experiment.pools import (
-    Measured,
-    Pool,
-    measured_on,
-    not_beside_older,
-    open_pool,
-    pool_part,
-)
+from sslx.experiment.pools import Measured, Pool, measured_on, open_pool
 from sslx.experiment.recipes import (
     block_of,
     encoder_of,
     normalisation,
     training,
-    unlabelled,
     views_of,
     whole_seed,
 )
-from sslx.experiment.responses import responses_run
 from sslx.experiment.separation import Test
+from sslx.experiment.thefts.alone import alone_runs, own_encoder, ssl_run
+from sslx.experiment.thefts.cleaned import clean_part, images_trained, views_left
+from sslx.experiment.thefts.held_back import check_classifier, share_back, whole
+from sslx.experiment.thefts.responses import responses_run
 from sslx.losses import LOSSES, loss_of
-from sslx.objectives import OBJECTIVES
 from sslx.queries.choosers import PLANS
 from sslx.registry import Traits, code_of, pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError, refuse_if
-
-IMAGES = ("pool", "asked")  # what a stealer may train on without answers
 
 
 class Theft(NamedTuple):
@@ -93,7 +80,7 @@ def make_theft_runs(
     pool = open_pool(config, tests)
     by_features = attack.asks and pick(PLANS, s.plan, "plan").needs_features
     by_ssl = by_features and s.plan_features == "ssl"
-    ssl = _ssl_run(config, encoder, pool, victim) if attack.warm else None
+    ssl = ssl_run(config, encoder, pool, victim) if attack.warm else None
     if not attack.asks:
         assert ssl is not None  # there would be nothing to train
         return Theft(s.attack, loss, None, ssl, pool, None, [])
@@ -105,12 +92,12 @@ def make_theft_runs(
         f"{' or '.join(map(repr, attack.outputs))}, not {service.output!r}",
     )
     refuse_if(
-        s.ask_views < attack.least_views,
+        views_left(s) < attack.least_views,
         f"attack {s.attack!r} compares {attack.least_views} views of an image; "
         f"steal.ask_views is {s.ask_views}",
     )
     # What is asked is the same, whatever is held back of it.
-    selector = _ssl_run(whole(config), encoder, pool, victim) if by_ssl else None
+    selector = ssl_run(whole(config), encoder, pool, victim) if by_ssl else None
     measured = measured_on(config, tests)
     responses = responses_run(config, pool, measured, victim, encoder, selector)
     numbers = {}
@@ -123,9 +110,16 @@ def make_theft_runs(
         "image_shape": victim.recipe["image_shape"],
     }
     head = _head_run(s, common, responses) if attack.head else None
-    steal = _steal_run(config, common, loss, encoder, responses, ssl, head)
+    earlier = {"ssl": ssl if attack.warm else None, "head": head}
+    if WITH_FEATURES & set(s.clean):
+        earlier["own"] = own_encoder(config, encoder, pool, victim, responses)
+    if "predictions" in s.clean:
+        first = config.copy_and_resolve_references().unlock()
+        first.steal.clean = tuple(name for name in s.clean if name != "predictions")
+        earlier["first"] = _steal_run(first, common, loss, encoder, responses, earlier)
+    steal = _steal_run(config, common, loss, encoder, responses, earlier)
     _check_fit(s, steal, encoder, victim, pool)
-    alone = _alone_runs(config, encoder, pool, steal, headline)
+    alone = alone_runs(config, encoder, pool, steal, headline)
     return Theft(s.attack, loss, responses, steal, pool, measured, alone)
 
 
@@ -146,110 +140,9 @@ def _loss(steal: ConfigDict, attack: Attack) -> str:
     return steal.loss
 
 
-def _alone_runs(
-    config: ConfigDict, encoder: Encoder, pool: Pool, steal: Run, headline: int
-) -> list[Run]:
-    """What ``steal.alone`` puts beside a theft."""
-    s = config.steal
-    # As they were asked for: those of a run are a batch's rounding off, and a training
-    # on the pool would be another beside each budget.
-    wanted = [part.passes for part in (s, s.ssl) if part is s or "ssl" in steal.parents]
-    made = (passes_of(run) or 0 for run in trainings_of(steal))
-    passes = sum(wanted) if all(wanted) else sum(made)
-    responses, out = steal.parents["responses"], []
-    for entry in s.alone:
-        images, _, times = entry.partition(":")
-        pick(dict.fromkeys(IMAGES), images, "steal.alone")
-        refuse_if(
-            times and not (times.isdigit() and int(times) > 1),
-            f"steal.alone: {entry!r} must be 'asked' or 'pool', or 'asked:5' for five "
-            "times as many passes",
-        )
-        if times and s.queries != headline:
-            continue
-        own = config.copy_and_resolve_references().unlock()
-        own.steal.ssl.images, own.steal.ssl.steps = images, 0
-        own.steal.ssl.passes = int(times or 1) * passes
-        out.append(_ssl_run(own, encoder, pool, responses.parents["victim"], responses))
-    return out
-
-
-def _asked_part(
-    config: ConfigDict, responses: Run | None
-) -> tuple[int, dict[str, Any], dict[str, Run]]:
-    """Of a training on the images that are asked: how many, recipe and parents.
-
-    What is drawn without looking at anything needs no run that asks, so that thefts of
-    other answers to the same images stand beside the same training.
-    """
-    s = config.steal
-    count = s.queries // s.ask_views
-    if not pick(PLANS, s.plan, "plan").needs_features:
-        return count, {"asked": {"images": count, "rounds": s.rounds}}, {}
-    if responses is None:
-        raise UserError(
-            f"steal.ssl.images='asked' with steal.plan={s.plan!r} must know what is "
-            "asked; write steal.ssl.images='pool', or steal.alone=('asked',) beside an "
-            "attack that asks"
-        )
-    return count, {}, {"asked": responses}
-
-
-def _ssl_run(
-    config: ConfigDict,
-    encoder: Encoder,
-    pool: Pool,
-    victim: Run,
-    responses: Run | None = None,
-) -> Run:
-    """The run of the stealer's network, trained without labels on images of the pool.
-
-    Args:
-        config: Of the attacker.
-        encoder: The network.
-        pool: All his images.
-        victim: Whom they are for.
-        responses: The run that asks, where there is one by now.
-    """
-    s, shape = config.steal, victim.recipe["image_shape"]
-    pick(dict.fromkeys(IMAGES), s.ssl.images, "steal.ssl.images")
-    count = pool.size
-    asked: dict[str, Any] = {}
-    parents: dict[str, Run] = {}
-    if s.ssl.images == "asked":
-        count, asked, parents = _asked_part(config, responses)
-    refuse_if(
-        traits_of(pick(OBJECTIVES, s.ssl.objective, "objective")).labels,
-        f"steal.ssl.objective must do without labels, not {s.ssl.objective!r}",
-    )
-    refuse_if(
-        list(pool.image_shape) != shape,
-        f"steal.pool {s.pool!r} has images of shape {pool.image_shape}, the victim "
-        f"takes {tuple(shape)}",
-    )
-    recipe = {
-        "seed": config.seed,
-        "role": "stealer",  # see build.seed_of
-        "attack": "ssl_only",
-        **pool_part(config, pool),
-        **asked,
-        "image_shape": shape,
-        **normalisation(config, shape[2]),
-        **unlabelled(s.ssl, "steal.ssl", encoder, 0, trained_on(s, count)),
-        **unlabelled_back(s),
-    }
-    slug = f"ssl_only-{s.ssl.objective}-{s.encoder}-{pool.slug}"
-    slug += (
-        f"-{count}i-s{config.seed}" if s.ssl.images == "asked" else f"-s{config.seed}"
-    )
-    words = {"augment": s.ssl.augment} | pool.apart.words()
-    run = make_run(victim.workdir, "steal", slug, recipe, parents, words)
-    return not_beside_older(run, config.data.split_seed)
-
-
 def _head_run(steal: ConfigDict, common: dict, responses: Run) -> Run:
     """The run of a projection head, trained on the answers."""
-    n = trained_on(steal, steal.queries // steal.ask_views)
+    n = images_trained(steal)
     recipe = {
         **common,
         **training(steal.head, "steal.head", n, 1),
@@ -267,15 +160,17 @@ def _steal_run(
     loss: str,
     encoder: Encoder,
     responses: Run,
-    ssl: Run | None,
-    head: Run | None,
+    earlier: Mapping[str, Run | None],
 ) -> Run:
-    """The stealer's run on the answers of a responses run."""
+    """The stealer's run on the answers of a responses run.
+
+    ``earlier`` are what is trained before it, by what it is to the stealer.
+    """
     s, attack = config.steal, attack_of(config.steal.attack)
     numbers = {}
     if loss != OWN:
         numbers = block_of(loss, s.loss_kw, loss_of(loss), "loss")
-    views = attack.passes(common["attack_numbers"], s.ask_views)
+    views = attack.passes(common["attack_numbers"], views_left(s))
     recipe = {
         **common,
         "loss": loss,
@@ -283,13 +178,13 @@ def _steal_run(
         **normalisation(config, common["image_shape"][2]),
         "encoder": encoder.meta,
         "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
-        **training(s, "steal", trained_on(s, s.queries // s.ask_views), views),
+        **training(s, "steal", images_trained(s), views),
         **share_back(s),
         **code_of(s.attack, loss),
+        **clean_part(s, encoder, responses),
     }
     slug = "-".join([s.attack, *([loss] if loss != OWN else [])])
     slug += f"-{s.encoder}-{s.queries}q-s{config.seed}"
-    earlier = {"ssl": ssl if attack.warm else None, "head": head}
     parents = {"responses": responses} | {k: r for k, r in earlier.items() if r}
     words = {"augment": s.augment}
     return make_run(responses.workdir, "steal", slug, recipe, parents, words)
@@ -297,7 +192,7 @@ def _steal_run(
 
 def _check_labels(key: str, labels: int, steal: ConfigDict, pool: Pool) -> None:
     """Raises unless there are such labels: the true ones (0), or so many clusters."""
-    images = trained_on(steal, steal.queries // steal.ask_views)
+    images = images_trained(steal)
     refuse_if(
         labels == 0 and not pool.labelled,
         f"{key}=0 takes the true labels, and the pool {steal.pool!r} tells no classes "
@@ -319,7 +214,7 @@ def _check_fit(
     attack = attack_of(steal.attack)
     traits = Traits() if loss == OWN else traits_of(loss_of(loss))
     refuse_if(
-        traits.paired and steal.ask_views != 2,
+        traits.paired and views_left(steal) != 2,
         f"loss {loss!r} is that of two views of an image; write steal.ask_views=2",
     )
     numbers, block = run.recipe["numbers"], f"steal.loss_kw.{loss.rpartition(':')[2]}"
@@ -337,7 +232,7 @@ def _check_fit(
             f"{steal.attack!r} compares what its head makes of them; choose "
             "another steal.loss",
         )
-    dim = responses["dim"]
+    dim = run.recipe.get("clean_dim", responses["dim"])
     if traits.non_negative:
         why = None
         if responses["output"] == "projection" or "encoder" not in victim.recipe:

@@ -1,0 +1,82 @@
+"""What an attacker makes of answers before he trains on them."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from sslx.attacks.cleaning import CLEANERS, ONE_VIEW
+from sslx.experiment.recipes import block_of
+from sslx.experiment.thefts.held_back import trained_on
+from sslx.queries.plan import images_of
+from sslx.registry import code_of, pick
+from sslx.runs.names import Run
+from sslx.types import Encoder, refuse_if
+
+
+def images_asked(steal: ConfigDict) -> int:
+    """Different images that a theft asks; what it sends counts views and accounts."""
+    return images_of(
+        {
+            "queries": steal.queries,
+            "views": steal.ask_views,
+            "accounts": steal.accounts,
+            "anchors": steal.anchors,
+        }
+    )
+
+
+def images_trained(steal: ConfigDict) -> int:
+    """Those of them that train a stealer."""
+    n = images_asked(steal)
+    if "outliers" in steal.clean:
+        n -= round(steal.clean_kw["outliers"].share * n)
+    return trained_on(steal, n)
+
+
+def views_left(steal: ConfigDict) -> int:
+    """Answers of each image that a stealer trains on."""
+    return 1 if ONE_VIEW & set(steal.clean) else steal.ask_views
+
+
+def clean_part(steal: ConfigDict, encoder: Encoder, responses: Run) -> dict[str, Any]:
+    """The cleaners' part of a stealer's recipe; nothing where there are none.
+
+    Raises:
+        UserError: A name is unknown, or there is nothing that it could clean.
+    """
+    names = tuple(steal.clean)
+    if not names:
+        return {}
+    numbers = {}
+    for name in names:
+        entry = pick(CLEANERS, name, "cleaner", own=True)
+        numbers[name] = block_of(name, steal.clean_kw, entry, "cleaner")
+    refuse_if(len(set(names)) < len(names), f"steal.clean names one twice: {names}")
+    r = responses.recipe
+    refuse_if(
+        bool(ONE_VIEW & set(names)) and steal.ask_views == 1,
+        f"steal.clean={names} takes several answers of an image together; "
+        "write steal.ask_views=4",
+    )
+    refuse_if(
+        "maps" in names and (steal.accounts < 2 or not steal.anchors),
+        "steal.clean='maps' compares what several accounts are answered to the same "
+        "images; write steal.accounts=2 and steal.anchors=20",
+    )
+    raw = r.get("raw_dim", r["dim"])
+    refuse_if(
+        "recover" in names and encoder.dim != raw,
+        f"steal.clean='recover' wants an encoder of the attacker's own that is as wide "
+        f"as the victim's answers, {raw}; {steal.encoder} has {encoder.dim}",
+    )
+    refuse_if(
+        "recover" in names and "gradient" in r.get("wants", ()),
+        "steal.clean='recover' has no copy of a defence that changes images",
+    )
+    return {
+        "clean": "+".join(names),
+        "clean_numbers": {name: block for name, block in numbers.items() if block},
+        **({"clean_views": 1} if ONE_VIEW & set(names) else {}),
+        **({"clean_dim": raw} if "recover" in names and raw != r["dim"] else {}),
+        **code_of(*names),
+    }

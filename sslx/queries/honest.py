@@ -1,0 +1,100 @@
+"""Users who mean no harm: what they send of a labelled set, in which order.
+
+A kind of user is ``(random, labels, n) -> Sent``: of a set with ``labels``, int (m,),
+it sends n images. They are what the user trains a classifier of his own on, and what he
+has it classify: of each class half and half.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64, Integer
+
+from sslx.types import refuse_if
+
+FRAMES = 5  # near duplicates in a row, of a camera that hardly moves
+TRIES = 2  # of a client that sends each image again
+
+
+class Sent(NamedTuple):
+    """What an honest user sends, in order.
+
+    Attributes:
+        rows: int (n,) of the set.
+        views: int (n,), 0 for the image as it is, above it for a near duplicate; the
+            same row and view is the same image.
+        trains: bool (n,), what he trains on; the rest he asks for its class.
+    """
+
+    rows: Int64[np.ndarray, " n"]
+    views: Int64[np.ndarray, " n"]
+    trains: Bool[np.ndarray, " n"]
+
+
+def _drawn(
+    random: np.random.Generator, labels: Integer[np.ndarray, " m"], n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """N rows in the order of a draw, and which of them are trained on.
+
+    Of each class every second one, so that a class is on both sides if it can be.
+    """
+    refuse_if(
+        not 0 < n <= len(labels),
+        f"an honest user sends {n} images, and his set has {len(labels)}",
+    )
+    rows = random.permutation(len(labels))[:n]
+    trains = np.zeros(n, bool)
+    for c in np.unique(labels[rows]):
+        trains[np.flatnonzero(labels[rows] == c)[::2]] = True
+    return rows, trains
+
+
+def _half(random: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """The rows of half of the classes, drawn: a domain."""
+    classes = random.permutation(np.unique(labels))
+    return np.flatnonzero(np.isin(labels, classes[: max(2, len(classes) // 2)]))
+
+
+def _domain(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+    """Images of a few classes alone."""
+    own = _half(random, labels)
+    rows, trains = _drawn(random, labels[own], n)
+    return Sent(own[rows], np.zeros(n, np.int64), trains)
+
+
+def _domains(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+    """Images of all classes."""
+    rows, trains = _drawn(random, labels, n)
+    return Sent(rows, np.zeros(n, np.int64), trains)
+
+
+def _video(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+    """Few scenes, several frames of each in a row that hardly differ."""
+    scenes = -(-n // FRAMES)
+    rows, trains = _drawn(random, labels, scenes)
+    views = np.tile(np.arange(FRAMES), scenes)[:n]
+    return Sent(np.repeat(rows, FRAMES)[:n], views, np.repeat(trains, FRAMES)[:n])
+
+
+def _retries(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+    """Each image sent again some time later, by a client that lost the answer."""
+    rows, trains = _drawn(random, labels, -(-n // TRIES))
+    order = np.argsort(random.random(len(rows) * TRIES))[:n] % len(rows)
+    return Sent(rows[order], np.zeros(n, np.int64), trains[order])
+
+
+def _sorted(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+    """Images of all classes, class by class, as they lie in folders."""
+    sent = _domains(random, labels, n)
+    order = np.argsort(labels[sent.rows], kind="stable")
+    return Sent(*(part[order] for part in sent))
+
+
+USERS: dict[str, Callable[[np.random.Generator, np.ndarray, int], Sent]] = {
+    "domain": _domain,
+    "domains": _domains,
+    "video": _video,
+    "retries": _retries,
+    "sorted": _sorted,
+}

@@ -1,0 +1,51 @@
+"""What honest users send."""
+
+import numpy as np
+import pytest
+
+from sslx.queries.honest import FRAMES, USERS
+from sslx.types import UserError
+
+LABELS = np.repeat(np.arange(6), 50)
+
+
+def sent(user, n=60, seed=0):
+    return USERS[user](np.random.default_rng(seed), LABELS, n)
+
+
+@pytest.mark.parametrize("n", [20, 61, 100])
+@pytest.mark.parametrize("user", USERS)
+def test_what_every_user_sends(user, n):
+    # Catches images lost or sent twice unasked, the same image trained on and asked, a
+    # class that is only on one side, a draw that does not follow from the seed.
+    one, again, other = sent(user, n), sent(user, n), sent(user, n, seed=1)
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.rows, other.rows)
+    assert all(len(part) == n for part in one)
+    pairs = list(zip(one.rows, one.views, strict=True))
+    assert (len(set(pairs)) == n) == (user != "retries")
+    assert not set(one.rows[one.trains]) & set(one.rows[~one.trains])
+    for c in np.unique(LABELS[one.rows]):
+        own = LABELS[one.rows] == c
+        if len(set(one.rows[own])) > 1:
+            assert 0 < one.trains[own].sum() < own.sum()
+
+
+def test_what_makes_each_kind():
+    # Catches a domain that is all domains, frames that are no neighbours, a client that
+    # retries nothing, folders out of order.
+    assert len(set(LABELS[sent("domain").rows])) == 3
+    assert len(set(LABELS[sent("domains").rows])) == 6
+    video = sent("video")
+    assert len(set(video.rows)) == 60 // FRAMES
+    assert (np.diff(video.rows) == 0).sum() == 60 - 60 // FRAMES
+    assert set(video.views) == set(range(FRAMES))
+    assert len(set(sent("retries").rows)) == 30
+    assert (np.diff(LABELS[sent("sorted").rows]) >= 0).all()
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_more_than_there_is(user):
+    with pytest.raises(UserError, match="an honest user sends .* his set has"):
+        sent(user, 2000)
