@@ -1,12 +1,18 @@
 """Noise, grids, largest numbers, fewer numbers, near duplicates: against slow ones."""
 
+import tempfile
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from sslx.service import calibrate, make_defence
 from sslx.service.defences.defence import Request
 from sslx.types import UserError
-from tests.service.defended import request_of
+from tests.service.box import pictures
+from tests.service.defended import embedded, ready, request_of
+from tests.service.test_defences import MEMORY
 
 N, D = 40, 7
 RANDOM = np.random.default_rng(0)
@@ -182,68 +188,81 @@ def test_near_duplicates_against_slow_trees(similarity):
     assert 0 < (want != raw).any(axis=1).sum() < N
 
 
-def many(n, dim=64, seed=5):
-    """Answers of ten kinds, as an encoder's, and a calibration of others of theirs."""
-    random = np.random.default_rng(seed)
-    centres = random.normal(size=(10, dim))
-    kinds = centres[random.integers(10, size=n + 500)]
+@cache
+def filled(n):
+    """After n answers of ten kinds, as an encoder's: they, what is known, the past."""
+    random = np.random.default_rng(5)
+    kinds = random.normal(size=(10, 64))[random.integers(10, size=n + 500)]
     rows = np.maximum(kinds + random.normal(size=kinds.shape), 0).astype(np.float32)
-    return rows[:n], calibrate(rows[n:])
+    raw, known = rows[:n], calibrate(rows[n:])
+    request = request_of(raw, measured=known.answers)
+    state = NEAR.init(64, ACCOUNT)
+    return raw, known, state, kept(NEAR.apply(state, request)[2], {})
+
+
+NEAR = make_defence(["near_duplicates"], {"near_duplicates": {"similarity": 0.9}})
 
 
 @pytest.mark.parametrize("cosine", [0.99, 0.95, 0.85, 0.8])
 def test_what_is_near_is_found_however_long_ago(cosine):
     # Catches a past of which only the beginning, or the end, is seen; with 0.9 asked,
     # those near it are a matter of luck, and those at 0.85 rarely above it.
-    raw, known = many(2000)
+    raw, known, state, past = filled(2000)
     random, scale = np.random.default_rng(6), np.maximum(known.deviation, 1e-9)
-    defence = make_defence(
-        ["near_duplicates"], {"near_duplicates": {"similarity": 0.9}}
-    )
-    one = request_of(raw, measured=known.answers)
-    _, state, rows, _ = defence.apply(defence.init(64, ACCOUNT), one)
-    past = kept(rows, {})
     z = (raw[::20] - known.mean) / scale
     away = random.normal(size=z.shape)
     length = np.linalg.norm(z, axis=1, keepdims=True)
     away -= (away * z).sum(axis=1, keepdims=True) * z / length**2
     away *= length / np.linalg.norm(away, axis=1, keepdims=True)
     near = (cosine * z + np.sqrt(1 - cosine**2) * away) * scale + known.mean
-    two = request_of(near, seed=7, measured=known.answers)
-    two = two._replace(
-        past=lambda buckets: [r for b in buckets for r in past.get(b, [])]
+    request = request_of(near, seed=7, measured=known.answers)
+    request = request._replace(
+        past=lambda buckets: [row for b in buckets for row in past.get(b, [])]
     )
-    out, *_ = defence.apply(state, two)
+    out, *_ = NEAR.apply(state, request)
     replaced = (out != near.astype(np.float32)).any(axis=1).mean()
     assert replaced > 0.9 if cosine > 0.9 else replaced < 0.1
 
 
 def test_the_way_to_the_past_grows_as_its_logarithm():
     # Catches a search of all that was asked: the rows that an answer is compared with.
-    raw, known = many(4000)
-    defence = make_defence(
-        ["near_duplicates"], {"near_duplicates": {"similarity": 0.9}}
-    )
-    request = request_of(raw, measured=known.answers)
-    state, past, looked = defence.init(64, ACCOUNT), {}, []
+    looked = {}
+    for n in (250, 2000):
+        raw, known, state, past = filled(n)
+        looked[n] = 0
 
-    def look(buckets):
-        rows = [row for bucket in buckets for row in past.get(bucket, [])]
-        looked[-1] += len(rows)
-        return rows
+        def look(buckets, n=n, past=past):
+            rows = [row for bucket in buckets for row in past.get(bucket, [])]
+            looked[n] += len(rows)
+            return rows
 
-    for i in range(0, len(raw), 50):
-        part = request._replace(
-            raw=raw[i : i + 50], keys=request.keys[i : i + 50], past=look
-        )
-        looked.append(0)
-        for j in range(50):  # one a call: each looks for itself
-            one = part._replace(raw=part.raw[j : j + 1], keys=part.keys[j : j + 1])
-            _, _, rows, _ = defence.apply(state, one)
-            past = kept(rows, past)
-    early, late = np.mean(looked[9:11]) / 50, np.mean(looked[-2:]) / 50
-    # At 500 and 4,000: 8 times the past, three more places of 16 in each of 8 trees.
-    assert early < 500 * 8 and late - early < 1.5 * 3 * 16 * 8
+        request = request_of(raw[:200:10] * 1.01, 8, known.answers)
+        for i in range(20):  # one a call: each looks for itself
+            one = request._replace(
+                raw=request.raw[i : i + 1], keys=request.keys[i : i + 1], past=look
+            )
+            NEAR.apply(state, one)
+    few, many = looked[250] / 20, looked[2000] / 20
+    # 8 times the past: three more places of 16 in each of 8 trees.
+    assert 8 * 16 < few < many < few + 1.5 * 3 * 16 * 8 < 2000
+
+
+def test_repeats_that_are_fresh_average_out_and_stored_ones_do_not():
+    # Catches fresh noise of one key, memoised noise that is drawn anew, an error that
+    # shrinks by another law than 1/sqrt(m).
+    images = pictures(12)
+    for repeats in ("fresh", "memoised"):
+        kw = {"repeats": repeats, "limit": None}
+        defence = make_defence(["noise"], {"noise": {"sd": 0.5}})
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+            service = ready(Path(folder) / "a", defence, **kw)
+            noise = np.stack([service.query("a", images) for _ in range(64)])
+            service.close()
+        noise -= embedded(images)
+        errors = {m: noise[:m].mean(axis=0).std() for m in (1, 4, 16, 64)}
+        for m, error in errors.items():
+            want = errors[1] * (m**-0.5 if repeats == "fresh" else 1)
+            assert error == pytest.approx(want, rel=0.3 if repeats == "fresh" else 1e-6)
 
 
 def test_the_first_stays_and_the_second_goes():
