@@ -92,7 +92,7 @@ def test_bad_flags(tmp_path, flags, expected):
         ),
         ({"victim.dataset": "cifra10"}, "'cifra10'; did you mean 'cifar10'"),
         ({"victim.optim.name": "x"}, "unknown optimiser 'x'; known: adam"),
-        ({"service.defence": "x"}, "unknown defence 'x'; known: none"),
+        ({"service.defence": "x"}, "unknown defence 'x'; known: b4b"),
         (
             {"service.output": "x"},
             "unknown service.output 'x'; known: label.* projection",

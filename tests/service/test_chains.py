@@ -17,7 +17,7 @@ CALIBRATED = {"noise", "round", "near_duplicates", "b4b", "coverage_ratio"}
 CALIBRATED |= {"proof_of_work"}
 # Whose answers are no longer the victim's numbers in the victim's units.
 OTHER = {"truncate", "project", "unit_noise_reference", "round_reference"}
-OTHER |= {"top_k_reference", "near_duplicates_reference"}
+OTHER |= {"noise_reference", "top_k_reference", "near_duplicates_reference"}
 OTHER |= {"b4b_reference", "b4b_reference_simsiam"}
 PAIRS = [
     (one, two)

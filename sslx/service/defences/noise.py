@@ -45,7 +45,9 @@ def noise_reference() -> Defence:
     def apply(state: State, request: Request):
         return request.raw + 5 + 0.5 * _normal(request), state, None, {}
 
-    return Defence(lambda dim, key: {}, apply, wants={"secret"}, exempt={"scaling"})
+    return Defence(
+        lambda dim, key: {}, apply, wants={"secret"}, exempt={"scaling"}, units=False
+    )
 
 
 def unit_noise_reference() -> Defence:
