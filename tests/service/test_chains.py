@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from sslx.service import DEFENCES, LAWS, make_defence
+from sslx.service import DEFENCES, LAWS, Defence, make_defence
+from sslx.service.defences.chain import chain
 from sslx.types import UserError
 from tests.service.box import DIM
 from tests.service.defended import NUMBERS
@@ -89,6 +90,19 @@ def test_longer_chains_keep_the_laws(names):
     settings(drawn, max_examples=5)(
         given(calls=CALLS)(lambda calls: held(names, calls))
     )()
+
+
+def test_parts_do_not_find_each_others_rows():
+    # Catches rows of the first part found by the second, in a bucket that both use.
+    def apply(state, request):
+        before = len(request.past([8])) + np.arange(len(request.raw))
+        rows = np.array([[8, 0, 0]] * len(before), np.int64)
+        return request.raw * (1 + before[:, None]), state, rows, {}
+
+    counting = Defence(lambda dim, key: {}, apply)
+    near = chained(("near_duplicates",))  # 8: the root of its first tree
+    both = chain({"near": near, "counting": counting})
+    HOLDS["cutting"](lambda: both, EXAMPLE)
 
 
 @pytest.mark.parametrize("one", NAMES)

@@ -158,7 +158,12 @@ def slow_trees(raw, similarity):
                     break
         pick = np.random.default_rng(key).integers(len(KNOWN.answers))
         out.append(KNOWN.answers[pick] if best > similarity else y)
-    return np.array(out)
+    sizes = {
+        int("1" + way, 2) * 8 + j: len(place)
+        for j, tree in enumerate(trees)
+        for way, place in tree.items()
+    }
+    return np.array(out), sizes
 
 
 def kept(rows, past):
@@ -183,8 +188,9 @@ def test_near_duplicates_against_slow_trees(similarity):
         )
         past = kept(rows, past)
         found.append(out)
-    want = slow_trees(raw, similarity)
+    want, sizes = slow_trees(raw, similarity)
     np.testing.assert_allclose(np.concatenate(found), want, atol=1e-6)
+    assert {bucket: len(rows) for bucket, rows in past.items()} == sizes
     assert 0 < (want != raw).any(axis=1).sum() < N
 
 
