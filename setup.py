@@ -24,7 +24,7 @@ setup(
         "jinja2",
         "matplotlib>=3.7",
         "ml-collections>=1.1",
-        "numpy",
+        "numpy>=2",
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11",
         "pillow>=10.1",  # for tensorflow-datasets, too

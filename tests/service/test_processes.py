@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,10 @@ sslx = types.ModuleType("sslx")
 sslx.__path__ = ["sslx"]
 sys.modules |= {"jax": jax, "sslx": sslx}
 import numpy as np
-from sslx.service import DEFENCES, BudgetExceeded, Defence, ledger, serve
+from sslx.service import BudgetExceeded, calibrate, ledger, make_defence, serve
 path, limit, repeats = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-given = 0
+names, given = sys.argv[4].split("+"), 0
+numbers = {"noise": {"sd": 0.5}, "near_duplicates": {"similarity": 0.9}}
 
 def embed(images):
     global given
@@ -48,7 +50,9 @@ def pictures(n, seed):
     return np.random.default_rng(seed).integers(0, 256, (n, 2, 3, 1), np.uint8)
 
 service = serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
-                defence=DEFENCES["none"](), repeats=repeats)
+                defence=make_defence(names, numbers), repeats=repeats, secret=bytes(32),
+                calibration=calibrate(embed(pictures(30, 99))))
+given = 0
 """
 THIRTY_CALLS = """
 for i in range(30):
@@ -72,7 +76,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 # Prints what was refused, and at last the images answered and embedded.
 ASK_900 = """
-size, seed, named = map(int, sys.argv[4:])
+size, seed, named = map(int, sys.argv[5:])
 print("ready", flush=True)
 sys.stdin.readline()
 answered = 0
@@ -87,10 +91,10 @@ print(answered, given)
 """
 
 
-def child(script, path, limit, *args, repeats="memoised"):
+def child(script, path, limit, *args, repeats="memoised", defence="none"):
     return subprocess.Popen(
         [sys.executable, "-c", CHILD + script]
-        + [str(arg) for arg in (path, limit, repeats, *args)],
+        + [str(arg) for arg in (path, limit, repeats, defence, *args)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -114,25 +118,39 @@ def let_through(run, calls, kill_after=None):
     return finished(run)
 
 
-def test_killed_and_taken_up_equals_undisturbed(tmp_path):
-    # A call half written, paid for twice, or lost, wherever the process is killed.
+def remembered(path):
+    """All that a defence has in a file."""
+    with closing(sqlite3.connect(path)) as db:
+        return [
+            db.execute(f"SELECT * FROM {table} ORDER BY {columns}").fetchall()
+            for table, columns in (("states", "1"), ("rows", "rowid"))
+        ]
+
+
+@pytest.mark.parametrize(
+    "defence", ["none", pytest.param("near_duplicates+noise", marks=pytest.mark.slow)]
+)
+def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence):
+    # A call half written, paid for twice, or lost, wherever the process is killed; what
+    # a defence remembers written apart from its answers, or another draw than before.
     draw, whole, cut = random.Random(0), tmp_path / "whole", tmp_path / "cut"
-    assert let_through(child(THIRTY_CALLS, whole, 1000), 30) == 0
+    assert let_through(child(THIRTY_CALLS, whole, 1000, defence=defence), 30) == 0
     for kill in range(3):
-        run = child(THIRTY_CALLS, cut, 1000)
+        run = child(THIRTY_CALLS, cut, 1000, defence=defence)
         # Calls made before are answered from the store: dies at a new one.
         done = let_through(run, 8 * (kill + 1), draw.uniform(0, 0.02))
         assert done == -signal.SIGKILL
-    service = opened(cut, limit=1000)
-    assert service.counters("a").calls < 30
-    service.close()
-    assert let_through(child(THIRTY_CALLS, cut, 1000), 30) == 0
+    assert finished(child("", cut, 1000, defence=defence)) == 0  # mends the file
+    assert read_counters(cut, "a").calls < 30
+    assert let_through(child(THIRTY_CALLS, cut, 1000, defence=defence), 30) == 0
     ids = [str(i) for i in range(30)]
     assert read_counters(cut, "a") == read_counters(whole, "a")
     assert read_counters(whole, "a") == Counters(225, 435, 30, 1740, 1000)
     asked = np.concatenate([pictures(20, i // 2)[: 10 + i % 10] for i in range(30)])
     cut_answers, answers = (read_answers(p, "a", ids, asked) for p in (cut, whole))
     np.testing.assert_array_equal(cut_answers, answers)
+    assert remembered(cut) == (kept := remembered(whole))
+    assert all(kept) == (defence != "none")
 
 
 def test_reading_after_a_kill_within_a_write(tmp_path):

@@ -68,7 +68,7 @@ def chain(parts: Mapping[str, Defence]) -> Defence:
     def demand(state: State, n: int) -> float:
         bits = [part.demand(_own(state, name), n) for name, part in parts.items()]
         hashes = sum(2.0**b for b in bits if b)
-        return math.log2(hashes) if hashes else 0
+        return math.log2(hashes) if hashes else 0.0
 
     every = parts.values()
     return Defence(

@@ -1,35 +1,52 @@
 """Another image's answer for an image that is nearly one the account has asked."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Float, Float64, Int64
 
-from sslx.registry import traits
 from sslx.service.defences.defence import Calibration, Defence, Request, State
+from sslx.service.defences.noise import unit
 from sslx.types import refuse_if
 
-TABLES, BITS = 4, 12  # of the hash that finds what may be near
-KEPT = 32  # answers of a bucket, the account's first: time does not grow with the past
+# The trees, the planes of each, and how many rows a place in one has room for.
+TREES, DEPTH, ROOM = 8, 59, 16
+Find = Callable[[int], list[np.ndarray]]
 
 
-@traits(at_most_1=("similarity",))
 def near_duplicates(*, similarity: float) -> Defence:
     """Replaces an answer whose cosine with one given before is above ``similarity``.
 
-    Answers are compared less the calibration's mean, in its deviations, with those that
-    the account was due since it is there: four tables of 4,096 buckets (signs of random
-    projections by the account's key) find what may be near, and of each bucket the
-    first 32 are kept, so an answer takes no longer however much was asked; one in a
-    bucket that is full and in no other is not found. What is given instead is an answer
-    of the calibration set, chosen by the image's key: nothing tells it from another.
-    The past answer stays. The first of two near images is answered as it is, so another
-    order of a call gives another answer (exempt from "order").
+    Answers are compared less the calibration's mean, in its deviations, with all that
+    the account was due since it is there. What is given instead is an answer of the
+    calibration set, chosen by the image's key: nothing tells it from another. The past
+    answer stays. The first of two near images is answered as it is, so another order
+    of a call gives another answer (exempt from "order"). Where repeats are fresh, an
+    image that is sent again is its own near duplicate.
 
-    Source: the idea of Dziedzic et al. 2022, who compare within a batch.
+    Of an answer are kept the sides on which it lies of 8 x 59 random planes, drawn by
+    the account's key, which is all of the state; the share of planes that part two
+    answers is their angle over pi, and is off by 2.5 degrees (a deviation) at a cosine
+    of 0.95. The past is found by 8 trees. A place in a tree has room for 16 rows; what
+    finds it full goes to the half below on whose side of the next plane it lies. Who
+    looks passes the places on its own way down: all of the past while it is short, and
+    about 16 times the logarithm of it for each tree when it is long. Two answers at
+    an angle t are not seen to be near where all trees part them above the place of the
+    earlier one: if that is at depth k in each, by a chance of (1 - (1 - t/pi)^k)^8.
+    A way ends at depth 59: of answers that are alike in all planes of a tree no more
+    than 960 are kept in it, and up to that the time grows with their number.
+
+    Source: the idea of Dziedzic et al. 2022, who compare within a batch; trees as of
+    Bawa et al. 2005 ("LSH Forest").
+
+    Raises:
+        UserError: ``similarity`` does not lie between 0 and 1.
     """
     refuse_if(
-        similarity == 1,
-        "service.defence_kw.near_duplicates.similarity is 1, which no cosine is above",
+        not 0 < similarity < 1,
+        "service.defence_kw.near_duplicates.similarity must lie between 0 and 1, not "
+        f"{similarity}: above 1 is no cosine, below 0 are half of all",
     )
 
     def init(dim: int, key: np.ndarray | None) -> State:
@@ -38,92 +55,108 @@ def near_duplicates(*, similarity: float) -> Defence:
 
     def apply(state: State, request: Request):
         assert request.calibration is not None and request.keys is not None
-        known, dim = request.calibration, request.raw.shape[1]
-        planes = _planes(state["key"].tobytes(), dim)
-        units = _units(request.raw, known)
-        answers, rows, near = request.raw.astype(np.float32).copy(), [], []
-        here: dict[int, list[np.ndarray]] = {}
-        for i, (x, key) in enumerate(zip(units, request.keys, strict=True)):
-            buckets = _buckets(x, planes)
-            for bucket in buckets:
-                if bucket not in here:
-                    found = request.past([bucket])
-                    here[bucket] = [_unpacked(row, dim) for row in found]
-            before = [y for bucket in buckets for y in here[bucket]]
-            close = max((float(x @ y) for y in before), default=-1.0)
-            if close > similarity:
+        known = request.calibration
+        answers, rows = request.raw.astype(np.float32).copy(), []
+        sides = _sides(state["key"], request.raw, known)
+        find, nearest = _remembered(request), np.full(len(sides), -1.0)
+        for i, (words, key) in enumerate(zip(sides, request.keys, strict=True)):
+            before, places = _way_down(words.tolist(), find)
+            if before:
+                nearest[i] = _cosines(words, np.stack(before)[:, 1:]).max()
+            if nearest[i] > similarity:
                 pick = np.random.default_rng(key).integers(len(known.answers))
                 answers[i] = known.answers[pick]
-            for bucket in buckets:
-                if len(here[bucket]) < KEPT:
-                    here[bucket].append(x)
-                    rows.append(_packed(bucket, x))
-            near.append(close)
-        packed = np.stack(rows) if rows else None
-        return answers, state, packed, {"nearest": np.array(near)}
+            for place in places:
+                rows.append(np.array([place, *words]))
+                find(place).append(rows[-1])
+        return answers, state, np.stack(rows) if rows else None, {"nearest": nearest}
 
     wants = {"secret", "calibration"}
     return Defence(init, apply, wants=wants, exempt={"order"})
 
 
-def _units(raw: np.ndarray, known: Calibration) -> np.ndarray:
-    """Answers as they are compared: float32 (n, d) of length 1."""
+def _sides(
+    key: np.ndarray, raw: Float[np.ndarray, "n d"], known: Calibration
+) -> Int64[np.ndarray, "n trees"]:
+    """On which sides of the planes answers lie: a tree's in a number, the first leads.
+
+    Row by row: a product of many rows is summed in another order.
+    """
     scale = np.where(known.deviation > 0, known.deviation, np.inf)
     x = (raw.astype(np.float64) - known.mean) / scale
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return (x / np.maximum(length, 1e-12)).astype(np.float32)
+    planes = _planes(key.tobytes(), x.shape[1])
+    positive = np.stack([row @ planes > 0 for row in x])
+    return positive.reshape(len(x), TREES, DEPTH) @ (1 << np.arange(DEPTH)[::-1])
 
 
-@lru_cache(maxsize=64)
-def _planes(key: bytes, dim: int) -> np.ndarray:
+@lru_cache(maxsize=8)
+def _planes(key: bytes, dim: int) -> Float64[np.ndarray, "d planes"]:
     random = np.random.default_rng(np.frombuffer(key, np.uint32))
-    return random.standard_normal((TABLES, BITS, dim))
+    return random.standard_normal((dim, TREES * DEPTH))
 
 
-def _buckets(x: np.ndarray, planes: np.ndarray) -> list[int]:
-    """The bucket of each table, numbered through all tables."""
-    signs = np.stack([table @ x.astype(np.float64) for table in planes]) > 0
-    codes = signs @ (1 << np.arange(BITS))
-    return [int(code) + (i << BITS) for i, code in enumerate(codes)]
+def _remembered(request: Request) -> Find:
+    """Bucket -> the rows that it has, of this call too."""
+    known: dict[int, list[np.ndarray]] = {}
+
+    def find(bucket: int) -> list[np.ndarray]:
+        if bucket not in known:
+            known[bucket] = request.past([bucket])
+        return known[bucket]
+
+    return find
 
 
-def _packed(bucket: int, x: np.ndarray) -> np.ndarray:
-    """A row of the ledger: the bucket and the answer's float32 numbers, two in each."""
-    even = np.pad(x, (0, len(x) % 2))
-    return np.concatenate([[np.int64(bucket)], even.view(np.int64)])
+def _way_down(words: list[int], find: Find) -> tuple[list[np.ndarray], list[int]]:
+    """The rows on the way down all trees, and the places where there is room."""
+    found, places = [], []
+    for tree, word in enumerate(words):
+        for depth in range(DEPTH + 1):
+            # The leading 1 tells 0 from 00; the deepest place is below 2^63.
+            place = ((1 << depth) | (word >> (DEPTH - depth))) * TREES + tree
+            rows = find(place)
+            found += rows
+            if len(rows) < ROOM:
+                places.append(place)
+                break
+    return found, places
 
 
-def _unpacked(row: np.ndarray, dim: int) -> np.ndarray:
-    return row[1:].view(np.float32)[:dim]
+def _cosines(
+    words: Int64[np.ndarray, " trees"], others: Int64[np.ndarray, "n trees"]
+) -> Float64[np.ndarray, " n"]:
+    """Of angles that part so many of the planes."""
+    parted = np.bitwise_count(words ^ others).sum(axis=1)
+    return np.cos(np.pi * parted / (TREES * DEPTH))
 
 
 def near_duplicates_reference() -> Defence:
-    """The study's: both of two images of a call whose answers are near are replaced.
+    """The study's: an answer that is near an earlier one of its call is replaced.
 
     Near is (cosine + 1) / 2 above 0.8, of the answers as they are; what is given is
     normal with mean 1,000 and deviation 0.5, which anybody sees. Its defects are kept:
-    it looks at one call alone (exempt from "cutting"), and its numbers are absolute
-    (exempt from "scaling").
+    it looks at one call alone (exempt from "cutting" and "order"), its numbers are
+    absolute (exempt from "scaling"), and features that are never negative are near each
+    other whatever they show. The study compares outputs of the head and replaces
+    representations; here both are what the service answers with.
 
-    Source: the code of Dziedzic et al. 2022.
+    Source: the code of Dziedzic et al. 2022, ``simclr.py``.
     """
 
     def apply(state: State, request: Request):
         assert request.keys is not None
-        x = request.raw.astype(np.float64)
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-        near = (x @ x.T + 1) / 2 > 0.8
-        np.fill_diagonal(near, False)
+        x = unit(request.raw)
+        near = np.tril((x @ x.T + 1) / 2 > 0.8, -1).any(axis=1)
         answers = request.raw.astype(np.float64)
-        for i in np.flatnonzero(near.any(axis=1)):
+        for i in np.flatnonzero(near):
             random = np.random.default_rng(request.keys[i])
             answers[i] = 1000 + 0.5 * random.standard_normal(x.shape[1])
-        return answers, state, None, {"near": near.any(axis=1).astype(float)}
+        return answers, state, None, {"near": near.astype(float)}
 
     return Defence(
         lambda dim, key: {},
         apply,
         wants={"secret"},
-        exempt={"cutting", "scaling"},
+        exempt={"order", "cutting", "scaling"},
         units=False,
     )

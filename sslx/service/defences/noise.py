@@ -19,14 +19,15 @@ def noise(*, sd: float) -> Defence:
 
     What an image gets follows from the service's secret, the account and its content:
     asked again it gets the same answer, or with ``service.repeats="fresh"`` another
-    draw, whose mean over m repeats is 1/sqrt(m) as noisy.
+    draw, whose mean over m repeats is 1/sqrt(m) as noisy. The note is ``sd``.
     """
+    moves("noise", "sd", sd)
 
     def apply(state: State, request: Request):
         assert request.calibration is not None
         scale = sd * request.calibration.deviation.astype(np.float64)
         answers = request.raw + scale * _normal(request)
-        return answers, state, None, {}
+        return answers, state, None, {"noise": np.full(len(answers), float(sd))}
 
     return Defence(lambda dim, key: {}, apply, wants={"secret", "calibration"})
 
@@ -71,10 +72,20 @@ def unit(raw: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
+def moves(name: str, key: str, value: float) -> None:
+    """Raises a UserError where so small a share of a deviation changes no answer."""
+    least = float(np.finfo(np.float32).eps)  # as which answers are stored
+    refuse_if(
+        not least <= value < np.inf,
+        f"service.defence_kw.{name}.{key} is {value}, which changes nothing or is no "
+        "number; write a share of a deviation, as 0.1",
+    )
+
+
 def below(name: str, key: str, value: int, dim: int) -> None:
     """Raises a UserError unless a number of an answer's numbers is one, and not all."""
     refuse_if(
-        not 1 <= value < dim,
+        type(value) is not int or not 1 <= value < dim,
         f"service.defence_kw.{name}.{key} must be a whole number from 1 to {dim - 1}, "
         f"below the {dim} numbers of an answer, not {value}",
     )

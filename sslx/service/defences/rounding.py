@@ -3,7 +3,7 @@
 import numpy as np
 
 from sslx.service.defences.defence import Defence, Request, State
-from sslx.service.defences.noise import unit
+from sslx.service.defences.noise import moves, unit
 
 
 def rounded(*, step: float) -> Defence:
@@ -12,6 +12,7 @@ def rounded(*, step: float) -> Defence:
     It draws nothing. Images a grey value apart fall to either side of a step, so that
     the mean of many tells what lies between.
     """
+    moves("round", "step", step)
 
     def apply(state: State, request: Request):
         assert request.calibration is not None
