@@ -152,7 +152,7 @@ def test_every_attack_is_in_the_digits_config():
             "unknown service.output 'logits'; known: label",
         ),
         ({"steal__rounds": 301}, "rounds is 301, but only 300 are asked"),
-        ({"steal__plan": "x"}, "unknown plan 'x'; known: kmeans, random"),
+        ({"steal__plan": "x"}, "unknown plan 'x'; known: kmeans, narrow, random"),
         ({"steal__plan": "kmeans", "steal__plan_features": "x"}, "plan_features 'x'"),
         ({"service__image_limit": 299}, "image_limit is 299.*needs 300 images"),
         ({"service__call_limit": 4}, "call_limit is 4.*needs 5 calls"),

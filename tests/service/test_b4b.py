@@ -5,7 +5,12 @@ import pytest
 
 from sslx.service import DEFENCES
 from sslx.service.defences.b4b import noise_at
-from sslx.service.defences.buckets import buckets_of, cover, no_buckets
+from sslx.service.defences.buckets import (
+    buckets_of,
+    cover,
+    each_by_itself,
+    no_buckets,
+)
 from sslx.service.defences.transforms import TRANSFORMS
 from sslx.types import UserError
 from tests.service.defended import LATE, NUMBERS, key_of, request_of
@@ -179,6 +184,17 @@ def test_buckets_of_answers_without_direction(dim):
     assert share.shape == (64, 256)
     assert len({tuple(f) for f in found.T}) == 64
     assert (buckets_of(rows, key_of(2), 8, 64) != found).mean() > 0.8
+
+
+@pytest.mark.parametrize(("dim", "out"), [(512, 512), (64, 240), (33, 7)])
+def test_products_of_one_row_and_of_many(dim, out):
+    # Last bits that depend on how a call was cut, and in the end a bucket.
+    random = np.random.default_rng(dim)
+    rows, matrix = random.normal(size=(50, dim)), random.normal(size=(dim, out))
+    whole = each_by_itself(rows, matrix)
+    for part in (slice(3, 4), slice(10, 17), slice(0, 49)):
+        np.testing.assert_array_equal(each_by_itself(rows[part], matrix), whole[part])
+    np.testing.assert_allclose(whole, rows @ matrix, atol=1e-9)
 
 
 @pytest.mark.parametrize("law", HOLDS)

@@ -38,8 +38,8 @@ def slow_expected(counts, n, each, draws):
     ("n", "dim", "domain"), [(6, 3, 1.0), (40, 8, 0.3), (60, 12, 0.5)]
 )
 def test_coverage_ratio_as_in_words(n, dim, domain):
-    # Expected coverage by samples with replacement, of one user alone, measured anew in
-    # each call; noise that falls again.
+    # Expected coverage by samples with replacement, of one user alone, or of the number
+    # of queries in a call; noise that falls again.
     raw, measured = answers_of(2 * n, dim, 2), answers_of(50, dim, 1)
     kw = {"bits": 6, "draws": 2, "domain": domain}
     defence = DEFENCES["coverage_ratio"](**BASE | kw)
@@ -114,7 +114,7 @@ def test_who_gets_noise(n):
         "a domain": traffic(n, 3, groups=2),
         "all": traffic(n, 4),
         "anything": np.random.default_rng(5).normal(size=(n, 16)) * 3,
-        "one cone": np.random.default_rng(5).normal(size=(n, 16)) ** 2 * 3,
+        "one cone": np.abs(np.random.default_rng(5).normal(size=(n, 16))) * 3,
     }.items():
         state = defence.init(16, key_of(0))
         notes = defence.apply(state, request_of(raw, 0, measured))[3]

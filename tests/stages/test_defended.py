@@ -1,10 +1,17 @@
 """A defence in an experiment: the width it gives, and what it may not want."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
+from sslx.embed.finished import open_run
 from sslx.experiment.graph import resolve
-from sslx.service import DEFENCES, Defence
+from sslx.program import run as launch
+from sslx.queries.plan import make_plan
+from sslx.service import DEFENCES, Defence, read_notes
+from sslx.service.bills import LEDGER
+from sslx.stages.answers import answered
 from sslx.types import UserError
 from tests import tiny
 
@@ -19,6 +26,9 @@ PADDED = Defence(
     out_dim=lambda dim: dim + 3,
     wants={"secret"},
 )
+
+
+OWN = {"steal__loss": "own"}  # of attacks that take no other
 
 
 def answers_recipe(tmp_path, **changes):
@@ -44,3 +54,71 @@ def test_what_a_run_does_not_have_is_said_before_the_victim(tmp_path, monkeypatc
         UserError, match="^service.defence='wanting' measures the victim's answers"
     ):
         answers_recipe(tmp_path, service__defence="wanting")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"defence": "saliency", "output": "label"}, "wants the victim's gradient"),
+        ({"defence": "saliency_reference", "output": "probabilities"}, "gradient"),
+        ({"defence": ("proof_of_work", "saliency")}, "measures the victim's answers"),
+        ({"defence": "proof_of_work", "call_size": 257}, "call_size lets 256 be asked"),
+        ({"defence": "saliency+proof_of_work", "call_size": 9000}, "asks 9000 new"),
+        ({"defence": "saliency", "defence_kw.saliency.blur": 2.0}, "blur is a share"),
+        ({"defence": "saliency", "defence_kw.saliency.blur": 0.0}, "must be above 0"),
+        ({"defence": "proof_of_work", "defence_kw.proof_of_work.most": 9.0}, "most"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_the_victim(tmp_path, changes, message):
+    # A victim trained for days before the program finds that its calls are too large,
+    # or that a gradient is of a classifier.
+    attack = {"label": "label_theft", "probabilities": "knockoff"}
+    steal = {"steal__attack": attack.get(changes.get("output"), "direct")}
+    changes = {f"service.{key}".replace(".", "__"): v for key, v in changes.items()}
+    changes |= steal | ({} if steal["steal__attack"] == "direct" else OWN)
+    if "measures" not in message:
+        changes["service__calibration__images"] = 40
+    with pytest.raises(UserError, match=message) as error:
+        answers_recipe(tmp_path, **changes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_function_has_no_gradient(tmp_path, monkeypatch):
+    # A refusal only when the first call is answered.
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "their_function.py").write_text(
+        "def f(x):\n    return x.reshape(len(x), -1)[:, :5].astype('float32')\n"
+    )
+    changes = {"victim__source": "python:their_function:f"}
+    with pytest.raises(UserError, match="wants the victim's gradient.*no API's"):
+        answers_recipe(tmp_path, service__defence="saliency", **changes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["representation", "projection"])
+def test_the_gradient_is_that_of_the_own_victim(tmp_path, output):
+    # A mask of other weights or of another output; a bill without the hashes.
+    changes = {
+        "service__defence": "saliency+proof_of_work",
+        "service__calibration__images": 40,
+        "service__output": output,
+    }
+    config = tiny.config(stages=("victim", "steal"), **changes)
+    launch(config, tmp_path)
+    found = resolve(config, tmp_path)
+    run = found.thefts[0].responses
+    got = answered(run, found.context)
+    victim = open_run(run.parents["victim"].path)
+    gradient = partial(victim.gradient, output=output)
+    images = got.asked[:, 0]
+    shown = DEFENCES["saliency"](blur=0.1).before({}, images, gradient)
+    assert 0.1 < (shown != images).any(axis=3).mean() < 0.9
+    want = victim.embed(shown, output)
+    off = np.abs(got.answers[:, 0] - want).max(axis=1)
+    # A pixel at the very mean may fall to either side in other company.
+    assert np.mean(off < 1e-4 * np.abs(want).max()) > 0.98
+    assert not np.allclose(victim.embed(images, output), want, rtol=1e-2)
+    plan = make_plan(run.recipe)
+    calls = [call.name for call in plan.calls]
+    notes = read_notes(run.path / LEDGER, plan.accounts[0], calls)
+    assert len(notes["hashes"]) == 300 and min(notes["hashes"]) >= 2**15.9
