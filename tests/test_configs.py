@@ -149,7 +149,7 @@ def test_config_traces_at_full_size(name, any_set, tmp_path):
     # Catches a step that cannot be traced at the size the config asks for.
     config = load(name).get_config()
     for member in members(config, tmp_path):
-        if not config.victim.weights:
+        if not (config.victim.weights or config.victim.source):
             trace(member.victim, make_objective(member.victim.recipe))
         if member.theft:
             trace_theft(member.theft)
