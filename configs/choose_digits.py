@@ -57,7 +57,7 @@ def _settings() -> list[str]:
     out += [f"{base} {key}=0.2 {ssl[0]}"]
     out += [f"{base} ssl.augment={name}" for name in ("simclr", "vicreg_cifar")]
     out += [f"{base} ssl.batch_size={n}" for n in (32, 128)]
-    half = f"passes={PASSES // 2} ssl.passes={PASSES // 2}"
+    half = f"passes={PASSES // 2} ssl.passes={PASSES // 2} ssl.batch_size=32"
     out += _few(f"attack=warm_start loss=mse {half}", _image("warm_start"))
     # Of what is augmented as it is asked, the views that were sent, or other ones.
     base = "attack=cont_steal loss=own ask_augment=mild"

@@ -78,7 +78,6 @@ ATTACKS: dict[str, dict[str, Any]] = {
         "loss": "mse",
         "passes": HALF,
         "ssl.passes": HALF,
-        "ssl.batch_size": 64,
         **PLAIN,
         **SLOW,
     },

@@ -110,12 +110,12 @@ def test_the_report_of_every_attack(everything):
     text, page = ((report / f"report.{end}").read_text() for end in ("md", "html"))
     for attack in (
         "rda",
-        "pool",
+        "asked",
         "recreate_head infonce",
         "cont_steal",
         "knockoff",
     ):
-        role = "alone" if attack == "pool" else "stolen"  # which asks nobody
+        role = "alone" if attack == "asked" else "stolen"  # which asks nobody
         assert f"| {role} | {attack}" in text and attack in page
     found = json.loads((report / "results.json").read_text())
     (head,) = (

@@ -12,6 +12,7 @@ from configs import default, digits_attack
 from sslx import data
 from sslx.attacks.matching import make_match
 from sslx.build import make_head, make_objective, make_theft
+from sslx.embed import shipped
 from sslx.experiment import graph
 from sslx.experiment.overrides import changed, combinations
 from sslx.models import make_encoder, to_torch
@@ -68,6 +69,8 @@ def any_set(monkeypatch):
     monkeypatch.setattr(data, "describe", describe)
     monkeypatch.setattr(data, "ids", ids)
     monkeypatch.setattr(data, "marks", marks)
+    unseen = marks("cifar10", "train")[:10_000]
+    monkeypatch.setattr(shipped, "unseen", lambda name: unseen)
 
 
 def leaves(section, prefix=""):
@@ -146,7 +149,7 @@ def test_config_traces_at_full_size(name, any_set, tmp_path):
     # Catches a step that cannot be traced at the size the config asks for.
     config = load(name).get_config()
     for member in members(config, tmp_path):
-        if not config.victim.weights:
+        if not (config.victim.weights or config.victim.source):
             trace(member.victim, make_objective(member.victim.recipe))
         if member.theft:
             trace_theft(member.theft)
