@@ -75,7 +75,7 @@ def shares(images: int, rounds: int) -> list[int]:
 
 def images_of(r: Mapping[str, Any]) -> int:
     """How many different images a recipe of answers asks; it pays for all it sends."""
-    again = r.get("anchors", 0) * r["views"] * (r["accounts"] - 1)
+    again = r.get("anchors", 0) * r["views"] * (r.get("accounts", 1) - 1)
     return (r["queries"] - again) // r["views"]
 
 

@@ -126,8 +126,8 @@ def knows(nodes: dict[str, Node], r: Record) -> bool:
     asked = nodes[r.asked or ""].recipe
     return (
         "clean" in nodes[r.run].recipe
-        or asked["plan"] == "narrow"
-        or asked["accounts"] > 1
+        or asked.get("plan") == "narrow"
+        or asked.get("accounts", 1) > 1
     )
 
 

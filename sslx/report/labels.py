@@ -7,8 +7,10 @@ from sslx.data.presets import PRESETS
 from sslx.embed import shipped
 from sslx.runs.lineage import Node, data_slug
 from sslx.runs.names import fingerprint
+from sslx.service.terms import LIMITS
 
 Settings = dict[str, str]  # dotted key -> value
+PLAIN = {"defence": "none", "accounts": "1"}
 EVALUATORS = {
     "knn": "kNN",
     "linear_balanced": "linear, classes alike",
@@ -77,10 +79,12 @@ def telling(settings: Iterable[Settings]) -> list[str]:
     """The keys that tell settings apart, in their order.
 
     A key that splits no group which those before it have left together says nothing
-    new (an encoder's widths after its name) and is left out.
+    new (an encoder's widths after its name) and is left out. Limits come last, for
+    they follow from who asks how much.
     """
     different = list({tuple(s.items()): s for s in settings}.values())
-    keys = dict.fromkeys(key for s in different for key in s)
+    found = dict.fromkeys(key for s in different for key in s)
+    keys = sorted(found, key=lambda key: key.rpartition(".")[2] in LIMITS)
     kept: list[str] = []
     groups = 1
     for key in keys:
@@ -147,10 +151,9 @@ def thefts(told: list[Told]) -> list[tuple[str, Settings]]:
         keys.setdefault((attack, loss), {}).update(dict.fromkeys(telling(alike)))
     out = []
     for attack, loss, work, kind, settings in told:
-        # A defence is always named; that there is none goes without saying.
-        telling_keys = [key for key in keys[attack, loss] if key != "defence"]
-        if settings.get("defence", "none") != "none":
-            telling_keys.append("defence")
+        # A defence is always named; what is plain goes without saying.
+        own_keys = [key for key in keys[attack, loss] if key != "defence"] + ["defence"]
+        telling_keys = [k for k in own_keys if PLAIN.get(k) != settings.get(k)]
         label = " ".join([*named(attack, loss), *words(settings, telling_keys)])
         alike = groups[attack, loss, work, kind]
         own = {

@@ -14,7 +14,7 @@ import numpy as np
 from sslx.context import Context, kept_rows
 from sslx.data.presets import PRESETS
 from sslx.data.views import make_views
-from sslx.evals.intervals import wilson
+from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.linear import probe
 from sslx.progress import progress
 from sslx.queries.honest import USERS, Sent
@@ -54,17 +54,16 @@ def make(run: Run, context: Context) -> None:
                 start = perf_counter()
                 answers = _ask(service, account, shown, r["call_size"])
                 seconds += perf_counter() - start
-                own = labels[sent.rows]
-                both = [_right(r, x, own, sent.trains) for x in (answers, clean(shown))]
-                right.append(both)
+                both = [_right(r, x, labels, sent) for x in (answers, clean(shown))]
+                right.append((*both, sent.rows[~sent.trains]))
                 bar.update(r["size"])
-        defended, plain = (np.concatenate(part) for part in zip(*right, strict=True))
+        defended, plain, asked = map(np.concatenate, zip(*right, strict=True))
         counted = bills(run.path / LEDGER, accounts)
         write_meta(
             run,
             finished=True,
-            results=list(_rows(run, place.title, defended)),
-            clean=list(_rows(run, place.title, plain)),
+            results=list(_rows(run, place.title, defended, asked)),
+            clean=list(_rows(run, place.title, plain, asked)),
             queries=total(counted, None),
             accounts=counted,
             seconds_per_answer=seconds / (r["size"] * len(accounts)),
@@ -87,11 +86,10 @@ def _ask(service: Service, account: str, images: np.ndarray, size: int) -> np.nd
     )
 
 
-def _right(
-    r: dict, x: np.ndarray, labels: np.ndarray, trains: np.ndarray
-) -> np.ndarray:
+def _right(r: dict, x: np.ndarray, labels: np.ndarray, sent: Sent) -> np.ndarray:
     """Whether each image that he has classified is put into its class."""
-    known, own = np.unique(labels, return_inverse=True)
+    known, own = np.unique(labels[sent.rows], return_inverse=True)
+    trains = sent.trains
     found = probe(
         *(x[trains], own[trains], x[~trains]),
         classes=len(known),
@@ -100,14 +98,18 @@ def _right(
         tolerance=r["tolerance"],
         max_iterations=r["max_iterations"],
         seed=r["seed"],
+        groups=sent.rows[trains],
         cross_validated=True,
     )
     return found.predictions == own[~trains]
 
 
-def _rows(run: Run, dataset: str, right: np.ndarray) -> Iterator[dict]:
-    n, hits = len(right), int(right.sum())
-    interval = wilson(hits, n, confidence=run.recipe["confidence"], effective=n)
+def _rows(
+    run: Run, dataset: str, right: np.ndarray, asked: np.ndarray
+) -> Iterator[dict]:
+    n, hits, level = len(right), int(right.sum()), run.recipe["confidence"]
+    worth = effective_size(right, asked)  # users share images, and frames show one
+    interval = wilson(hits, n, confidence=level, effective=worth)
     yield {
         "dataset": dataset,
         "evaluator": "linear",
