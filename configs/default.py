@@ -209,6 +209,10 @@ def get_config() -> ConfigDict:
         "users": 0,
         "kinds": ("domain", "domains", "video", "retries", "sorted"),
         "sizes": (100, 300),
+        # Who of them and of the thieves is taken for a thief (docs/detect.md), at what
+        # share of false alarms; () for none.
+        "detectors": ("prada", "mmd", "similarity", "coverage"),
+        "false_alarms": 0.05,
         "l2_grid": (1e-3, 1e-2, 1e-1),
         "validation": 0.2,
         "tolerance": 1e-5,

@@ -97,6 +97,11 @@ def test_what_an_owner_reads(study):
     assert first["defence"] == "none" and first["loss"] == 0
     assert first["naive"] and not first["adapted"]
     assert [d["defence"].split()[0] for d in others] == ["b4b", "noise"]
+    assert (
+        set(others[0]["noted"])
+        == {"coverage", "noise"}
+        == set(others[0]["naive"]["noted"])
+    )
     for d in others:
         assert d["naive"] and d["adapted"] and len(d["uses"]) == 2
         assert d["queries"] == 300

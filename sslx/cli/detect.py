@@ -28,6 +28,7 @@ from sslx.service.detectors import (
     full,
     halves,
     judge,
+    make_detectors,
     read_traffic,
     summarise,
 )
@@ -159,13 +160,7 @@ def made(names: Sequence[str], settings: Sequence[str]) -> dict[str, Detector]:
         except ValueError:
             kind = "whole number" if isinstance(default, int) else "number"
             raise UserError(f"--set {text}: {value!r} is no {kind}") from None
-    out = {}
-    for name in names:
-        entry = pick(DETECTORS, name, "detector")
-        out[name] = entry(**numbers[name])
-        if "across" in keywords(entry):
-            out[f"{name} across"] = entry(**numbers[name], across=True)
-    return out
+    return make_detectors(numbers)
 
 
 def given(path: Path, honest: str) -> tuple[list[Stream], list[Stream]]:

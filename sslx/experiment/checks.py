@@ -18,13 +18,14 @@ from sslx.types import Published, UserError, refuse_if
 STAGES = {
     "victim": ("victim",),
     "steal": ("classifier", "responses", "steal"),
-    "probe": ("features", "probe", "fidelity", "gallery", "honest"),
+    "probe": ("features", "probe", "fidelity", "gallery", "honest", "detection"),
     "report": ("report",),
 }
 PASSES = ("equal", "as given")  # of study.passes
 TUPLES = {
     "stages": str,
     "data.mean": float,
+    "service.honest.detectors": str,
     "service.honest.kinds": str,
     "service.honest.sizes": int,
     "steal.clean": str,

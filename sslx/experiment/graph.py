@@ -16,7 +16,7 @@ from sslx import data
 from sslx.attacks.attack import OWN
 from sslx.context import Context
 from sslx.experiment.checks import check, check_equal_work, check_sets
-from sslx.experiment.honest import honest_runs
+from sslx.experiment.honest import detection_runs, honest_runs
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
 from sslx.experiment.probes import at_hand, make_probes, on_set
@@ -200,11 +200,13 @@ def _member(draft: Draft, tests: list[Test], budget: int, workdir: Path) -> Memb
 
 
 def _honest(member: Member) -> list[Run]:
-    """The runs of honest users, of the first set that is at hand."""
+    """Honest users, of the first set at hand, and who would be taken for a thief."""
     config, test = member.config, member.tests[0]
     measured = member.theft.measured if member.theft else None
     on = on_set(config, test)
-    return honest_runs(config, member.victim, measured, test, on)
+    users = honest_runs(config, member.victim, measured, test, on)
+    watched = detection_runs(config, users, member.theft) if member.theft else []
+    return [*users, *watched]
 
 
 def _gallery(member: Member, probes: list[Run]) -> list[Run]:

@@ -5,12 +5,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sslx.experiment.pools import Measured
-from sslx.experiment.recipes import check_solver, positive
+from sslx.experiment.recipes import check_solver, positive, share
 from sslx.experiment.separation import Test
 from sslx.experiment.served import served
+from sslx.experiment.thefts import Theft
 from sslx.queries.honest import USERS
 from sslx.registry import pick
 from sslx.runs.names import Run, make_run
+from sslx.service.detectors import DETECTORS
 from sslx.service.terms import LIMITS
 from sslx.types import refuse_if
 
@@ -69,3 +71,25 @@ def honest_runs(
             run = make_run(victim.workdir, "honest", slug, recipe, sold.parents)
             out.append(run)
     return out
+
+
+def detection_runs(config: ConfigDict, honest: list[Run], theft: Theft) -> list[Run]:
+    """Whether ``service.honest.detectors`` tell a thief from these honest users.
+
+    Raises:
+        UserError: An unknown detector, or a share that is none.
+    """
+    wanted, asked = config.service.honest, theft.responses
+    if not honest or not wanted.detectors or not asked:
+        return []
+    for name in wanted.detectors:
+        pick(DETECTORS, name, "detector")
+    share("service.honest.false_alarms", wanted.false_alarms)
+    recipe = {
+        "detectors": list(wanted.detectors),
+        "rate": wanted.false_alarms,
+        "length": max(wanted.sizes),
+    }
+    parents = {"asked": asked} | {f"honest{i}": run for i, run in enumerate(honest)}
+    slug = asked.name.rpartition("-")[0]
+    return [make_run(asked.workdir, "detection", slug, recipe, parents)]

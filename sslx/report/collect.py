@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sslx.embed import shipped
 from sslx.queries.plan import images_of
 from sslx.report import labels
-from sslx.report.honest import honest_records
+from sslx.report.defended.honest import honest_records
 from sslx.report.records import (
     MEASURES,
     OF_THEFT,

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sslx.report import chosen, tables, words
 from sslx.report.aggregate import Row, baselines
+from sslx.report.defended import tables as defended
 from sslx.report.labels import evaluator, settings_of, short
 from sslx.report.pictures import gallery
 from sslx.report.pictures.drawing import COLOURS, Picture, colour, styles, svg
@@ -52,8 +53,9 @@ def render(
         "encoders": tables.encoder_table(records, report.primary),
         "fidelity": tables.fidelity_table(rows),
         "first": first,
-        "frontier": tables.frontier_table(report.frontier) if report.frontier else [],
-        "uses": tables.use_table(report.frontier) if report.frontier else [],
+        "frontier": defended.frontier_table(report.frontier) if report.frontier else [],
+        "uses": defended.use_table(report.frontier) if report.frontier else [],
+        "detected": defended.detected_table(report.detected) if report.detected else [],
         "near": tables.nearness_table(report.near) if report.near else [],
         "kind": first.kind if first else rows[0].kind,
         "most": tables.MOST,

@@ -7,7 +7,6 @@ from typing import Any
 
 from sslx.report.aggregate import Figure, Row
 from sslx.report.compare import Difference, Nearness
-from sslx.report.frontier import Defended, Thief
 from sslx.report.labels import evaluator, short
 from sslx.report.records import MEASURES, NO_SEED, READ, Record, flaws
 
@@ -40,7 +39,7 @@ def measured(figure: Figure | None) -> str:
     return f"{text} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
-def _lines(rows: Iterable[dict[str, str]]) -> Lines:
+def lines(rows: Iterable[dict[str, str]]) -> Lines:
     """Header and lines of rows that have the same keys, without empty columns."""
     body = list(rows)
     head = [key for key in (body[0] if body else {}) if any(row[key] for row in body)]
@@ -59,10 +58,11 @@ def measures(rows: Iterable[Row]) -> list[str]:
     return [name for name in MEASURES if name in found]
 
 
-def _place(
-    row: Row | Difference | Nearness | Defended, rows: list, where: bool = True
-) -> dict[str, str]:
-    """Data set, and the victims' kind where there are several; nothing if not asked."""
+def place_of(row: Any, rows: list, where: bool = True) -> dict[str, str]:
+    """Data set, and the victims' kind where there are several; nothing if not asked.
+
+    Rows are whatever has ``dataset`` and ``kind``.
+    """
     kind = row.kind if len({other.kind for other in rows}) > 1 else ""
     return {"data set": row.dataset, "victim": kind} if where else {}
 
@@ -89,8 +89,8 @@ def accuracy_table(rows: list[Row], where: bool = True) -> Lines:
     """
     several = any(row.runs > 1 for row in rows)
     longer = sorted({row.times for row in rows if row.times})
-    return _lines(
-        _place(row, rows, where)
+    return lines(
+        place_of(row, rows, where)
         | _who(row)
         | {"runs": str(row.runs) if several and row.role not in NO_SEED else ""}
         | {evaluator(e): percent(row.figures.get(e)) for e in evaluators(rows)}
@@ -109,8 +109,8 @@ def fidelity_table(rows: list[Row], where: bool = True, whole: bool = False) -> 
     names = measures(rows)
     read = [name for name in list(MEASURES)[:READ] if name in names]
     shown = names if whole or not read else read
-    return _lines(
-        _place(row, rows, where)
+    return lines(
+        place_of(row, rows, where)
         | _who(row)
         | {MEASURES[name]: measured(row.fidelity.get(name)) for name in shown}
         for row in rows
@@ -121,8 +121,8 @@ def fidelity_table(rows: list[Row], where: bool = True, whole: bool = False) -> 
 def cost_table(rows: list[Row]) -> Lines:
     """What each theft costs, a line for each cell: it is the same on all data sets."""
     cells = {(row.kind, row.role, row.cell): row for row in reversed(rows)}
-    return _lines(
-        {"victim": _place(row, rows)["victim"]}
+    return lines(
+        {"victim": place_of(row, rows)["victim"]}
         | _who(row)
         | {
             "USD": number(row.usd, ".6g"),
@@ -143,7 +143,7 @@ def bill_table(records: list[Record]) -> Lines:
             asked.setdefault(r.asked, []).append(r)
     bills = [(own, *bill) for own in asked.values() for bill in own[0].accounts.items()]
     keys = dict.fromkeys(key for *_, counted in bills for key in counted)
-    return _lines(
+    return lines(
         {"theft": ", ".join(dict.fromkeys(r.theft or "" for r in own))}
         | {"seed": number(own[0].seed, "d"), "account": account}
         | {key.replace("_", " "): _counter(counted.get(key)) for key in keys}
@@ -160,8 +160,8 @@ def _counter(value: int | float | None) -> str:
 def difference_table(rows: list[Difference], most: int = MOST) -> Lines:
     """The comparisons of least p, a line for each."""
     best = sorted(rows, key=lambda row: (row.p is None, row.p))[:most]
-    return _lines(
-        _place(row, rows)
+    return lines(
+        place_of(row, rows)
         | {"queries": f"{row.queries:,}", "theft": row.a, "less theft": row.b}
         | {"pairs": str(row.n)}
         | {"points": percent(Figure(row.difference, row.low, row.high, None, row.n))}
@@ -180,7 +180,7 @@ def published_table(found: list[dict[str, Any]]) -> Lines:
     def share(value: float | None) -> str:
         return "" if value is None else f"{100 * value:.1f}"
 
-    return _lines(
+    return lines(
         {"victim on": other["data"], "probed on": other["dataset"]}
         | {"loss": other["loss"], "queries": f"{other['queries']:,}"}
         | {"victim": share(other["victim"]), "copy": share(other["copy"])}
@@ -197,58 +197,14 @@ def published_table(found: list[dict[str, Any]]) -> Lines:
 
 def nearness_table(rows: list[Nearness]) -> Lines:
     """Each theft beside the encoders that nobody stole, a line for each."""
-    return _lines(
-        _place(row, rows)
+    return lines(
+        place_of(row, rows)
         | {"queries": f"{row.queries:,}", "theft": row.theft, "victims": str(row.n)}
         | {"copy": f"{row.copy:.3f}", "independent": f"{row.independent:.3f}"}
         | {"nearer by": measured(Figure(row.nearer, row.low, row.high, None, row.n))}
         | {"p": number(row.p, ".2g"), "Holm p": number(row.holm, ".2g")}
         | {"no nearer by": ", ".join(MEASURES[name] for name in row.against)}
         for row in rows
-    )
-
-
-def frontier_table(found: list[Defended]) -> Lines:
-    """A line for each defence: honest users beside thieves, in points and per cent."""
-
-    def points(value: float | None) -> str:
-        return number(None if value is None else 100 * value, ".1f")
-
-    def theft(thief: Thief | None) -> str:
-        return f"{points(thief.accuracy)}, {thief.theft}" if thief else ""
-
-    return _lines(
-        _place(d, found)
-        | {
-            "defence": d.defence,
-            "users lose": points(d.loss),
-            "most": f"{points(d.uses[0].loss)}, {d.uses[0].user} {d.uses[0].images}"
-            if d.uses
-            else "",
-            "theft, naive": theft(d.naive),
-            "theft that knows": theft(d.adapted),
-            "agreement": points(d.thief and d.thief.agreement),
-            "ms an answer": number(d.seconds and 1000 * d.seconds, ".2g"),
-        }
-        for d in found
-    )
-
-
-def use_table(found: list[Defended]) -> Lines:
-    """A line for each defence, kind and size of honest users."""
-    return _lines(
-        _place(d, found)
-        | {
-            "defence": d.defence,
-            "user": use.user,
-            "images": number(use.images, ","),
-            "runs": str(use.users),
-            "clean": number(100 * use.clean, ".1f"),
-            "defended": number(100 * use.defended, ".1f"),
-            "loss": number(100 * use.loss, ".1f"),
-        }
-        for d in found
-        for use in d.uses
     )
 
 
@@ -264,7 +220,7 @@ def encoder_table(records: list[Record], primary: str) -> Lines:
             "solved": "; ".join(found),
         }
 
-    return _lines(
+    return lines(
         {"data set": short(r.dataset)}
         | _who(r)
         | {"seed": number(r.seed, "d")}

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from sslx.report.aggregate import Row, baselines
 from sslx.report.chosen import Choice
 from sslx.report.compare import Difference, Nearness
-from sslx.report.frontier import Defended
+from sslx.report.defended.detected import Detected
+from sslx.report.defended.frontier import Defended
 from sslx.report.labels import evaluator, short
 from sslx.report.records import THEFTS, Member, Record, flaws
 from sslx.runs.lineage import Node
@@ -33,6 +34,7 @@ class Report(NamedTuple):
         published: Figures of others, with ours.
         choices: Settings that were chosen by what was held back.
         frontier: Defences, honest users and thieves.
+        detected: Who of them raises an alarm.
     """
 
     nodes: dict[str, Node]
@@ -45,6 +47,7 @@ class Report(NamedTuple):
     published: list[dict[str, Any]]
     choices: list[Choice]
     frontier: list[Defended]
+    detected: list[Detected]
 
     @property
     def headline(self) -> Record | None:
@@ -77,6 +80,8 @@ def title(nodes: dict[str, Node], members: list[Member]) -> str:
     r = nodes[first.victim].recipe if first.victim else {}
     if "objective" in r:
         whom = f"{r['objective']} encoder"
+    elif "shipped" in r:
+        whom = "encoder that comes with sslx"
     elif r.get("origin") == "weights":
         whom = "imported encoder"
     else:

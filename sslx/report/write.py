@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sslx.report import chosen, frontier, tables, words
+from sslx.report import chosen, tables, words
 from sslx.report.aggregate import Row, aggregate
 from sslx.report.collect import collect
 from sslx.report.compare import beside_published, differences, nearness
+from sslx.report.defended import detected, frontier
 from sslx.report.labels import short
 from sslx.report.records import Member
 from sslx.report.words import Report
@@ -104,7 +105,8 @@ def write(
     others = beside_published(published or [], rows, primary)
     choices = chosen.choices(nodes, members)
     border = frontier.frontier(records, nodes, primary)
-    found = records, rows, compared, near, others, choices, border
+    seen = detected.detected(records, nodes, primary)
+    found = records, rows, compared, near, others, choices, border, seen
     report = Report(nodes, members, primary, *found)
     own = drawing.styles(rows)
     drawn = charts.draw(report.encoders, records, own, primary)
@@ -153,6 +155,7 @@ def results(report: Report) -> dict[str, Any]:
         "published": report.published,
         "chosen": chosen.in_json(report.choices),
         "frontier": frontier.in_json(report.frontier),
+        "detected": detected.in_json(report.detected),
         "records": records,
     }
 

@@ -70,6 +70,25 @@ def read_notes(
     }
 
 
+def mean_notes(path: str | os.PathLike, accounts: Sequence[str]) -> dict[str, float]:
+    """What the defence noted about all answers of some accounts, the mean of each note.
+
+    Over images that have the note; an image that was answered again counts once.
+
+    Raises:
+        UserError: No such file, or a damaged one.
+    """
+    values: dict[str, list[float]] = {}
+    query = "SELECT id FROM answers WHERE account = ?"
+    with ledgers.reading(path) as ledger:
+        for account in accounts:
+            ids = [row for (row,) in ledger.db.execute(query, (account.encode(),))]
+            for note in ledgers.read_noted(ledger, account, ids):
+                for name, value in note.items():
+                    values.setdefault(name, []).append(value)
+    return {name: float(np.mean(own)) for name, own in sorted(values.items())}
+
+
 def read_asked(
     path: str | os.PathLike,
 ) -> dict[str, tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]]:

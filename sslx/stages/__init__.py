@@ -11,6 +11,7 @@ from sslx.runs.names import Run
 from sslx.stages import (
     answers,
     classifier,
+    detection,
     features,
     fidelity,
     gallery,
@@ -30,4 +31,5 @@ STAGES: dict[str, Callable[[Run, Context], None]] = {
     "fidelity": fidelity.make,
     "gallery": gallery.make,
     "honest": honest.make,
+    "detection": detection.make,
 }

@@ -27,6 +27,7 @@ from sslx.runs.names import Run
 from sslx.service import Embed, Service, calibrate, make_defence, read_answers, serve
 from sslx.service.bills import LEDGER, bills, total
 from sslx.service.defences.defence import Gradient
+from sslx.service.readers import mean_notes
 from sslx.service.secret import read_secret
 from sslx.service.terms import LIMITS
 from sslx.types import UserError, refuse_if
@@ -171,7 +172,9 @@ def make(run: Run, context: Context) -> None:
                     bar.update(max(0, done - bar.n))
         counted = bills(run.path / LEDGER, plan.accounts)
         queries = total(counted, r["total_image_limit"])
-        write_meta(run, finished=True, queries=queries, accounts=counted)
+        noted = mean_notes(run.path / LEDGER, plan.accounts)
+        own = {"queries": queries, "accounts": counted, "noted": noted}
+        write_meta(run, finished=True, **own)
 
 
 def accounts_of(run: Run) -> np.ndarray:

@@ -25,6 +25,7 @@ from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.service import Service
 from sslx.service.bills import LEDGER, bills, total
+from sslx.service.readers import mean_notes
 from sslx.stages.answers import embed_of, serve_run
 
 
@@ -66,6 +67,7 @@ def make(run: Run, context: Context) -> None:
             clean=list(_rows(run, place.title, plain, asked)),
             queries=total(counted, None),
             accounts=counted,
+            noted=mean_notes(run.path / LEDGER, accounts),
             seconds_per_answer=seconds / (r["size"] * len(accounts)),
         )
 

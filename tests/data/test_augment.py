@@ -341,8 +341,8 @@ def test_presets():
     assert A.blur_taps(224, PRESETS["byol_imagenet"][0].blur_span) == 23
     views = {name: len(preset) for name, preset in PRESETS.items()}
     single = {name for name, n in views.items() if n == 1}
-    stealers = {"stolen_encoder", "rda", "rda_prototype"}
-    assert single == {"none", "supervised"} | stealers
+    asked = {"stolen_encoder", "rda", "rda_prototype", "dither", "frame"}
+    assert single == {"none", "supervised"} | asked
     assert set(views.values()) == {1, 2}
 
 

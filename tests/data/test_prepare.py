@@ -229,11 +229,14 @@ def test_interrupted(tmp_path, publish, monkeypatch, capsys, number):
 
     monkeypatch.setitem(READERS, "mnist", interrupted)
     before = signal.signal(signal.SIGTERM, outer)
+    # Ignored where the tests were started in the background of a script.
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert run(tmp_path, "mnist") == 130
         assert signal.getsignal(signal.SIGTERM) is outer
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, ctrl_c)
     (line,) = capsys.readouterr().err.splitlines()
     assert "interrupted" in line and nothing_half(tmp_path)
 

@@ -73,6 +73,7 @@ def steal(workdir, of, seed, *, loss="mse", queries=100, attack="direct", **more
         counters |= {"values": 16 * queries, "limit": queries, "cost": queries * 0.002}
         bill = {"queries": counters, "accounts": {"attacker": counters}}
         asked |= {"dim": 16, "plan": more.pop("plan", "random"), "rounds": 1, **POOL}
+        asked |= more.pop("pool", {})
         answers = finished(workdir, "responses", "r", asked, {"victim": of}, **bill)
         recipe |= {"attack_numbers": {"train_on": "asked"}, "loss": loss, "numbers": {}}
         parents = {"responses": answers, **more.pop("before", {})}

@@ -8,6 +8,7 @@ import pytest
 
 from sslx import report
 from sslx.cli import report as command
+from sslx.embed import shipped
 from sslx.report import words
 from sslx.report.aggregate import aggregate
 from sslx.report.collect import collect
@@ -250,6 +251,25 @@ def test_victims_from_elsewhere(tmp_path):
         assert "may have seen the attacker's images, and those of the probes" in text
         whose = "the victim's" if name == "c" else "the headline stealer's"
         assert f"Untrained is {whose} architecture" in text
+
+
+def test_a_shipped_victim_is_named(tmp_path, monkeypatch):
+    # Catches weights of nobody knows whom, and a pool called by the kind of its source.
+    card = {"weights": "1f", "dataset": "digits", "unseen": "", "training": {}}
+    monkeypatch.setattr(shipped, "victims", lambda: {"small": card})
+    own = {"origin": "weights", "shipped": "small", "weights": "1f"}
+    v = foreign(tmp_path, encoder=fake.ENCODER, **own)
+    pool = {"pool": {"tfds": {"name": "cifar10"}}, "shipped": "small"}
+    t = fake.steal(tmp_path, v, 0, pool=pool)
+    fake.probe(tmp_path, v, 0.8)
+    fake.probe(tmp_path, t, 0.7)
+    nodes, members = lineage(tmp_path), fake.members([(fake.key(v), fake.key(t))])
+    title = words.title(nodes, members)
+    assert title == "Direct extraction of an encoder that comes with sslx"
+    write(tmp_path / "out", nodes, members, title=title)
+    text = " ".join((tmp_path / "out" / "report.md").read_text("utf-8").split())
+    assert "a conv3 encoder, small, which comes with sslx; served" in text
+    assert "from the images of cifar10 that the victim never saw" in text
 
 
 def test_the_primary_evaluator(tmp_path):

@@ -5,7 +5,7 @@ import textwrap
 from matplotlib.figure import Figure as Drawing
 from matplotlib.style import context as styled
 
-from sslx.report.frontier import Defended
+from sslx.report.defended.frontier import Defended
 from sslx.report.labels import evaluator, short
 from sslx.report.pictures.drawing import (
     COLOURS,

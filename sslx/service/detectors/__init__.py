@@ -1,7 +1,9 @@
 """Detectors by name; one file each, ``detector.py`` has their contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from sslx.registry import keywords, pick
 from sslx.service.detectors.coverage import coverage
 from sslx.service.detectors.detector import (
     Detector,
@@ -34,6 +36,7 @@ __all__ = [
     "full",
     "halves",
     "judge",
+    "make_detectors",
     "rates",
     "read_traffic",
     "summarise",
@@ -46,3 +49,20 @@ DETECTORS: dict[str, Callable[..., Detector]] = {
     "similarity": similarity,
     "coverage": coverage,
 }
+
+
+def make_detectors(numbers: Mapping[str, Mapping[str, Any]]) -> dict[str, Detector]:
+    """Detectors of these names and numbers, which have defaults.
+
+    One that can compare accounts is there a second time, as "NAME across".
+
+    Raises:
+        UserError: A name is unknown.
+    """
+    out = {}
+    for name, own in numbers.items():
+        entry = pick(DETECTORS, name, "detector")
+        out[name] = entry(**own)
+        if "across" in keywords(entry):
+            out[f"{name} across"] = entry(**own, across=True)
+    return out

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sslx.report.honest import defence_of
+from sslx.report.defended.honest import defence_of
 from sslx.report.records import Record
 from sslx.runs.lineage import Node
 
@@ -40,12 +40,14 @@ class Thief(NamedTuple):
         runs: Seeds.
         accuracy: The mean.
         agreement: Of the probes of copy and victim, the mean; None if not compared.
+        noted: What the defence noted about his answers (noise, hashes): means.
     """
 
     theft: str
     runs: int
     accuracy: float
     agreement: float | None
+    noted: dict[str, float]
 
 
 class Defended(NamedTuple):
@@ -60,6 +62,7 @@ class Defended(NamedTuple):
         naive: The best theft that takes the answers as they are; None without one.
         adapted: The best of those that know of defences.
         seconds: Per answer to honest users, victim and ledger included.
+        noted: What the defence noted about their answers: means.
     """
 
     dataset: str
@@ -70,6 +73,7 @@ class Defended(NamedTuple):
     naive: Thief | None
     adapted: Thief | None
     seconds: float | None
+    noted: dict[str, float]
 
     @property
     def loss(self) -> float | None:
@@ -111,9 +115,10 @@ def frontier(
             Defended(
                 *(dataset, kind, name, budget),
                 uses=sorted(_uses(own(honest)), key=lambda use: -use.loss),
-                naive=_best(naive, primary),
-                adapted=_best(adapted, primary),
+                naive=best(nodes, naive, primary),
+                adapted=best(nodes, adapted, primary),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
+                noted=_noted(nodes, own(honest)),
             )
         )
     several = len({d.defence for d in out}) > 1
@@ -141,7 +146,8 @@ def _uses(records: list[Record]) -> list[Use]:
     ]
 
 
-def _best(records: list[Record], primary: str) -> Thief | None:
+def best(nodes: dict[str, Node], records: list[Record], primary: str) -> Thief | None:
+    """The theft with the greatest mean of the primary accuracy over its seeds."""
     groups: dict[str, list[Record]] = {}
     for r in records:
         groups.setdefault(r.theft or "", []).append(r)
@@ -150,8 +156,18 @@ def _best(records: list[Record], primary: str) -> Thief | None:
         agreed = [r.fidelity.get("agreement") for r in own]
         known = [a for a in agreed if a is not None]
         agreement = sum(known) / len(known) if len(known) == len(own) else None
-        found.append(Thief(theft, len(own), _mean(own, primary), agreement))
+        noted = _noted(nodes, own)
+        found.append(Thief(theft, len(own), _mean(own, primary), agreement, noted))
     return max(found, key=lambda thief: thief.accuracy, default=None)
+
+
+def _noted(nodes: dict[str, Node], records: list[Record]) -> dict[str, float]:
+    """Name of a note -> its mean over the runs whose answers have it."""
+    values: dict[str, list[float]] = {}
+    for r in records:
+        for name, value in nodes[r.asked or ""].meta.get("noted", {}).items():
+            values.setdefault(name, []).append(value)
+    return {name: sum(own) / len(own) for name, own in values.items()}
 
 
 def _mean(records: list[Record], evaluator: str) -> float:

@@ -1,0 +1,78 @@
+"""Stage detection: whether detectors tell a thief from the honest users of a service.
+
+Half of the honest accounts set thresholds; the other half, and the attacker's accounts,
+are judged. Nobody is stopped, and no answer changes.
+"""
+
+from sslx.context import Context
+from sslx.progress import progress
+from sslx.runs.files import write_meta
+from sslx.runs.locks import working_on
+from sslx.runs.names import Run
+from sslx.service.bills import LEDGER
+from sslx.service.detectors import (
+    Stream,
+    cut,
+    fit,
+    full,
+    halves,
+    judge,
+    make_detectors,
+    read_traffic,
+)
+from sslx.types import UserError
+
+
+def make(run: Run, context: Context) -> None:
+    """Judges the accounts that a theft used beside those of honest users."""
+    r = run.recipe
+    with working_on(run, f"{len(r['detectors'])} detectors") as needed:
+        if not needed:
+            return
+        length = r["length"]
+        kinds, thief = _honest(run), read_traffic(run.parents["asked"].path / LEDGER)
+        parts = full(cut([s for own in kinds.values() for s in own], length), length)
+        fitted_on, _ = halves(parts)
+        used = {s.account for s in fitted_on}
+        judged = {
+            kind: [s for s in own if s.account not in used]
+            for kind, own in kinds.items()
+        }
+        streams = [*(s for own in judged.values() for s in own), *thief]
+        found, left_out = {}, {}
+        detectors = make_detectors({name: {} for name in r["detectors"]})
+        with progress(len(detectors), 0, "detection", "detector") as bar:
+            for name, detector in detectors.items():
+                try:
+                    fitted = fit(detector, fitted_on, rate=r["rate"])
+                except UserError as error:
+                    left_out[name] = str(error)
+                    continue
+                finally:
+                    bar.update(1)
+                verdicts = judge(fitted, streams, length=length)
+
+                def said(own: list[Stream], verdicts=verdicts) -> list[dict]:
+                    accounts = dict.fromkeys(s.account for s in own)
+                    return [verdicts[account]._asdict() for account in accounts]
+
+                found[name] = {
+                    "threshold": fitted.threshold,
+                    "streams": fitted.streams,
+                    "honest": {kind: said(own) for kind, own in judged.items()},
+                    "thief": said(thief),
+                }
+        write_meta(run, finished=True, detectors=found, left_out=left_out)
+
+
+def _honest(run: Run) -> dict[str, list[Stream]]:
+    """Kind of user -> whole accounts; those of each size are others."""
+    kinds: dict[str, list[Stream]] = {}
+    for role, parent in run.parents.items():
+        if role.startswith("honest"):
+            r = parent.recipe
+            kinds.setdefault(r["user"], []).extend(
+                s._replace(account=f"{s.account} of {r['size']}")
+                for s in read_traffic(parent.path / LEDGER)
+            )
+    return kinds
