@@ -111,3 +111,20 @@ def test_what_an_owner_reads(study):
     (words,) = workdir.glob("report/*/report.md")
     for text in (page.read_text(), words.read_text()):
         assert "What each defence costs" in text and "b4b" in text
+
+
+def test_who_would_be_seen(study):
+    # Catches honest accounts that set a threshold and are judged by it, thieves counted
+    # among honest users, a detector that is left out.
+    _, found = study
+    seen = found["detected"]
+    names = {"prada", "mmd", "similarity", "similarity across", "coverage"}
+    assert {d["detector"] for d in seen} <= names and len(seen) >= 3 * 2
+    for d in seen:
+        judged = sum(rates["accounts"] for rates in d["honest"].values())
+        assert judged == 2  # of four, two set thresholds
+        assert d["naive"]["accounts"] == 1
+        if d["defence"].startswith("b4b"):
+            assert d["adapted"]["accounts"] == 2
+        else:  # who cleans answers asks as the naive one does
+            assert d["adapted"] is None
