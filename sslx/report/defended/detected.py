@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sslx.report.defended.frontier import Thief, best, knows
-from sslx.report.defended.honest import defence_of
+from sslx.report.defended.honest import defences
 from sslx.report.records import Record
 from sslx.runs.lineage import Node
 from sslx.service.detectors import Rates, Verdict, summarise
@@ -46,10 +46,11 @@ def detected(
     looked = {n.parents["asked"]: n for n in nodes.values() if n.stage == "detection"}
     stolen = [r for r in records if r.role == "stolen" and primary in r.scores]
     budget = stolen[0].queries if stolen else None
+    services = defences(nodes)
     places: dict[Place, list[Record]] = {}
     for r in stolen:
         if r.asked in looked and looked[r.asked].finished:
-            place = r.dataset, r.kind, defence_of(nodes[r.asked])
+            place = r.dataset, r.kind, services[r.asked]
             places.setdefault(place, []).append(r)
     out = []
     for place, thefts in places.items():

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sslx.report.defended.honest import defence_of
+from sslx.report.defended.honest import defences
 from sslx.report.records import Record
 from sslx.runs.lineage import Node
 
@@ -99,7 +99,8 @@ def frontier(
     honest = [r for r in records if r.role == "honest"]
     budget = stolen[0].queries if stolen else None
     stolen = [r for r in stolen if r.queries == budget]
-    names = {r.run: defence_of(nodes[r.asked or ""]) for r in [*stolen, *honest]}
+    services = defences(nodes)
+    names = {r.run: services[r.asked or ""] for r in [*stolen, *honest]}
     groups = dict.fromkeys((r.dataset, r.kind, names[r.run]) for r in stolen + honest)
     out = []
     for dataset, kind, name in groups:

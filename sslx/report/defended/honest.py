@@ -8,14 +8,26 @@ from sslx.runs.lineage import Node
 from sslx.runs.names import fingerprint
 
 
-def defence_of(node: Node) -> str:
-    """What a service does to its answers, in words: names, numbers, repeats."""
-    r = node.recipe
-    numbers = labels.flat(r.get("defence_numbers", {}))
-    words = [r.get("defence", "none"), *labels.words(numbers, list(numbers))]
-    if r.get("repeats") == "fresh":
-        words.append("repeats=fresh")
-    return " ".join(words)
+def defences(nodes: dict[str, Node]) -> dict[str, str]:
+    """What each service does to its answers, in words.
+
+    Returns:
+        Run that asked -> names, and what tells it from others of these names.
+    """
+    alike: dict[str, dict[str, labels.Settings]] = {}
+    for node in nodes.values():
+        if node.stage in ("responses", "honest"):
+            r = node.recipe
+            told = labels.flat(r.get("defence_numbers", {}))
+            if r.get("repeats") == "fresh":
+                told |= {"repeats": "fresh"}
+            alike.setdefault(r.get("defence", "none"), {})[node.key] = told
+    out = {}
+    for name, runs in alike.items():
+        keys = labels.telling(runs.values())
+        for run, told in runs.items():
+            out[run] = " ".join([name, *labels.words(told, keys)])
+    return out
 
 
 def honest_records(
@@ -29,6 +41,7 @@ def honest_records(
         data: Fingerprint of the data set's identity.
     """
     name, kind, victim = place
+    services = defences(nodes)
     for node in nodes.values():
         r = node.recipe
         if (
@@ -39,7 +52,7 @@ def honest_records(
         ):
             continue
         defended, clean = (_score(node.meta[part]) for part in ("results", "clean"))
-        defence = defence_of(node)
+        defence = services[node.key]
         of_victim = nodes.get(victim or "")
         yield Record(
             dataset=name,
