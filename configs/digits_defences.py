@@ -9,7 +9,8 @@ Victim, theft and passes are those of digits_direct.py, but for the split: a fou
 the digits is not the victim's, of which 150 images are the provider's to measure
 answers on and the rest are the attacker's. Every theft sends 450 images, whatever it
 does with them. The naive one takes answers as they are; what each defence is met with
-is in KNOWS, and every defence with what undoes any.
+is in KNOWS, and every defence with what undoes any. B4B's knees lie about what honest
+users of 300 images cover of 1,024 buckets, 17 to 19 %, and a thief of 450, 24 %.
 """
 
 from configs import default, digits_attack
@@ -23,14 +24,14 @@ STRENGTHS = {
     "truncate": ("width", (16, 32, 8)),
     "project": ("width", (16, 32, 8)),
     "near_duplicates": ("similarity", (0.8, 0.9, 0.7)),
-    "b4b": ("knee", (20.0, 40.0, 10.0)),
+    "b4b": ("knee", (20.0, 25.0, 15.0)),
     "coverage_ratio": ("noise", (3.0, 1.0, 10.0)),
     "saliency": ("blur", (0.1, 0.05, 0.2)),
     "proof_of_work": ("floor", (16.0, 12.0, 20.0)),
 }
 VIEWS = "ask_views=3 ask_augment=mild"
 ACCOUNTS = "accounts=3"  # each begins anew
-MAPS = f"{ACCOUNTS} anchors=20 clean=('maps',) clean_kw.maps.kind"
+MAPS = f"{ACCOUNTS} anchors=40 clean=('maps',) clean_kw.maps.kind"
 ALL = ("clean=('predictions',)", "clean=('recover',)")  # against whatever it is
 KNOWS = {
     "noise": (f"{VIEWS} clean=('mean',)",),
@@ -42,13 +43,15 @@ KNOWS = {
     "coverage_ratio": ("plan=narrow", ACCOUNTS),
     "proof_of_work": (ACCOUNTS,),
 }
-NO_COPY = {"saliency"}  # recover has no copy of what changes images
+# A copy of these teaches nothing: it changes images, or draws another matrix.
+NO_COPY = {"saliency", "project"}
+BUDGETS = ("queries=90", "queries=150", "queries=300")  # a thief who was stopped
 SEEDS = (0, 1, 2)
 
 
 def _changes(strengths: int) -> list[str]:
     """Every defence at so many strengths, with every thief that meets it."""
-    out = ["", *(f"steal.{change}" for change in ALL[:1])]
+    out = ["", *default.thefts(ALL[0], *BUDGETS)]
     for name, (key, values) in STRENGTHS.items():
         thieves = ["", *KNOWS.get(name, ()), *ALL]
         for value in values[:strengths]:
@@ -73,9 +76,9 @@ def get_config(part: str = "quick"):
     c.data.held_out = 0.25
     c.service.calibration.images = 150
     c.service.call_size = 50  # accounts share calls
-    c.service.defence_kw.b4b.bits = 8
+    c.service.defence_kw.b4b.bits = 10
     c.service.defence_kw.b4b.transform = "diagonal"
-    c.service.defence_kw.coverage_ratio.bits = 8
+    c.service.defence_kw.coverage_ratio.bits = 10
     c.service.honest.users = 5
     c.steal.alone = ("asked",)
     return c

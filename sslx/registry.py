@@ -98,6 +98,17 @@ def keywords(entry: Callable) -> set[str]:
     return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def defaults(entry: Callable) -> dict[str, Any]:
+    """The keyword-only numbers of a function that have a default, but for flags."""
+    parameters = inspect.signature(entry).parameters.values()
+    numbers = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {
+        name: value
+        for name, value in numbers.items()
+        if value is not inspect.Parameter.empty and not isinstance(value, bool)
+    }
+
+
 def imported(
     spec: str, where: str, kind: type | None = None, form: str = "MODULE:NAME"
 ) -> Any:

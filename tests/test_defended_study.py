@@ -7,6 +7,7 @@ import pytest
 from configs import default
 from sslx.program import run as launch
 from sslx.service.bills import LEDGER, bills
+from sslx.service.readers import read_asked
 from tests import tiny
 
 B4B = "service.defence=b4b service.defence_kw.b4b.bits=6"
@@ -29,7 +30,7 @@ def study(tmp_path_factory):
         service__calibration__images=60,
         service__honest__users=2,
         service__honest__kinds=USERS,
-        service__honest__sizes=(100,),
+        service__honest__sizes=(50, 100),
     )
     launch(config, workdir)
     (found,) = workdir.glob("report/*/results.json")
@@ -52,7 +53,8 @@ def test_honest_users_stand_beside(study):
     defences = {defence.split()[0] for _, defence, _ in of}
     assert defences == {"none", "b4b", "noise"}
     assert {user for user, _, _ in of} == set(USERS)
-    assert len(rows) == 2 * 2 * 3 and {row["queries"] for row in rows} == {100}
+    assert len(rows) == 2 * 2 * 2 * 3 and {row["queries"] for row in rows} == {50, 100}
+    rows = [row for row in rows if row["queries"] == 100]
     for (user, defence, evaluator), row in of.items():
         if evaluator == "linear":
             clean = of[user, defence, "linear_clean"]["accuracy"]
@@ -63,10 +65,16 @@ def test_honest_users_stand_beside(study):
         for (user, defence, evaluator), row in of.items()
         if evaluator == "linear" and defence.startswith("noise")
     )
+    images = {}
     for ledger in workdir.glob(f"honest/*/{LEDGER}"):
-        user = ledger.parent.name.split("-")[0]
+        user, size = ledger.parent.name.split("-")[:2]
+        size = int(size[:-1])
         counted = bills(ledger, [f"{user}1", f"{user}2"])
-        assert [bill["images"] for bill in counted.values()] == [100, 100]
+        assert [bill["images"] for bill in counted.values()] == [size, size]
+        images[user, size] = {*read_asked(ledger)[f"{user}1"][1].round(4).ravel()}
+    # Nobody's images are a part of those of a larger user: of an undefended service
+    # the answers would be, too.
+    assert not images["domain", 50] <= images["domain", 100]
 
 
 def test_whoever_compares_accounts_pays_for_both(study):
@@ -95,6 +103,7 @@ def test_what_an_owner_reads(study):
     workdir, found = study
     first, *others = found["frontier"]
     assert first["defence"] == "none" and first["loss"] == 0
+    assert first["naive"]["of"] == 1
     assert first["naive"] and not first["adapted"]
     assert [d["defence"].split()[0] for d in others] == ["b4b", "noise"]
     assert (
@@ -103,10 +112,10 @@ def test_what_an_owner_reads(study):
         == set(others[0]["naive"]["noted"])
     )
     for d in others:
-        assert d["naive"] and d["adapted"] and len(d["uses"]) == 2
+        assert d["naive"] and d["adapted"] and len(d["uses"]) == 4
         assert d["queries"] == 300
         loss = [use["clean"] - use["defended"] for use in d["uses"]]
-        assert d["loss"] == pytest.approx(sum(loss) / 2)
+        assert d["loss"] == pytest.approx(sum(loss) / 4)
     (page,) = workdir.glob("report/*/report.html")
     (words,) = workdir.glob("report/*/report.md")
     for text in (page.read_text(), words.read_text()):

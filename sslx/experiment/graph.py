@@ -19,6 +19,7 @@ from sslx.experiment.checks import check, check_equal_work, check_sets
 from sslx.experiment.honest import detection_runs, honest_runs
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
+from sslx.experiment.pools import measured_on
 from sslx.experiment.probes import at_hand, make_probes, on_set
 from sslx.experiment.separation import Test, tests_of
 from sslx.experiment.thefts import Theft, make_theft_runs
@@ -202,7 +203,7 @@ def _member(draft: Draft, tests: list[Test], budget: int, workdir: Path) -> Memb
 def _honest(member: Member) -> list[Run]:
     """Honest users, of the first set at hand, and who would be taken for a thief."""
     config, test = member.config, member.tests[0]
-    measured = member.theft.measured if member.theft else None
+    measured = measured_on(config, member.tests)
     on = on_set(config, test)
     users = honest_runs(config, member.victim, measured, test, on)
     watched = detection_runs(config, users, member.theft) if member.theft else []

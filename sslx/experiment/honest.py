@@ -4,13 +4,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from sslx.data.presets import PRESETS
 from sslx.experiment.pools import Measured
 from sslx.experiment.recipes import check_solver, positive, share
 from sslx.experiment.separation import Test
 from sslx.experiment.served import served
 from sslx.experiment.thefts import Theft
-from sslx.queries.honest import USERS
-from sslx.registry import pick
+from sslx.queries.honest import FRAMES, TRIES, USERS
+from sslx.registry import defaults, pick
 from sslx.runs.names import Run, make_run
 from sslx.service.detectors import DETECTORS
 from sslx.service.terms import LIMITS
@@ -40,6 +41,10 @@ def honest_runs(
     if not wanted.users:
         return []
     positive("service.honest", {"users": wanted.users})
+    refuse_if(
+        not wanted.kinds or not wanted.sizes,
+        "service.honest.users asks for honest users, and kinds or sizes name none",
+    )
     check_solver("service.honest", wanted)
     sold = served(config, victim, measured)
     for user in wanted.kinds:
@@ -55,6 +60,7 @@ def honest_runs(
                 "user": user,
                 "size": size,
                 "users": wanted.users,
+                **_made(user),
                 **on,
                 **sold.recipe,
                 **(dict.fromkeys(LIMITS) | {"image_limit": size}),
@@ -73,8 +79,17 @@ def honest_runs(
     return out
 
 
+def _made(user: str) -> dict[str, Any]:
+    """What makes a kind of user besides its name and its size."""
+    if user == "video":
+        return {"frames": FRAMES, "frame": PRESETS["frame"][0]._asdict()}
+    return {"tries": TRIES} if user == "retries" else {}
+
+
 def detection_runs(config: ConfigDict, honest: list[Run], theft: Theft) -> list[Run]:
     """Whether ``service.honest.detectors`` tell a thief from these honest users.
+
+    From those of the greatest size: a stream is as long as they are.
 
     Raises:
         UserError: An unknown detector, or a share that is none.
@@ -82,14 +97,14 @@ def detection_runs(config: ConfigDict, honest: list[Run], theft: Theft) -> list[
     wanted, asked = config.service.honest, theft.responses
     if not honest or not wanted.detectors or not asked:
         return []
-    for name in wanted.detectors:
-        pick(DETECTORS, name, "detector")
+    found = {name: pick(DETECTORS, name, "detector") for name in wanted.detectors}
     share("service.honest.false_alarms", wanted.false_alarms)
     recipe = {
-        "detectors": list(wanted.detectors),
+        "detectors": {name: defaults(entry) for name, entry in found.items()},
         "rate": wanted.false_alarms,
         "length": max(wanted.sizes),
     }
-    parents = {"asked": asked} | {f"honest{i}": run for i, run in enumerate(honest)}
+    users = [run for run in honest if run.recipe["size"] == recipe["length"]]
+    parents = {"asked": asked} | {f"honest{i}": run for i, run in enumerate(users)}
     slug = asked.name.rpartition("-")[0]
     return [make_run(asked.workdir, "detection", slug, recipe, parents)]

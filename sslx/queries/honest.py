@@ -1,8 +1,9 @@
 """Users who mean no harm: what they send of a labelled set, in which order.
 
-A kind of user is ``(random, labels, n) -> Sent``: of a set with ``labels``, int (m,),
-it sends n images. They are what the user trains a classifier of his own on, and what he
-has it classify: of each class half and half.
+A kind of user is ``(random, labels, groups, n) -> Sent``: of a set with ``labels`` and
+``groups``, int (m,), it sends n images. They are what the user trains a classifier of
+his own on, and what he has it classify: of each class half and half. Rows of one group
+show the same thing and are on one side.
 """
 
 from collections.abc import Callable
@@ -33,11 +34,14 @@ class Sent(NamedTuple):
 
 
 def _drawn(
-    random: np.random.Generator, labels: Integer[np.ndarray, " m"], n: int
+    random: np.random.Generator,
+    labels: Integer[np.ndarray, " m"],
+    groups: Integer[np.ndarray, " m"],
+    n: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """N rows in the order of a draw, and which of them are trained on.
 
-    Of each class every second one, so that a class is on both sides if it can be.
+    Of each class every second group, so that a class is on both sides if it can be.
     """
     refuse_if(
         not 0 < n <= len(labels),
@@ -46,52 +50,62 @@ def _drawn(
     rows = random.permutation(len(labels))[:n]
     trains = np.zeros(n, bool)
     for c in np.unique(labels[rows]):
-        trains[np.flatnonzero(labels[rows] == c)[::2]] = True
+        own = np.flatnonzero(labels[rows] == c)
+        seen = list(dict.fromkeys(groups[rows[own]].tolist()))
+        trains[own] = np.isin(groups[rows[own]], seen[::2])
     return rows, trains
 
 
-def _half(random: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """The rows of half of the classes, drawn: a domain."""
-    classes = random.permutation(np.unique(labels))
-    return np.flatnonzero(np.isin(labels, classes[: max(2, len(classes) // 2)]))
-
-
-def _domain(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
-    """Images of a few classes alone."""
-    own = _half(random, labels)
-    rows, trains = _drawn(random, labels[own], n)
+def _domain(
+    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
+) -> Sent:
+    """Images of half of the classes, of more where these have not so many."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    order = random.permutation(len(classes))
+    enough = np.searchsorted(np.cumsum(sizes[order]), n) + 1
+    some = classes[order[: max(2, len(classes) // 2, enough)]]
+    own = np.flatnonzero(np.isin(labels, some))
+    rows, trains = _drawn(random, labels[own], groups[own], n)
     return Sent(own[rows], np.zeros(n, np.int64), trains)
 
 
-def _domains(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+def _domains(
+    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
+) -> Sent:
     """Images of all classes."""
-    rows, trains = _drawn(random, labels, n)
+    rows, trains = _drawn(random, labels, groups, n)
     return Sent(rows, np.zeros(n, np.int64), trains)
 
 
-def _video(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+def _video(
+    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
+) -> Sent:
     """Few scenes, several frames of each in a row that hardly differ."""
     scenes = -(-n // FRAMES)
-    rows, trains = _drawn(random, labels, scenes)
+    rows, trains = _drawn(random, labels, groups, scenes)
     views = np.tile(np.arange(FRAMES), scenes)[:n]
     return Sent(np.repeat(rows, FRAMES)[:n], views, np.repeat(trains, FRAMES)[:n])
 
 
-def _retries(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+def _retries(
+    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
+) -> Sent:
     """Each image sent again some time later, by a client that lost the answer."""
-    rows, trains = _drawn(random, labels, -(-n // TRIES))
+    rows, trains = _drawn(random, labels, groups, -(-n // TRIES))
     order = np.argsort(random.random(len(rows) * TRIES))[:n] % len(rows)
     return Sent(rows[order], np.zeros(n, np.int64), trains[order])
 
 
-def _sorted(random: np.random.Generator, labels: np.ndarray, n: int) -> Sent:
+def _sorted(
+    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
+) -> Sent:
     """Images of all classes, class by class, as they lie in folders."""
-    sent = _domains(random, labels, n)
+    sent = _domains(random, labels, groups, n)
     order = np.argsort(labels[sent.rows], kind="stable")
     return Sent(*(part[order] for part in sent))
 
 
-USERS: dict[str, Callable[[np.random.Generator, np.ndarray, int], Sent]] = {
+USERS: dict[str, Callable[..., Sent]] = {
     "domain": _domain,
     "domains": _domains,
     "video": _video,

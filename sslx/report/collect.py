@@ -315,11 +315,12 @@ def _scores(probe: Probe | None, what: str = "results") -> dict[str, Score]:
 def _of_trainings(nodes: dict[str, Node], node: Node | None, what: str, of: Callable):
     """Of a run's training and of the networks it began with; None if unknown.
 
-    A head that was trained before lets no image through.
+    A head that was trained before lets no image through; what cleans answers is not a
+    theft's training, but it is work.
     """
     if node is None:
         return None
-    roles = ("ssl",) if what == "passes" else ("ssl", "head")
+    roles = ("ssl",) if what == "passes" else ("ssl", "head", "own", "first")
     before = (nodes.get(node.parents.get(role, "")) for role in roles)
     runs = [run for run in (node, *before) if run]
     known = [(shipped.trained(run.recipe) or run.meta).get(what) for run in runs]

@@ -37,7 +37,8 @@ def render(
         drawn: Of ``charts``, and of ``gallery`` curves and maps.
         shown: The gallery, None where there is none.
     """
-    first, rows, records = report.headline, report.encoders, report.records
+    first, rows = report.headline, report.encoders
+    records = [r for r in report.records if r.role != "honest"]
     # Of one seed there is nothing to test.
     compared = report.compared if any(row.n > 1 for row in report.compared) else []
     known = {

@@ -124,6 +124,13 @@ def reading(rows: list[Row]) -> str:
     return f"Per cent of {images}{more}. In brackets, at {level}: {told}."
 
 
+def _left_out(report: Report) -> list[str]:
+    """Detectors that could not be asked, a sentence each reason."""
+    found = [n.meta for n in report.nodes.values() if n.stage == "detection"]
+    told = {pair for meta in found for pair in meta.get("left_out", {}).items()}
+    return [f"Detector {name} was not asked: {why}." for name, why in sorted(told)]
+
+
 def notes(report: Report) -> list[str]:
     """What must be known of the figures, a sentence each."""
     rows = report.rows
@@ -157,6 +164,7 @@ def notes(report: Report) -> list[str]:
         for choice in report.choices
         if choice.apart
     ]
+    out += _left_out(report)
     out += _not_better(rows, report.primary)
     if any(f.n == 2 and f.by == "t" for row in rows for f in row.figures.values()):
         out.append(

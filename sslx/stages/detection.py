@@ -40,7 +40,7 @@ def make(run: Run, context: Context) -> None:
         }
         streams = [*(s for own in judged.values() for s in own), *thief]
         found, left_out = {}, {}
-        detectors = make_detectors({name: {} for name in r["detectors"]})
+        detectors = make_detectors(r["detectors"])
         with progress(len(detectors), 0, "detection", "detector") as bar:
             for name, detector in detectors.items():
                 try:
@@ -66,13 +66,10 @@ def make(run: Run, context: Context) -> None:
 
 
 def _honest(run: Run) -> dict[str, list[Stream]]:
-    """Kind of user -> whole accounts; those of each size are others."""
+    """Kind of user -> whole accounts."""
     kinds: dict[str, list[Stream]] = {}
     for role, parent in run.parents.items():
         if role.startswith("honest"):
-            r = parent.recipe
-            kinds.setdefault(r["user"], []).extend(
-                s._replace(account=f"{s.account} of {r['size']}")
-                for s in read_traffic(parent.path / LEDGER)
-            )
+            own = read_traffic(parent.path / LEDGER)
+            kinds.setdefault(parent.recipe["user"], []).extend(own)
     return kinds

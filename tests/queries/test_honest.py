@@ -7,10 +7,11 @@ from sslx.queries.honest import FRAMES, USERS
 from sslx.types import UserError
 
 LABELS = np.repeat(np.arange(6), 50)
+GROUPS = np.arange(300)
 
 
-def sent(user, n=60, seed=0):
-    return USERS[user](np.random.default_rng(seed), LABELS, n)
+def sent(user, n=60, seed=0, labels=LABELS, groups=GROUPS):
+    return USERS[user](np.random.default_rng(seed), labels, groups, n)
 
 
 @pytest.mark.parametrize("n", [20, 61, 100])
@@ -43,6 +44,23 @@ def test_what_makes_each_kind():
     assert set(video.views) == set(range(FRAMES))
     assert len(set(sent("retries").rows)) == 30
     assert (np.diff(LABELS[sent("sorted").rows]) >= 0).all()
+
+
+@pytest.mark.parametrize("same", [2, 3, 5])
+@pytest.mark.parametrize("user", USERS)
+def test_what_shows_the_same_is_on_one_side(user, same):
+    # Catches a user who trains on the digit that he has classified, at another place.
+    groups = np.arange(300) // same
+    one = sent(user, 100, groups=groups)
+    assert not set(groups[one.rows[one.trains]]) & set(groups[one.rows[~one.trains]])
+    assert 0.3 < one.trains.mean() < 0.7
+
+
+def test_a_domain_has_as_many_classes_as_it_takes():
+    # Catches a set that is found to be too small when the victim is there.
+    labels = np.repeat(np.arange(5), 40)
+    one = sent("domain", 100, labels=labels, groups=np.arange(200))
+    assert len(one.rows) == 100 and len(set(labels[one.rows])) == 3
 
 
 @pytest.mark.parametrize("user", USERS)

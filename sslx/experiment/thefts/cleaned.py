@@ -5,11 +5,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sslx.attacks.cleaning import CLEANERS, ONE_VIEW
+from sslx.attacks.cleaning.maps import KINDS
 from sslx.experiment.recipes import block_of
 from sslx.experiment.thefts.held_back import trained_on
 from sslx.queries.plan import images_of
-from sslx.registry import code_of, pick
+from sslx.registry import pick
 from sslx.runs.names import Run
+from sslx.service import Defence
 from sslx.types import Encoder, refuse_if
 
 
@@ -38,8 +40,12 @@ def views_left(steal: ConfigDict) -> int:
     return 1 if ONE_VIEW & set(steal.clean) else steal.ask_views
 
 
-def clean_part(steal: ConfigDict, encoder: Encoder, responses: Run) -> dict[str, Any]:
+def clean_part(
+    steal: ConfigDict, encoder: Encoder, responses: Run, defence: Defence
+) -> dict[str, Any]:
     """The cleaners' part of a stealer's recipe; nothing where there are none.
+
+    The digests of code of one's own are the caller's, with those of other parts.
 
     Raises:
         UserError: A name is unknown, or there is nothing that it could clean.
@@ -70,13 +76,14 @@ def clean_part(steal: ConfigDict, encoder: Encoder, responses: Run) -> dict[str,
         f"as the victim's answers, {raw}; {steal.encoder} has {encoder.dim}",
     )
     refuse_if(
-        "recover" in names and "gradient" in r.get("wants", ()),
+        "recover" in names and "gradient" in defence.wants,
         "steal.clean='recover' has no copy of a defence that changes images",
     )
+    if "maps" in names:
+        pick(KINDS, numbers["maps"]["kind"], "steal.clean_kw.maps.kind")
     return {
         "clean": "+".join(names),
         "clean_numbers": {name: block for name, block in numbers.items() if block},
         **({"clean_views": 1} if ONE_VIEW & set(names) else {}),
         **({"clean_dim": raw} if "recover" in names and raw != r["dim"] else {}),
-        **code_of(*names),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sslx.report.defended.frontier import Thief, best, knows
+from sslx.report.defended.frontier import Study, Thief, best, knows, thief_in_json
 from sslx.report.defended.honest import defences
 from sslx.report.records import Record
 from sslx.runs.lineage import Node
@@ -39,12 +39,10 @@ class Detected(NamedTuple):
     stopped: Thief | None
 
 
-def detected(
-    records: list[Record], nodes: dict[str, Node], primary: str
-) -> list[Detected]:
+def detected(study: Study) -> list[Detected]:
     """Every detector behind every defence; nothing where no detector was asked."""
+    nodes, stolen = study.nodes, study.stolen
     looked = {n.parents["asked"]: n for n in nodes.values() if n.stage == "detection"}
-    stolen = [r for r in records if r.role == "stolen" and primary in r.scores]
     budget = stolen[0].queries if stolen else None
     services = defences(nodes)
     places: dict[Place, list[Record]] = {}
@@ -69,7 +67,7 @@ def detected(
                     *(*place, name, streams),
                     _honest([*naive.values(), *adapted.values()], name),
                     *(seen, _thief(adapted.values(), name)),
-                    best(nodes, small, primary),
+                    best(study, small),
                 )
             )
     return out
@@ -107,12 +105,9 @@ def in_json(found: list[Detected]) -> list[dict[str, Any]]:
         d._asdict()
         | {"honest": {kind: rates._asdict() for kind, rates in d.honest.items()}}
         | {
-            key: value and value._asdict()
-            for key, value in (
-                ("naive", d.naive),
-                ("adapted", d.adapted),
-                ("stopped", d.stopped),
-            )
+            "naive": d.naive and d.naive._asdict(),
+            "adapted": d.adapted and d.adapted._asdict(),
+            "stopped": thief_in_json(d.stopped),
         }
         for d in found
     ]

@@ -2,11 +2,28 @@
 
 from typing import Any, NamedTuple
 
+from sslx.evals.intervals import t_interval
+from sslx.report.aggregate import Figure, Row, baselines
 from sslx.report.defended.honest import defences
 from sslx.report.records import Record
 from sslx.runs.lineage import Node
 
 CLEAN = "linear_clean"  # what an honest user would have without the defence
+
+
+class Study(NamedTuple):
+    """What is looked at."""
+
+    records: list[Record]
+    rows: list[Row]
+    nodes: dict[str, Node]
+    primary: str
+
+    @property
+    def stolen(self) -> list[Record]:
+        """The thefts that are judged by the primary evaluator, headline first."""
+        found = (r for r in self.records if r.role == "stolen")
+        return [r for r in found if self.primary in r.scores]
 
 
 class Use(NamedTuple):
@@ -15,21 +32,18 @@ class Use(NamedTuple):
     Attributes:
         user: The kind.
         images: That each sends.
-        users: Different runs of them, a seed each.
+        runs: Different runs of them, a seed each.
         clean: Their accuracy on the victim's own answers, the mean.
         defended: On what they are given.
+        loss: What the defence costs them, a difference of shares, over the runs.
     """
 
     user: str
     images: int
-    users: int
+    runs: int
     clean: float
     defended: float
-
-    @property
-    def loss(self) -> float:
-        """What the defence costs them, a difference of shares."""
-        return self.clean - self.defended
+    loss: Figure
 
 
 class Thief(NamedTuple):
@@ -37,15 +51,15 @@ class Thief(NamedTuple):
 
     Attributes:
         theft: Its label.
-        runs: Seeds.
-        accuracy: The mean.
+        of: How many different thefts it is the best of.
+        accuracy: Over its seeds, as in the table of accuracies.
         agreement: Of the probes of copy and victim, the mean; None if not compared.
         noted: What the defence noted about his answers (noise, hashes): means.
     """
 
     theft: str
-    runs: int
-    accuracy: float
+    of: int
+    accuracy: Figure
     agreement: float | None
     noted: dict[str, float]
 
@@ -60,7 +74,7 @@ class Defended(NamedTuple):
         queries: The thefts' budget, all they sent.
         uses: Of honest users, those with the greatest loss first.
         naive: The best theft that takes the answers as they are; None without one.
-        adapted: The best of those that know of defences.
+        adapted: The best of those that do something about a defence.
         seconds: Per answer to honest users, victim and ledger included.
         noted: What the defence noted about their answers: means.
     """
@@ -78,25 +92,24 @@ class Defended(NamedTuple):
     @property
     def loss(self) -> float | None:
         """What it costs honest users, the mean over kinds and sizes."""
-        return sum(u.loss for u in self.uses) / len(self.uses) if self.uses else None
+        means = [use.loss.mean for use in self.uses]
+        return sum(means) / len(means) if means else None
 
     @property
     def thief(self) -> Thief | None:
-        """The better of both."""
+        """The better of both: who knows a defence may as well do nothing."""
         both = [thief for thief in (self.naive, self.adapted) if thief]
-        return max(both, key=lambda thief: thief.accuracy, default=None)
+        return max(both, key=lambda thief: thief.accuracy.mean, default=None)
 
 
-def frontier(
-    records: list[Record], nodes: dict[str, Node], primary: str
-) -> list[Defended]:
+def frontier(study: Study) -> list[Defended]:
     """Every defence of a report, "none" first; nothing where there is but one.
 
     Thefts are compared at the headline's budget, the first theft's, whatever they do
     with it: all queries are paid.
     """
-    stolen = [r for r in records if r.role == "stolen" and primary in r.scores]
-    honest = [r for r in records if r.role == "honest"]
+    nodes, stolen = study.nodes, study.stolen
+    honest = [r for r in study.records if r.role == "honest"]
     budget = stolen[0].queries if stolen else None
     stolen = [r for r in stolen if r.queries == budget]
     services = defences(nodes)
@@ -108,18 +121,16 @@ def frontier(
         def own(found: list[Record], place=(dataset, kind, name)) -> list[Record]:
             return [r for r in found if (*r[:2], names[r.run]) == place]
 
-        thefts = own(stolen)
-        adapted = [r for r in thefts if knows(nodes, r)]
-        naive = [r for r in thefts if not knows(nodes, r)]
-        seconds = [nodes[r.run].meta["seconds_per_answer"] for r in own(honest)]
+        thefts, users = own(stolen), own(honest)
+        seconds = [nodes[r.run].meta["seconds_per_answer"] for r in users]
         out.append(
             Defended(
                 *(dataset, kind, name, budget),
-                uses=sorted(_uses(own(honest)), key=lambda use: -use.loss),
-                naive=best(nodes, naive, primary),
-                adapted=best(nodes, adapted, primary),
+                uses=sorted(_uses(users), key=lambda use: -use.loss.mean),
+                naive=best(study, [r for r in thefts if not knows(nodes, r)]),
+                adapted=best(study, [r for r in thefts if knows(nodes, r)]),
                 seconds=sum(seconds) / len(seconds) if seconds else None,
-                noted=_noted(nodes, own(honest)),
+                noted=_noted(nodes, users),
             )
         )
     several = len({d.defence for d in out}) > 1
@@ -137,29 +148,53 @@ def knows(nodes: dict[str, Node], r: Record) -> bool:
     )
 
 
+def levels(rows: list[Row], place: tuple[str, str], primary: str) -> dict[str, float]:
+    """What thefts lie between: victim, alone on the headline's images, untrained."""
+    own = [r for r in rows if (r.dataset, r.kind) == place and primary in r.figures]
+    out = {r.role: r.figures[primary].mean for r in own if r.role == "victim"}
+    first = next((r for r in own if r.role == "stolen"), None)
+    if first and first.gain:
+        out["alone"] = first.figures[primary].mean - first.gain.mean
+    for row in baselines(own, primary):
+        if row.role == "untrained":
+            out["untrained"] = row.figures[primary].mean
+    return out
+
+
 def _uses(records: list[Record]) -> list[Use]:
     groups: dict[tuple, list[Record]] = {}
     for r in records:
         groups.setdefault((r.theft, r.queries), []).append(r)
-    return [
-        Use(user, images, len(own), _mean(own, CLEAN), _mean(own, "linear"))
-        for (user, images), own in groups.items()
-    ]
+    out = []
+    for (user, images), own in groups.items():
+        clean, defended = (
+            [r.scores[which].accuracy for r in own] for which in (CLEAN, "linear")
+        )
+        loss = [a - b for a, b in zip(clean, defended, strict=True)]
+        n, level = len(own), own[0].confidence
+        low, high = t_interval(loss, confidence=level) or (None, None)
+        mean = Figure(sum(loss) / n, low, high, "t" if n > 1 else None, n)
+        out.append(Use(user, images, n, sum(clean) / n, sum(defended) / n, mean))
+    return out
 
 
-def best(nodes: dict[str, Node], records: list[Record], primary: str) -> Thief | None:
-    """The theft with the greatest mean of the primary accuracy over its seeds."""
-    groups: dict[str, list[Record]] = {}
+def best(study: Study, records: list[Record]) -> Thief | None:
+    """The theft with the greatest primary accuracy, of those with the most runs."""
+    groups: dict[tuple, list[Record]] = {}
     for r in records:
-        groups.setdefault(r.theft or "", []).append(r)
+        groups.setdefault((*r[:2], r.theft, r.queries), []).append(r)
+    rows = {
+        (row.dataset, row.kind, row.theft, row.queries): row
+        for row in study.rows
+        if row.role == "stolen"
+    }
     found = []
-    for theft, own in groups.items():
-        agreed = [r.fidelity.get("agreement") for r in own]
-        known = [a for a in agreed if a is not None]
-        agreement = sum(known) / len(known) if len(known) == len(own) else None
-        noted = _noted(nodes, own)
-        found.append(Thief(theft, len(own), _mean(own, primary), agreement, noted))
-    return max(found, key=lambda thief: thief.accuracy, default=None)
+    for key, own in groups.items():
+        figure, agreement = rows[key].figures[study.primary], rows[key].fidelity
+        agreed = agreement["agreement"].mean if "agreement" in agreement else None
+        noted = _noted(study.nodes, own)
+        found.append(Thief(key[2] or "", len(groups), figure, agreed, noted))
+    return max(found, key=lambda t: (t.accuracy.n, t.accuracy.mean), default=None)
 
 
 def _noted(nodes: dict[str, Node], records: list[Record]) -> dict[str, float]:
@@ -171,17 +206,17 @@ def _noted(nodes: dict[str, Node], records: list[Record]) -> dict[str, float]:
     return {name: sum(own) / len(own) for name, own in values.items()}
 
 
-def _mean(records: list[Record], evaluator: str) -> float:
-    return sum(r.scores[evaluator].accuracy for r in records) / len(records)
+def thief_in_json(thief: Thief | None) -> dict[str, Any] | None:
+    """A theft as results.json holds it."""
+    return thief and thief._asdict() | {"accuracy": thief.accuracy._asdict()}
 
 
 def in_json(found: list[Defended]) -> list[dict[str, Any]]:
     """What results.json holds of them."""
     return [
         d._asdict()
-        | {"uses": [use._asdict() | {"loss": use.loss} for use in d.uses]}
-        | {"naive": d.naive and d.naive._asdict()}
-        | {"adapted": d.adapted and d.adapted._asdict()}
+        | {"uses": [use._asdict() | {"loss": use.loss._asdict()} for use in d.uses]}
+        | {"naive": thief_in_json(d.naive), "adapted": thief_in_json(d.adapted)}
         | {"loss": d.loss}
         for d in found
     ]

@@ -2,8 +2,18 @@
 
 from sslx.report.defended.detected import Detected
 from sslx.report.defended.frontier import Defended, Thief
-from sslx.report.tables import Lines, lines, number, place_of
+from sslx.report.tables import Lines, lines, number, percent, place_of
 from sslx.service.detectors import Rates
+
+
+def theft(thief: Thief | None, defence: str) -> str:
+    """Its accuracy, of how many it is the best, and what it is beside the defence."""
+    if thief is None:
+        return ""
+    known = {*defence.split(), f"defence={defence.split()[0]}"}
+    name = " ".join(word for word in thief.theft.split() if word not in known)
+    of = f", best of {thief.of}" if thief.of > 1 else ""
+    return f"{percent(thief.accuracy)}, {name}{of}"
 
 
 def frontier_table(found: list[Defended]) -> Lines:
@@ -11,9 +21,6 @@ def frontier_table(found: list[Defended]) -> Lines:
 
     def points(value: float | None) -> str:
         return number(None if value is None else 100 * value, ".1f")
-
-    def theft(thief: Thief | None) -> str:
-        return f"{points(thief.accuracy)}, {thief.theft}" if thief else ""
 
     def noted(values: dict[str, float]) -> str:
         return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -23,11 +30,11 @@ def frontier_table(found: list[Defended]) -> Lines:
         | {
             "defence": d.defence,
             "users lose": points(d.loss),
-            "most": f"{points(d.uses[0].loss)}, {d.uses[0].user} {d.uses[0].images}"
+            "most": f"{percent(d.uses[0].loss)}, {d.uses[0].user} {d.uses[0].images}"
             if d.uses
             else "",
-            "theft, naive": theft(d.naive),
-            "theft that knows": theft(d.adapted),
+            "theft, naive": theft(d.naive, d.defence),
+            "theft that knows": theft(d.adapted, d.defence),
             "agreement": points(d.thief and d.thief.agreement),
             "ms an answer": number(d.seconds and 1000 * d.seconds, ".2g"),
             "noted, users": noted(d.noted),
@@ -45,10 +52,10 @@ def use_table(found: list[Defended]) -> Lines:
             "defence": d.defence,
             "user": use.user,
             "images": number(use.images, ","),
-            "runs": str(use.users),
+            "runs": str(use.runs),
             "clean": number(100 * use.clean, ".1f"),
             "defended": number(100 * use.defended, ".1f"),
-            "loss": number(100 * use.loss, ".1f"),
+            "loss": percent(use.loss),
         }
         for d in found
         for use in d.uses
@@ -72,15 +79,13 @@ def detected_table(found: list[Detected]) -> Lines:
         | {
             "defence": d.defence,
             "detector": d.detector,
-            "threshold by": str(d.streams),
+            "false alarms expected": f"{100 / (d.streams + 1):.0f} %",
             "honest users": ", ".join(
                 f"{kind} {alarms(rates)}" for kind, rates in d.honest.items()
             ),
             "thief, naive": thief(d.naive),
             "thief that knows": thief(d.adapted),
-            "stopped there": f"{100 * d.stopped.accuracy:.1f}, {d.stopped.theft}"
-            if d.stopped
-            else "",
+            "stopped there": theft(d.stopped, d.defence),
         }
         for d in found
     )
