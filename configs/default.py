@@ -197,7 +197,7 @@ def get_config() -> ConfigDict:
     c.service.defence = config_dict.FieldReference("none", field_type=object)
     c.service.defence_kw = _defences()
     # A file of 16 bytes or more, read by its owner alone, that defences draw by. "":
-    # the run's seed, so that whoever has the config has the answers again.
+    # the victim's run, so that whoever has the config has the answers again.
     c.service.secret = ""
     # What the provider measures the victim's answers on: so many images of a set, or of
     # those "held_out"; they are nobody's to ask or to be judged by. 0: none.

@@ -55,5 +55,5 @@ def test_accounts_are_brought_together(
     own = Help(accounts_of(run), anchored, *[None] * 4)
     done = CLEANERS["maps"](found, own, kind=transform).answers.reshape(-1, DIM)
     scale = true.std()
-    assert np.abs(got - true).max() > 0.1 * scale
-    assert np.abs(done - true).max() < 2e-2 * scale
+    assert np.abs(got - true).max() > 0.4 * scale
+    assert np.abs(done - true).max() < 0.05 * scale
