@@ -190,18 +190,28 @@ def test_who_pays(kind):
         assert max(bits) == pytest.approx(5)
 
 
-def test_a_column_that_never_varies_teaches_nothing():
-    # A division by zero, or a price that is no number.
-    measured = drawn(60, 5)
-    measured[:, 2] = 3
+@pytest.mark.parametrize("value", [3.0, 3.3, 0.1, 0.7, -1234.5, 1e-9, 3e7])
+def test_a_column_that_never_varies_teaches_nothing(value):
+    # A division by zero, a price that is no number, or a deviation that is the rounding
+    # of a mean: whatever that column says next would be a thousand deviations away.
+    measured, more = drawn(60, 5), drawn(10, 5, 4)
+    measured[:, 2] = value
     calibration, defence = calibrate(measured), pow_of()
-    more = drawn(10, 5, 4)
-    asked = request(more, calibration)
-    state = defence.apply(defence.init(5, None), asked)[1]
+    assert (calibration.deviation > 0).tolist() == [True, True, False, True, True]
+    state, notes = learning(defence, more, calibration)
     assert np.isfinite(defence.demand(state, 3))
-    still = calibrate(np.ones((9, 5), np.float32))  # nothing varies: no line
-    state = defence.apply(defence.init(5, None), request(more, still))[1]
+    more[:, 2] = value
+    np.testing.assert_array_equal(notes, learning(defence, more, calibration)[1])
+    still = calibrate(np.full((9, 5), value, np.float32))  # nothing varies: no line
+    state = learning(defence, more, still)[0]
     assert defence.demand(state, 1) == 5
+
+
+def learning(defence, answers, calibration):
+    """The state after a first call, and what each answer taught."""
+    state = defence.init(answers.shape[1], None)
+    _, state, _, notes = defence.apply(state, request(answers, calibration))
+    return state, notes["learnt"]
 
 
 @pytest.mark.parametrize("calls", [[[0, 1, 2, 3, 4]], [[0, 1], [2, 3, 4]]])
