@@ -13,6 +13,7 @@ from sslx.service.defences.proof_of_work import (
     standard,
 )
 from sslx.types import UserError
+from tests.service.box import DIM, pictures
 from tests.service.defended import NUMBERS, POOL, embedded, ready
 
 NUMBER = {
@@ -151,7 +152,7 @@ def test_the_line_is_a_quantile_of_honest_users():
     # A mean, a line of ever the same quantile, or one that falls.
     calibration = calibrate(drawn(600, 8))
     honest = drawn(6000, 8, 1)
-    z = standard(honest, calibration) / NUMBER["sd"]
+    z = standard(honest, calibration, NUMBER["sd"])
     for n in (8, 40, 150):
         users = [slog(z[i : i + n], 8) for i in range(0, 6000 - n, n)][:150]
         below = {
@@ -212,6 +213,49 @@ def learning(defence, answers, calibration):
     state = defence.init(answers.shape[1], None)
     _, state, _, notes = defence.apply(state, request(answers, calibration))
     return state, notes["learnt"]
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e8, 1e30])
+@pytest.mark.parametrize("d", [3, 16, 64])
+def test_answers_far_away_leave_the_book_in_order(d, size):
+    # An inverse that forgets all it knew when one answer is large: gains below 0, NaN,
+    # or what was known before learnt again.
+    calibration = calibrate(drawn(80, d))
+    random = np.random.default_rng(d)
+    far = (size * random.normal(size=(4, d))).astype(np.float32)
+    near = drawn(30, d, 1)
+    answers = np.concatenate([near[:20], far, near, far])
+    state, gains = learning(pow_of(), answers, calibration)
+    known = standard(answers, calibration, NUMBER["sd"])
+    assert np.isfinite(gains).all() and (gains >= 0).all()
+    whole = [slog(known[:i], d) for i in range(len(known) + 1)]
+    np.testing.assert_allclose(gains, np.diff(whole), rtol=1e-4, atol=1e-6)
+    assert float(state["learnt"]) == pytest.approx(slog(known, d), rel=1e-7)
+
+
+@pytest.mark.parametrize("sizes", [(1e-30, 1e3), (1e-9, 1.0), (1e-4, 1e4)])
+def test_a_column_that_hardly_moves_ruins_nobody(tmp_path, sizes):
+    # An honest user's bill that is no number, since a column that was next to nothing
+    # on the calibration is there on his images.
+    small, large = sizes
+    dead = embedded(pictures(50, seed=5))
+    dead[:, 3] = 0
+    dead[7, 3] = small  # one of fifty
+    numbers = {"proof_of_work": NUMBERS["proof_of_work"] | {"call_size": 12}}
+    service = ready(
+        tmp_path / "a",
+        make_defence(["proof_of_work"], numbers),
+        embed=lambda images: embedded(images) * [1, 1, 1, large],
+        calibration=calibrate(dead),
+    )
+    for i in range(3):
+        service.query("a", pictures(12, seed=i), str(i))
+    service.close()
+    notes = read_notes(tmp_path / "a", "a", ["0", "1", "2"])
+    most = np.log(1 + 1e8 * DIM)  # of one answer
+    assert ((notes["learnt"] >= 0) & (notes["learnt"] < most)).all()
+    assert (notes["learnt"][12:] < 3).all()
+    assert (notes["hashes"] >= 2**3).all() and (notes["hashes"] <= 2**40).all()
 
 
 @pytest.mark.parametrize("calls", [[[0, 1, 2, 3, 4]], [[0, 1], [2, 3, 4]]])

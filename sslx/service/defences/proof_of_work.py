@@ -14,6 +14,9 @@ from sslx.types import refuse_if
 USERS = 32  # honest ones that are drawn from the calibration set
 STEPS = 8  # points of the honest line from a number of images to its double
 POINTS = 32 * STEPS + 1
+# Deviations of the noise: up to so many log det is right to 8 digits, in whatever order
+# of answers; of 1e6 and more the inverse forgets all else that was learnt.
+FAR = 1e4
 KEY = "service.defence_kw.proof_of_work"
 
 
@@ -31,11 +34,14 @@ def proof_of_work(
 
     What an account has learnt is log det(I + Z'Z / sd^2) of the answers Z it has, each
     number less the calibration's mean and in its deviations. An image adds
-    log(1 + z'Az / sd^2), A being the inverse, which is all that is kept. It says more
-    of the answers than a count of buckets would: it needs no random planes, does not
-    end when all buckets are full, and has an exact formula to be held to. It takes
-    d^2 steps an image however many went before, and 8 d^2 bytes are written a call
-    (2 MB for d = 512).
+    log(1 + z'Az / sd^2), A being the inverse, which is all that is kept. Numbers
+    farther away than 10,000 sd count as 10,000: so far the inverse is right to many
+    digits, and a column that hardly moved on the calibration may bring any.
+
+    It says more of the answers than a count of buckets would: it needs no random
+    planes, does not end when all buckets are full, and has an exact formula to be held
+    to. It takes d^2 steps an image however many went before, and 8 d^2 bytes are
+    written a call (2 MB for d = 512).
 
     The honest line is the quantile of what users learn who ask images of the
     calibration set. The price is of the account's state before the call and the number
@@ -84,8 +90,8 @@ def proof_of_work(
 
     def apply(state: State, request: Request):
         assert request.calibration is not None  # it is wanted
-        z = standard(request.raw, request.calibration)
-        inverse, gains = learn(state["inverse"], z / sd)
+        z = standard(request.raw, request.calibration, sd)
+        inverse, gains = learn(state["inverse"], z)
         learnt = state["learnt"]
         for gain in gains:  # one by one, as a call that is cut adds them
             learnt = learnt + gain
@@ -118,13 +124,17 @@ def proof_of_work(
 
 
 def standard(
-    answers: Float[np.ndarray, "n d"], calibration: Calibration
+    answers: Float[np.ndarray, "n d"], calibration: Calibration, sd: float
 ) -> Float[np.ndarray, "n d"]:
-    """Answers less the calibration's mean, in its deviations; 0 where it has none."""
+    """Answers less the calibration's mean, in sd of its deviations, ``FAR`` at most.
+
+    0 where it has none.
+    """
     mean, deviation = (np.float64(x) for x in calibration[1:])
-    return np.divide(
+    z = np.divide(
         answers - mean, deviation, out=np.zeros(answers.shape), where=deviation > 0
     )
+    return np.clip(z / sd, -FAR, FAR)
 
 
 def learn(
@@ -134,12 +144,12 @@ def learn(
 
     Args:
         inverse: Of I + Z'Z of the answers before; I where there are none.
-        z: The answers.
+        z: The answers, no number farther from 0 than ``FAR``.
     """
     gains = np.empty(len(z))
     for i, row in enumerate(z):
         seen = inverse @ row
-        more = 1 + row @ seen
+        more = 1 + max(row @ seen, 0)  # what is known adds 0, but for rounding
         inverse = inverse - np.outer(seen, seen / more)
         gains[i] = np.log(more)
     return inverse, gains
@@ -158,7 +168,7 @@ def honest_line(
     Returns:
         For n = 2^(i / STEPS).
     """
-    z = standard(calibration.answers, calibration) / sd
+    z = standard(calibration.answers, calibration, sd)
     m, d = z.shape
     spectrum = np.linalg.eigvalsh(z.T @ z if d < m else z @ z.T).clip(0) / m
     random, drawn = host_stream(0, "honest line"), 2 ** np.arange((m // 2).bit_length())
