@@ -12,10 +12,10 @@ from sslx.types import refuse_if
 def chain(parts: Mapping[str, Defence]) -> Defence:
     """The defence whose answers go through all parts, the first next to the victim.
 
-    Images come the other way: the part next to the victim is the last to change them,
-    and its ``before`` is given what the others have made of them. Each part keeps its own state, rows and notes, the latter called NAME.NOTE, and
-    draws by keys of its own. What an image costs is the sum over the parts. It wants
-    what one of them wants, and keeps what all keep.
+    Images come the other way: the part next to the victim changes them last. Each part
+    keeps its own state, rows and notes, the latter called NAME.NOTE, and draws by keys
+    of its own. What an image costs is the sum over the parts. It wants what one of them
+    wants, and keeps what all keep.
 
     Args:
         parts: By name; of one alone it is that one.
