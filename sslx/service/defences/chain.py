@@ -62,7 +62,7 @@ def chain(parts: Mapping[str, Defence]) -> Defence:
         return dim
 
     def before(state: State, images: np.ndarray, *gradient: Callable) -> np.ndarray:
-        for name, part in reversed(parts.items()):
+        for name, part in reversed(list(parts.items())):
             more = gradient if "gradient" in part.wants else ()
             images = part.before(_own(state, name), images, *more)
         return images

@@ -90,8 +90,9 @@ def calibrate(answers: Float[np.ndarray, "n d"]) -> Calibration:
     )
     answers = answers.astype(np.float32)
     # In float32 the mean of equal numbers is not that number, and they deviate from it.
-    mean, deviation = (f(answers, axis=0, dtype=np.float64) for f in (np.mean, np.std))
-    deviation[deviation < STILL * np.abs(mean)] = 0
+    rows = answers.astype(np.float64)
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    deviation = np.where(deviation < STILL * np.abs(mean), 0, deviation)
     return Calibration(answers, mean.astype(np.float32), deviation.astype(np.float32))
 
 

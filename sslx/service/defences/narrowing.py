@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from sslx.service.defences.defence import Defence, Request, State
-from sslx.service.defences.noise import below
+from sslx.service.defences.units import below
 
 
 def truncate(*, width: int) -> Defence:

@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from sslx.service.defences.defence import Calibration, Defence, Request, State
-from sslx.service.defences.noise import unit
+from sslx.service.defences.units import normal, unit
 from sslx.types import refuse_if
 
 # The trees, the planes of each, and how many rows a place in one has room for.
 TREES, DEPTH, ROOM = 8, 59, 16
+NEAREST = float(np.cos(np.pi / (TREES * DEPTH)))
 Find = Callable[[int], list[np.ndarray]]
 
 
@@ -41,12 +42,19 @@ def near_duplicates(*, similarity: float) -> Defence:
     Bawa et al. 2005 ("LSH Forest").
 
     Raises:
-        UserError: ``similarity`` does not lie between 0 and 1.
+        UserError: ``similarity`` does not lie between 0 and ``NEAREST``, the cosine of
+            answers that one plane parts.
     """
+    where = "service.defence_kw.near_duplicates.similarity"
     refuse_if(
         not 0 < similarity < 1,
-        "service.defence_kw.near_duplicates.similarity must lie between 0 and 1, not "
-        f"{similarity}: above 1 is no cosine, below 0 are half of all",
+        f"{where} must lie between 0 and 1, not {similarity}: above 1 is no cosine, "
+        "below 0 are half of all",
+    )
+    refuse_if(
+        similarity >= NEAREST,
+        f"{where} must be below {NEAREST:.5f}, not {similarity}: by {TREES * DEPTH} "
+        "planes nothing nearer is told from an image that is sent again",
     )
 
     def init(dim: int, key: np.ndarray | None) -> State:
@@ -147,10 +155,8 @@ def near_duplicates_reference() -> Defence:
         assert request.keys is not None
         x = unit(request.raw)
         near = np.tril((x @ x.T + 1) / 2 > 0.8, -1).any(axis=1)
-        answers = request.raw.astype(np.float64)
-        for i in np.flatnonzero(near):
-            random = np.random.default_rng(request.keys[i])
-            answers[i] = 1000 + 0.5 * random.standard_normal(x.shape[1])
+        others = 1000 + 0.5 * normal(request.keys, x.shape[1])
+        answers = np.where(near[:, None], others, request.raw)
         return answers, state, None, {"near": near.astype(float)}
 
     return Defence(

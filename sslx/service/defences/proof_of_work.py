@@ -9,6 +9,7 @@ from jaxtyping import Float
 from sslx.registry import traits
 from sslx.rng import host_stream
 from sslx.service.defences.defence import Calibration, Defence, Request, State
+from sslx.service.defences.units import MOST
 from sslx.types import refuse_if
 
 USERS = 32  # honest ones that are drawn from the calibration set
@@ -55,22 +56,33 @@ def proof_of_work(
     one who spreads over accounts what he asks, but for the floor.
 
     Args:
-        sd: Deviation of the noise that an answer is measured against, in the features'.
+        sd: Deviation of the noise that an answer is measured against, in the features',
+            0.001 to 1000.
         quantile: Share of honest users below the line, below 1.
         floor: Bits an image costs at least.
         doubling: Share of the line by which an account's total passes it for the price
-            to double.
-        most: Bits an image costs at most.
+            to double, 10 at most.
+        most: Bits an image costs at most, 1 above the floor or more.
         call_size: New images of a call, at most.
 
     Raises:
         UserError: Numbers that leave nothing to choose; from ``demand``, a large call.
     """
+    refuse_if(
+        not 1e-3 <= sd <= MOST,
+        f"{KEY}.sd must lie between 0.001 and {MOST:g}, not {sd}: of less noise every "
+        "answer is far, of more none says anything",
+    )
     refuse_if(quantile >= 1, f"{KEY}.quantile must lie below 1, not {quantile}")
     refuse_if(
-        not floor < most <= 64,
-        f"{KEY}.most must lie above floor ({floor}) and be 64 at most, not {most}: the "
-        "price could not rise",
+        not floor + 1 <= most <= 64,
+        f"{KEY}.most must lie 1 above floor ({floor}) or more and be 64 at most, not "
+        f"{most}: the price could not double",
+    )
+    refuse_if(
+        not doubling <= 10,
+        f"{KEY}.doubling is a share of the honest line, 10 at most, not {doubling}: "
+        "nobody passes it so far, and the price would not rise",
     )
     known: list[tuple[Any, np.ndarray]] = []  # the line of the calibration seen last
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, UInt32
 
 from sslx.service.defences.buckets import TRANSFORM, each_by_itself, stream_of
 from sslx.service.defences.defence import Calibration
+from sslx.service.defences.units import normal
 
 Rows = Float64[np.ndarray, "n d"]
 Randoms = Sequence[np.random.Generator]
@@ -188,6 +189,5 @@ def transformed(
         if before
         else transform.deviation(drawn, calibration.deviation)
     )
-    noise = np.stack([random.normal(size=answers.shape[1]) for random in randoms])
-    answers = answers + sd[:, None] * scale * noise
+    answers = answers + sd[:, None] * scale * normal(randoms, answers.shape[1])
     return transform.carry(drawn, answers, calibration, randoms) if before else answers
