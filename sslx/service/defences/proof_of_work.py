@@ -84,6 +84,10 @@ def proof_of_work(
         f"{KEY}.doubling is a share of the honest line, 10 at most, not {doubling}: "
         "nobody passes it so far, and the price would not rise",
     )
+    refuse_if(
+        type(call_size) is not int,
+        f"{KEY}.call_size must be a whole number, not {call_size}",
+    )
     known: list[tuple[Any, np.ndarray]] = []  # the line of the calibration seen last
 
     def line(calibration: Calibration) -> np.ndarray:
