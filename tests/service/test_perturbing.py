@@ -273,9 +273,11 @@ def test_repeats_that_are_fresh_average_out_and_stored_ones_do_not():
 
 
 def test_the_first_stays_and_the_second_goes():
-    # Catches the one that came first taken back, which no service can.
+    # Catches the one that came first taken back, which no service can; and one that is
+    # as far from nothing as two opposite ones are, which means of notes would show.
     twice = np.repeat(RAW[3:4] + 1, 2, axis=0)
-    found, _, rows, _ = answered("near_duplicates", {"similarity": 0.9}, twice)
+    found, _, rows, notes = answered("near_duplicates", {"similarity": 0.9}, twice)
+    np.testing.assert_array_equal(notes["nearest"], [0, 1])
     np.testing.assert_array_equal(found[0], twice[0])
     assert (found[1] != twice[1]).any() and len(rows) == 16
 

@@ -1,12 +1,12 @@
 """Another image's answer for an image that is nearly one the account has asked."""
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from sslx.service.defences.defence import Calibration, Defence, Request, State
+from sslx.service.defences.kept import kept
 from sslx.service.defences.units import normal, unit
 from sslx.types import refuse_if
 
@@ -24,7 +24,8 @@ def near_duplicates(*, similarity: float) -> Defence:
     calibration set, chosen by the image's key: nothing tells it from another. The past
     answer stays. The first of two near images is answered as it is, so another order
     of a call gives another answer (exempt from "order"). Where repeats are fresh, an
-    image that is sent again is its own near duplicate.
+    image that is sent again is its own near duplicate. The note "nearest" is the cosine
+    with the nearest answer found; 0, as of unrelated ones, where there was none before.
 
     Of an answer are kept the sides on which it lies of 8 x 59 random planes, drawn by
     the account's key, which is all of the state; the share of planes that part two
@@ -66,7 +67,7 @@ def near_duplicates(*, similarity: float) -> Defence:
         known = request.calibration
         answers, rows = request.raw.astype(np.float32).copy(), []
         sides = _sides(state["key"], request.raw, known)
-        find, nearest = _remembered(request), np.full(len(sides), -1.0)
+        find, nearest = _remembered(request), np.zeros(len(sides))
         for i, (words, key) in enumerate(zip(sides, request.keys, strict=True)):
             before, places = _way_down(words.tolist(), find)
             if before:
@@ -97,7 +98,7 @@ def _sides(
     return positive.reshape(len(x), TREES, DEPTH) @ (1 << np.arange(DEPTH)[::-1])
 
 
-@lru_cache(maxsize=8)
+@kept
 def _planes(key: bytes, dim: int) -> Float64[np.ndarray, "d planes"]:
     random = np.random.default_rng(np.frombuffer(key, np.uint32))
     return random.standard_normal((dim, TREES * DEPTH))
