@@ -47,21 +47,7 @@ def b4b(
     """
     check_buckets("b4b", bits, draws)
     where = "service.defence_kw.b4b"
-    moves("b4b", "noise", noise)
-    refuse_if(
-        not start >= 1e-100,
-        f"{where}.start must be 1e-100 at least, not {start}: noise would never grow "
-        "from there",
-    )
-    refuse_if(
-        start >= noise,
-        f"{where}.start is {start}, and noise at the knee {noise}: it must be above "
-        "that, or noise never grows",
-    )
-    refuse_if(
-        knee > 100,
-        f"{where}.knee must be 100 at most, not {knee}: coverage is in percent",
-    )
+    _check(where, start, noise, knee)
     chosen = pick(TRANSFORMS, transform, f"{where}.transform")
 
     def init(dim: int, key: np.ndarray | None) -> State:
@@ -95,6 +81,25 @@ def b4b(
         wants={"secret", "calibration"},
         exempt={"order"} | ({"scaling"} if transform == "bits" else set()),
         units=chosen.units,
+    )
+
+
+def _check(where: str, start: float, noise: float, knee: float) -> None:
+    """Raises a UserError unless noise grows up to the knee."""
+    moves("b4b", "noise", noise)
+    refuse_if(
+        not start >= 1e-100,
+        f"{where}.start must be 1e-100 at least, not {start}: noise would never grow "
+        "from there",
+    )
+    refuse_if(
+        start >= noise,
+        f"{where}.start is {start}, and noise at the knee {noise}: it must be above "
+        "that, or noise never grows",
+    )
+    refuse_if(
+        knee > 100,
+        f"{where}.knee must be 100 at most, not {knee}: coverage is in percent",
     )
 
 

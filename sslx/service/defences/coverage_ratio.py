@@ -49,24 +49,7 @@ def coverage_ratio(
         start: Queries after which half of that is added: early ratios are of few.
             2^24 at most, as which the honest user's coverage ends.
     """
-    check_buckets("coverage_ratio", bits, draws)
-    where = "service.defence_kw.coverage_ratio"
-    refuse_if(
-        allowed < 1,
-        f"{where}.allowed must be 1 or more, not {allowed}: below that every account "
-        "gets noise from its first image on",
-    )
-    refuse_if(
-        not allowed < 2**bits,
-        f"{where}.allowed must be below 2^bits ({2**bits}), not {allowed}: there "
-        "are no more buckets to cover, and nobody gets noise",
-    )
-    moves("coverage_ratio", "noise", noise)
-    refuse_if(
-        not start <= QUERIES[-1],
-        f"{where}.start must be {QUERIES[-1]} at most, not {start}: nobody asks so "
-        "much, and next to no noise is added before",
-    )
+    _check(bits, draws, allowed, noise, start)
 
     def init(dim: int, key: np.ndarray | None) -> State:
         assert key is not None
@@ -110,6 +93,28 @@ def coverage_ratio(
         return answers, state, None, notes
 
     return Defence(init, apply, wants={"secret", "calibration"}, exempt={"order"})
+
+
+def _check(bits: int, draws: int, allowed: float, noise: float, start: float) -> None:
+    """Raises a UserError where everybody gets noise, or nobody."""
+    check_buckets("coverage_ratio", bits, draws)
+    where = "service.defence_kw.coverage_ratio"
+    refuse_if(
+        allowed < 1,
+        f"{where}.allowed must be 1 or more, not {allowed}: below that every account "
+        "gets noise from its first image on",
+    )
+    refuse_if(
+        not allowed < 2**bits,
+        f"{where}.allowed must be below 2^bits ({2**bits}), not {allowed}: there "
+        "are no more buckets to cover, and nobody gets noise",
+    )
+    moves("coverage_ratio", "noise", noise)
+    refuse_if(
+        not start <= QUERIES[-1],
+        f"{where}.start must be {QUERIES[-1]} at most, not {start}: nobody asks so "
+        "much, and next to no noise is added before",
+    )
 
 
 def _domains(

@@ -68,26 +68,7 @@ def proof_of_work(
     Raises:
         UserError: Numbers that leave nothing to choose; from ``demand``, a large call.
     """
-    refuse_if(
-        not 1e-3 <= sd <= MOST,
-        f"{KEY}.sd must lie between 0.001 and {MOST:g}, not {sd}: of less noise every "
-        "answer is far, of more none says anything",
-    )
-    refuse_if(quantile >= 1, f"{KEY}.quantile must lie below 1, not {quantile}")
-    refuse_if(
-        not floor + 1 <= most <= 64,
-        f"{KEY}.most must lie 1 above floor ({floor}) or more and be 64 at most, not "
-        f"{most}: the price could not double",
-    )
-    refuse_if(
-        not doubling <= 10,
-        f"{KEY}.doubling is a share of the honest line, 10 at most, not {doubling}: "
-        "nobody passes it so far, and the price would not rise",
-    )
-    refuse_if(
-        type(call_size) is not int,
-        f"{KEY}.call_size must be a whole number, not {call_size}",
-    )
+    _check(sd, quantile, floor, doubling, most, call_size)
     known: list[tuple[Any, np.ndarray]] = []  # the line of the calibration seen last
 
     def line(calibration: Calibration) -> np.ndarray:
@@ -136,6 +117,37 @@ def proof_of_work(
         demand=demand,
         wants=frozenset({"calibration"}),
         exempt=frozenset({"cutting", "order"}),
+    )
+
+
+def _check(
+    sd: float,
+    quantile: float,
+    floor: float,
+    doubling: float,
+    most: float,
+    call_size: int,
+) -> None:
+    """Raises a UserError where numbers leave nothing to choose."""
+    refuse_if(
+        not 1e-3 <= sd <= MOST,
+        f"{KEY}.sd must lie between 0.001 and {MOST:g}, not {sd}: of less noise every "
+        "answer is far, of more none says anything",
+    )
+    refuse_if(quantile >= 1, f"{KEY}.quantile must lie below 1, not {quantile}")
+    refuse_if(
+        not floor + 1 <= most <= 64,
+        f"{KEY}.most must lie 1 above floor ({floor}) or more and be 64 at most, not "
+        f"{most}: the price could not double",
+    )
+    refuse_if(
+        not doubling <= 10,
+        f"{KEY}.doubling is a share of the honest line, 10 at most, not {doubling}: "
+        "nobody passes it so far, and the price would not rise",
+    )
+    refuse_if(
+        type(call_size) is not int,
+        f"{KEY}.call_size must be a whole number, not {call_size}",
     )
 
 
