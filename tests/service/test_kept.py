@@ -5,7 +5,7 @@ import pytest
 
 from sslx.service import make_defence
 from sslx.service.defences import kept as module
-from sslx.service.defences.kept import Shelf, kept
+from sslx.service.defences.kept import NAME, Shelf, kept
 from tests.service.defended import NUMBERS, key_of, request_of
 
 RAW = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
@@ -33,7 +33,8 @@ def test_accounts_that_take_turns_are_drawn_for_once(monkeypatch, name, accounts
 def test_what_was_used_longest_ago_goes_first(monkeypatch, room):
     # Room by numbers of arrays and not by their bytes, none for one that is too large,
     # what is used most thrown out, a sum of bytes that never falls.
-    monkeypatch.setattr(module, "SHELF", shelf := Shelf(80 * room))
+    each = 80 + NAME
+    monkeypatch.setattr(module, "SHELF", shelf := Shelf(each * room))
     made = []
 
     @kept
@@ -44,23 +45,32 @@ def test_what_was_used_longest_ago_goes_first(monkeypatch, room):
     for key in range(room):
         ten(key)
     ten(0)
-    assert made == list(range(room)) and shelf.held == 80 * room
+    assert made == list(range(room)) and shelf.held == each * room
     ten(room)  # in place of 1
     ten(0)
     assert made == [*range(room + 1), *([0] if room == 1 else [])]
     for key in range(100, 200):
         assert ten(key)[0][0] == key
-    assert shelf.held == 80 * room and len(shelf.known) == room
+    assert shelf.held == each * room and len(shelf.known) == room
     assert ten(199, factor=2)[0][0] == 398  # other keywords, another array
-    size = 80 * room + 8
+    size = each * room + 8
 
     @kept
     def large(key):
         made.append(key)
-        return np.zeros(size // 8)
+        return np.zeros((size - NAME) // 8)
 
     assert len({id(large(7)) for _ in range(3)}) == 1
     assert shelf.held == size and made[-1] == 7 and made.count(7) == (room > 7) + 1
+
+
+def test_what_has_no_arrays_goes_too(monkeypatch):
+    # Accounts without a transform that pile up for ever, as they weigh nothing.
+    monkeypatch.setattr(module, "SHELF", shelf := Shelf(10 * NAME))
+    nothing = kept(lambda key: ())
+    for key in range(40):
+        assert nothing(key) == ()
+    assert len(shelf.known) == 10
 
 
 def test_two_functions_do_not_mix():

@@ -6,6 +6,8 @@ from functools import wraps
 from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
+NAME = 512  # bytes that a name takes, more or less; some have no arrays
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,4 +57,5 @@ def kept(make: Callable[P, T]) -> Callable[P, T]:
 
 
 def _bytes(made: Any) -> int:
-    return sum(array.nbytes for array in (made if isinstance(made, tuple) else [made]))
+    arrays = made if isinstance(made, tuple) else (made,)
+    return NAME + sum(array.nbytes for array in arrays)
