@@ -6,10 +6,12 @@ An entry of one's own, which stands in no table, is called ``MODULE:NAME``.
 import hashlib
 import importlib
 import inspect
+import math
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -107,6 +109,41 @@ def defaults(entry: Callable) -> dict[str, Any]:
         for name, value in numbers.items()
         if value is not inspect.Parameter.empty and not isinstance(value, bool)
     }
+
+
+def check_block(block: Mapping[str, Any], entry: Callable, what: str) -> None:
+    """Raises a UserError unless a block holds exactly the numbers an entry takes."""
+    takes = keywords(entry)
+    if set(block) != takes:
+        wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
+        raise UserError(f"{what} must hold {wanted}, not {found}")
+
+
+def check_sizes(section: str, block: Mapping[str, Any], entry: Callable) -> None:
+    """Raises a UserError unless an entry's numbers lie in the ranges of its traits.
+
+    Args:
+        section: Where they stand, for messages.
+        block: Of the entry; texts and bools are its own to check.
+        entry: Of a table.
+    """
+    may_be_0, at_most_1, *_ = traits_of(entry)
+    sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
+    positive(section, {k: v for k, v in sizes.items() if v or k not in may_be_0})
+    for key in at_most_1:
+        refuse_if(
+            sizes.get(key, 0) > 1,
+            f"{section}.{key} must be 1 at most, not {sizes.get(key)}",
+        )
+
+
+def positive(section: str, values: Mapping[str, Any]) -> None:
+    """Raises a UserError unless all values are numbers above 0 and finite."""
+    for key, value in values.items():
+        refuse_if(
+            not (isinstance(value, Real) and 0 < float(value) < math.inf),
+            f"{section}.{key} must be above 0, not {value}",
+        )
 
 
 def imported(

@@ -15,7 +15,7 @@ from sslx.build import make_objective
 from sslx.data.presets import PRESETS
 from sslx.models import ENCODERS, make_encoder
 from sslx.objectives import OBJECTIVES
-from sslx.registry import keywords, pick, traits_of
+from sslx.registry import check_block, check_sizes, keywords, pick, positive
 from sslx.train.optim import OPTIMISERS
 from sslx.types import Encoder, UserError, refuse_if
 
@@ -41,31 +41,10 @@ def block_of(name: str, blocks: ConfigDict, entry: Callable, what: str) -> dict:
     That of an entry of one's own, MODULE:NAME, is called NAME.
     """
     name = name.rpartition(":")[2]
-    block, takes = blocks[name].to_dict() if name in blocks else {}, keywords(entry)
-    if set(block) != takes:
-        wanted, found = (", ".join(sorted(k)) or "nothing" for k in (takes, block))
-        raise UserError(f"the block of {what} {name!r} must hold {wanted}, not {found}")
-    _sizes(f"{what} {name}", block, entry)
+    block = blocks[name].to_dict() if name in blocks else {}
+    check_block(block, entry, f"the block of {what} {name!r}")
+    check_sizes(f"{what} {name}", block, entry)
     return block
-
-
-def _sizes(section: str, block: dict[str, Any], entry: Callable) -> None:
-    """Widths, temperatures, weights and decays, each within its range."""
-    may_be_0, at_most_1, *_ = traits_of(entry)
-    sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
-    positive(section, {k: v for k, v in sizes.items() if v or k not in may_be_0})
-    for key in at_most_1:
-        if sizes.get(key, 0) > 1:
-            raise UserError(f"{section}.{key} must be 1 at most, not {sizes[key]}")
-
-
-def positive(section: str, values: dict[str, Any]) -> None:
-    """Raises a UserError unless all values are above 0 and finite."""
-    for key, value in values.items():
-        refuse_if(
-            not 0 < value < math.inf,
-            f"{section}.{key} must be above 0, not {value}",
-        )
 
 
 def share(name: str, value: float) -> None:
@@ -152,7 +131,7 @@ def encoder_of(section: ConfigDict, precision: str) -> Encoder:
     blocks = section.encoder_kw
     kw = blocks[section.encoder].to_dict() if section.encoder in blocks else {}
     entry = pick(ENCODERS, section.encoder, "encoder")
-    _sizes(f"encoder {section.encoder}", kw, entry)
+    check_sizes(f"encoder {section.encoder}", kw, entry)
     return make_encoder(section.encoder, dtype=precision, **kw)
 
 

@@ -9,12 +9,11 @@ from sslx.build import make_objective
 from sslx.embed.classifier import CLASSIFIED
 from sslx.embed.recording import recorded_in
 from sslx.experiment.pools import Measured
-from sslx.experiment.recipes import block_of
 from sslx.experiment.victims import classifier_run
 from sslx.models import make_encoder
-from sslx.registry import code_of, pick
+from sslx.registry import code_of
 from sslx.runs.names import Run
-from sslx.service import DEFENCES, Defence, check_defence, make_defence
+from sslx.service import Defence, check_defence, make_defence
 from sslx.service.secret import read_secret, seal
 from sslx.service.trial import try_defence
 from sslx.types import UserError, refuse_if
@@ -66,8 +65,12 @@ def served(config: ConfigDict, victim: Run, measured: Measured | None) -> Served
         form = raw, victim.recipe["image_shape"], service.output
         try_defence(defence, defended["defence"], *form)
     dim = defence.out_dim(raw)
-    # Raises where calls are larger than the defence takes.
-    defence.demand(defence.init(raw, np.zeros(8, np.uint32)), max(1, service.call_size))
+    # Raise where calls are larger than the defence takes, or images too small for it.
+    state = defence.init(raw, np.zeros(8, np.uint32))
+    defence.demand(state, max(1, service.call_size))
+    if "gradient" in defence.wants:
+        blank = np.zeros((1, *victim.recipe["image_shape"]), np.uint8)
+        defence.before(state, blank, lambda score, images: np.ones(images.shape))
     recipe = {
         "output": service.output,
         "dim": dim,
@@ -112,7 +115,7 @@ def names_of(config: ConfigDict) -> tuple[str, ...]:
     """The defences of a service, the first next to the victim.
 
     Raises:
-        UserError: There is none, one is there twice, or they are no names.
+        UserError: There is none, or they are no names.
     """
     given = config.service.defence
     names = tuple(given.split("+")) if isinstance(given, str) else tuple(given or ())
@@ -120,7 +123,6 @@ def names_of(config: ConfigDict) -> tuple[str, ...]:
         raise UserError(
             f"service.defence must be a name or a tuple of names, not {given!r}"
         )
-    refuse_if(len(set(names)) < len(names), f"service.defence names one twice: {given}")
     refuse_if(
         len(names) > 1 and "none" in names,
         f"service.defence: 'none' stands alone, not in {given}",
@@ -135,15 +137,10 @@ def defence_of(config: ConfigDict) -> tuple[Defence, dict[str, Any]]:
         UserError: What is wrong in the section, or what it wants and is not given.
     """
     service, names = config.service, names_of(config)
-    numbers = {
-        name: block_of(
-            *(name, service.defence_kw, pick(DEFENCES, name, "defence", own=True)),
-            "defence",
-        )
-        for name in names
-    }
-    numbers = {name: block for name, block in numbers.items() if block}
+    blocks = service.defence_kw.to_dict()
+    numbers = {name: blocks.get(name.rpartition(":")[2], {}) for name in names}
     defence = make_defence(names, numbers)
+    numbers = {name: block for name, block in numbers.items() if block}
     given = {"secret", "gradient"}  # the latter's kind is seen when the victim is open
     given |= {"calibration"} if service.calibration.images else set()
     refuse_if(

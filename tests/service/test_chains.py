@@ -92,19 +92,56 @@ def test_longer_chains_keep_the_laws(names):
     )()
 
 
-def test_parts_do_not_find_each_others_rows():
-    # Catches rows of the first part found by the second, in a bucket that both use.
+@pytest.mark.parametrize("width", [1, 3, 9, 12])
+@pytest.mark.parametrize("first", [True, False])
+def test_parts_do_not_find_each_others_rows(width, first):
+    # Catches rows of the first part found by the second, in a bucket that both use, and
+    # rows that come back filled up since another part's are wider (9: as wide).
     def apply(state, request):
-        before = len(request.past([8])) + np.arange(len(request.raw))
-        rows = np.array([[8, 0, 0]] * len(before), np.int64)
+        found = request.past([8])
+        assert all(row.tolist() == [8, *range(1, width)] for row in found)
+        before = len(found) + np.arange(len(request.raw))
+        rows = np.tile(np.array([8, *range(1, width)]), (len(before), 1))
         return request.raw * (1 + before[:, None]), state, rows, {}
 
     counting = Defence(lambda dim, key: {}, apply)
     near = chained(("near_duplicates",))  # 8: the root of its first tree
-    both = chain({"near": near, "counting": counting})
+    parts = {"near": near, "counting": counting}
+    both = chain(parts if first else dict(reversed(parts.items())))
     answers, _ = asked(both, EXAMPLE)
     cut, _ = asked(both, [(name, [row]) for name, rows in EXAMPLE for row in rows])
     same([answer[None] for out in answers for answer in out], cut)
+
+
+def test_a_part_grows_its_rows():
+    # Catches rows of one call cut or filled to the length of another call's.
+    def apply(state, request):
+        n = int(state["n"])
+        assert [row.tolist() for row in request.past([0])] == [
+            [0] * (i + 1) for i in range(n)
+        ]
+        return request.raw, {"n": state["n"] + 1}, np.zeros((1, n + 1), np.int64), {}
+
+    growing = Defence(lambda dim, key: {"n": np.zeros((), np.int64)}, apply)
+    asked(chain({"one": growing, "two": growing}), [("a", [i]) for i in range(4)])
+
+
+def test_images_come_from_the_other_side():
+    # Catches the part next to the victim changing images first: a negative made darker
+    # is not a darker one's negative.
+    plain, seen = DEFENCES["none"](), []
+    negative = plain._replace(before=lambda state, images: 255 - images)
+    darker = plain._replace(before=lambda state, images: images // 4)
+
+    def look(state, images, gradient):
+        seen.append(images)
+        return images
+
+    between = plain._replace(before=look, wants=frozenset({"gradient"}))
+    both = chain({"negative": negative, "between": between, "darker": darker})
+    images = np.arange(0, 250, 7, np.uint8).reshape(1, 6, 6, 1)
+    np.testing.assert_array_equal(both.before({}, images, len), 255 - images // 4)
+    np.testing.assert_array_equal(seen, [images // 4])
 
 
 @pytest.mark.parametrize("one", NAMES)

@@ -128,6 +128,27 @@ def test_a_calibration_of_nothing_is_refused(answers):
         calibrate(answers)
 
 
+@pytest.mark.parametrize("value", [0.1, 3.3, 0.7, -55.55, 1e-20, 1e20])
+@pytest.mark.parametrize("n", [9, 150, 1000])
+def test_what_is_always_the_same_has_no_deviation(n, value):
+    # Noise, steps and prices in deviations that are the rounding of a mean; a column of
+    # small numbers taken for one that does not move; numbers rounded twice.
+    random = np.random.default_rng(n)
+    answers = np.full((n, 4), value) * [1, 1, 1e-30, 1e-30]
+    answers[:, 1] *= 1 + 1e-7 * random.normal(size=n)  # another batch, another last bit
+    answers[:, 2] *= 1 + 1e-4 * random.normal(size=n)
+    answers[:, 3] *= random.normal(size=n)
+    if abs(value) < 1e-9:  # smaller ones are no float32
+        answers[:, 2:] *= 1e25
+    measured = calibrate(answers)
+    assert (measured.deviation > 0).tolist() == [False, False, True, True]
+    exact = answers.astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(measured.mean, exact.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        measured.deviation[2:], exact[:, 2:].std(axis=0), rtol=1e-6
+    )
+
+
 def test_a_file_is_opened_with_no_other_secret(tmp_path):
     # Noise of two keys in one file, which averages out; a secret that lies in the file.
     path, x = tmp_path / "a", pictures(50, seed=6)

@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+import textwrap
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sslx.service import (
     read_answers,
     read_notes,
 )
+from sslx.service.defences import defence as contract
 from tests.service.box import DIM, opened
 from tests.service.defended import LATE, NUMBERS, POOL, TOY, embedded, ready
 
@@ -132,6 +134,28 @@ def test_every_defence_keeps_the_laws(name, law):
             HOLDS[law](lambda: EVERY[name], EXAMPLE)
         return
     drawn(given(calls=CALLS)(lambda calls: HOLDS[law](lambda: EVERY[name], calls)))()
+
+
+def written():
+    """The defence that the contract has as an example, as it stands there."""
+    text = contract.__doc__.partition("    def growing")[2].partition("\nWhat it")[0]
+    names = {"np": np, "Defence": Defence}
+    exec(textwrap.dedent("    def growing" + text), names)
+    return names["growing"](sd=0.1)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_example_of_the_contract_runs(law):
+    # An example that nobody can copy, and one that does not do what it is there for.
+    if law in written().exempt:
+        with pytest.raises(AssertionError):
+            HOLDS[law](written, EXAMPLE)
+        return
+    HOLDS[law](written, EXAMPLE)
+    (first, second), _ = asked(written(), [("a", [0]), ("a", [1, 2])])
+    np.testing.assert_array_equal(first, embedded(POOL[:1]))
+    noise = second - embedded(POOL[1:3])
+    assert (np.abs(noise).max(axis=1) > 0).all()
 
 
 def _plain(change):

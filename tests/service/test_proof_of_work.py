@@ -13,6 +13,7 @@ from sslx.service.defences.proof_of_work import (
     standard,
 )
 from sslx.types import UserError
+from tests.service.box import DIM, pictures
 from tests.service.defended import NUMBERS, POOL, embedded, ready
 
 NUMBER = {
@@ -151,7 +152,7 @@ def test_the_line_is_a_quantile_of_honest_users():
     # A mean, a line of ever the same quantile, or one that falls.
     calibration = calibrate(drawn(600, 8))
     honest = drawn(6000, 8, 1)
-    z = standard(honest, calibration) / NUMBER["sd"]
+    z = standard(honest, calibration, NUMBER["sd"])
     for n in (8, 40, 150):
         users = [slog(z[i : i + n], 8) for i in range(0, 6000 - n, n)][:150]
         below = {
@@ -190,18 +191,71 @@ def test_who_pays(kind):
         assert max(bits) == pytest.approx(5)
 
 
-def test_a_column_that_never_varies_teaches_nothing():
-    # A division by zero, or a price that is no number.
-    measured = drawn(60, 5)
-    measured[:, 2] = 3
+@pytest.mark.parametrize("value", [3.0, 3.3, 0.1, 0.7, -1234.5, 1e-9, 3e7])
+def test_a_column_that_never_varies_teaches_nothing(value):
+    # A division by zero, a price that is no number, or a deviation that is the rounding
+    # of a mean: whatever that column says next would be a thousand deviations away.
+    measured, more = drawn(60, 5), drawn(10, 5, 4)
+    measured[:, 2] = value
     calibration, defence = calibrate(measured), pow_of()
-    more = drawn(10, 5, 4)
-    asked = request(more, calibration)
-    state = defence.apply(defence.init(5, None), asked)[1]
+    assert (calibration.deviation > 0).tolist() == [True, True, False, True, True]
+    state, notes = learning(defence, more, calibration)
     assert np.isfinite(defence.demand(state, 3))
-    still = calibrate(np.ones((9, 5), np.float32))  # nothing varies: no line
-    state = defence.apply(defence.init(5, None), request(more, still))[1]
+    more[:, 2] = value
+    np.testing.assert_array_equal(notes, learning(defence, more, calibration)[1])
+    still = calibrate(np.full((9, 5), value, np.float32))  # nothing varies: no line
+    state = learning(defence, more, still)[0]
     assert defence.demand(state, 1) == 5
+
+
+def learning(defence, answers, calibration):
+    """The state after a first call, and what each answer taught."""
+    state = defence.init(answers.shape[1], None)
+    _, state, _, notes = defence.apply(state, request(answers, calibration))
+    return state, notes["learnt"]
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e8, 1e30])
+@pytest.mark.parametrize("d", [3, 16, 64])
+def test_answers_far_away_leave_the_book_in_order(d, size):
+    # An inverse that forgets all it knew when one answer is large: gains below 0, NaN,
+    # or what was known before learnt again.
+    calibration = calibrate(drawn(80, d))
+    random = np.random.default_rng(d)
+    far = (size * random.normal(size=(4, d))).astype(np.float32)
+    near = drawn(30, d, 1)
+    answers = np.concatenate([near[:20], far, near, far])
+    state, gains = learning(pow_of(), answers, calibration)
+    known = standard(answers, calibration, NUMBER["sd"])
+    assert np.isfinite(gains).all() and (gains >= 0).all()
+    whole = [slog(known[:i], d) for i in range(len(known) + 1)]
+    np.testing.assert_allclose(gains, np.diff(whole), rtol=1e-4, atol=1e-6)
+    assert float(state["learnt"]) == pytest.approx(slog(known, d), rel=1e-7)
+
+
+@pytest.mark.parametrize("sizes", [(1e-30, 1e3), (1e-9, 1.0), (1e-4, 1e4)])
+def test_a_column_that_hardly_moves_ruins_nobody(tmp_path, sizes):
+    # An honest user's bill that is no number, since a column that was next to nothing
+    # on the calibration is there on his images.
+    small, large = sizes
+    dead = embedded(pictures(50, seed=5))
+    dead[:, 3] = 0
+    dead[7, 3] = small  # one of fifty
+    numbers = {"proof_of_work": NUMBERS["proof_of_work"] | {"call_size": 12}}
+    service = ready(
+        tmp_path / "a",
+        make_defence(["proof_of_work"], numbers),
+        embed=lambda images: embedded(images) * [1, 1, 1, large],
+        calibration=calibrate(dead),
+    )
+    for i in range(3):
+        service.query("a", pictures(12, seed=i), str(i))
+    service.close()
+    notes = read_notes(tmp_path / "a", "a", ["0", "1", "2"])
+    most = np.log(1 + 1e8 * DIM)  # of one answer
+    assert ((notes["learnt"] >= 0) & (notes["learnt"] < most)).all()
+    assert (notes["learnt"][12:] < 3).all()
+    assert (notes["hashes"] >= 2**3).all() and (notes["hashes"] <= 2**40).all()
 
 
 @pytest.mark.parametrize("calls", [[[0, 1, 2, 3, 4]], [[0, 1], [2, 3, 4]]])

@@ -66,7 +66,10 @@ def test_what_a_run_does_not_have_is_said_before_the_victim(tmp_path, monkeypatc
         ({"defence": "saliency+proof_of_work", "call_size": 9000}, "asks 9000 new"),
         ({"defence": "saliency", "defence_kw.saliency.blur": 2.0}, "blur is a share"),
         ({"defence": "saliency", "defence_kw.saliency.blur": 0.0}, "must be above 0"),
+        ({"defence": "saliency", "defence_kw.saliency.blur": 0.02}, "changes none"),
         ({"defence": "proof_of_work", "defence_kw.proof_of_work.most": 9.0}, "most"),
+        ({"defence": "noise+noise"}, "^service.defence names one twice: noise.noise"),
+        ({"defence": "noise", "defence_kw.noise.sd": -1.0}, "^service.defence_kw.noi"),
     ],
 )
 def test_what_does_not_fit_is_said_before_the_victim(tmp_path, changes, message):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sslx.registry import pick
+from sslx.registry import check_block, check_sizes, pick
 from sslx.service.defences.b4b import b4b
 from sslx.service.defences.b4b_reference import b4b_reference, b4b_reference_simsiam
 from sslx.service.defences.chain import chain
@@ -51,16 +51,26 @@ def make_defence(
     """The defence of a name, or a chain of several, the first next to the victim.
 
     Args:
-        names: Entries of the table, or MODULE:NAME: functions of their numbers.
-        numbers: Of those that have some.
+        names: Entries of the table, or MODULE:NAME: functions of their numbers; one or
+            more, each once.
+        numbers: Of those that have some, by name, exactly those that each takes.
 
     Raises:
         UserError: A name is unknown, numbers are wrong, or parts do not fit.
     """
+    refuse_if(not names, "service.defence names none; 'none' is a defence, too")
+    refuse_if(
+        len(set(names)) < len(names),
+        f"service.defence names one twice: {'+'.join(names)}",
+    )
     made = {}
     for name in names:
         entry = pick(DEFENCES, name, "defence", own=True)
-        made[name] = entry(**numbers.get(name, {}))
+        block = numbers.get(name, {})
+        where = f"service.defence_kw.{name.rpartition(':')[2]}"
+        check_block(block, entry, where)
+        check_sizes(where, block, entry)
+        made[name] = entry(**block)
         refuse_if(
             not isinstance(made[name], Defence),
             f"service.defence: {name!r} makes no Defence of its numbers",

@@ -12,9 +12,8 @@ from sslx.service.defences.buckets import (
 )
 from sslx.service.defences.defence import Defence, Request, State
 from sslx.service.defences.transforms import TRANSFORMS, transformed
+from sslx.service.defences.units import MOST, moves
 from sslx.types import refuse_if
-
-MOST = 1000.0  # deviations: more noise hides nothing more, and would overflow
 
 
 def b4b(
@@ -38,8 +37,8 @@ def b4b(
         draws: Of the planes, 1 to 64; coverage is the mean over them.
         centred: Whether the planes go through the calibration's mean, not through 0,
             where all answers of a ReLU lie on a few sides.
-        start: Where the curve of noise starts to grow from, above 0.
-        noise: What it is at the knee, in deviations of each column.
+        start: Where the curve of noise starts to grow from, 1e-100 at least.
+        noise: What it is at the knee, in deviations of each column, 1000 at most.
         knee: Coverage in percent, 100 at most.
         transform: An entry of ``TRANSFORMS``.
 
@@ -48,15 +47,7 @@ def b4b(
     """
     check_buckets("b4b", bits, draws)
     where = "service.defence_kw.b4b"
-    refuse_if(
-        start >= noise,
-        f"{where}.start is {start}, and noise at the knee {noise}: it must be above "
-        "that, or noise never grows",
-    )
-    refuse_if(
-        knee > 100,
-        f"{where}.knee must be 100 at most, not {knee}: coverage is in percent",
-    )
+    _check(where, start, noise, knee)
     chosen = pick(TRANSFORMS, transform, f"{where}.transform")
 
     def init(dim: int, key: np.ndarray | None) -> State:
@@ -90,6 +81,25 @@ def b4b(
         wants={"secret", "calibration"},
         exempt={"order"} | ({"scaling"} if transform == "bits" else set()),
         units=chosen.units,
+    )
+
+
+def _check(where: str, start: float, noise: float, knee: float) -> None:
+    """Raises a UserError unless noise grows up to the knee."""
+    moves("b4b", "noise", noise)
+    refuse_if(
+        not start >= 1e-100,
+        f"{where}.start must be 1e-100 at least, not {start}: noise would never grow "
+        "from there",
+    )
+    refuse_if(
+        start >= noise,
+        f"{where}.start is {start}, and noise at the knee {noise}: it must be above "
+        "that, or noise never grows",
+    )
+    refuse_if(
+        knee > 100,
+        f"{where}.knee must be 100 at most, not {knee}: coverage is in percent",
     )
 
 

@@ -26,6 +26,7 @@ from sslx.service.defences.buckets import (
     stream_of,
 )
 from sslx.service.defences.defence import Defence, Request, State
+from sslx.service.defences.units import normal
 
 BITS, DRAWS, KNEE = 12, 20, 80.0
 
@@ -53,11 +54,10 @@ def _released(*, start: float, noise: float) -> Defence:
             state["occupied"], buckets_of(rows, key, BITS, DRAWS)
         )
         sd = noise_at(coverage, start=start, noise=noise, knee=KNEE)
-        draws = [np.random.default_rng(each).normal(size=dim) for each in request.keys]
         random = stream_of(key, TRANSFORM)
         factors, shift = random.uniform(-1, 1, (2, dim))
         pads = np.tile(random.normal(size=dim), (len(rows), 1))
-        answers = (rows + sd[:, None] * np.stack(draws)) * factors + shift
+        answers = (rows + sd[:, None] * normal(request.keys, dim)) * factors + shift
         answers = np.hstack([answers, pads])[:, random.permutation(2 * dim)]
         state = {"key": key, "occupied": occupied}
         return answers, state, None, {"coverage": coverage, "noise": sd}

@@ -8,11 +8,10 @@ kept nowhere.
 Source: Dubinski et al. 2023, "Bucks for Buckets" (B4B), section 4.
 """
 
-from functools import lru_cache
-
 import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8, UInt32
 
+from sslx.service.defences.kept import kept
 from sslx.types import refuse_if
 
 PLANES, TRANSFORM = 0, 1  # what an account's key is drawn for
@@ -49,7 +48,7 @@ def buckets_of(
     return sides.reshape(len(rows), draws, bits) @ (1 << np.arange(bits))
 
 
-@lru_cache(maxsize=16)
+@kept
 def _planes(
     key: bytes, bits: int, draws: int, dim: int
 ) -> Float64[np.ndarray, "d planes"]:

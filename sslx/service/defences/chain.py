@@ -12,9 +12,10 @@ from sslx.types import refuse_if
 def chain(parts: Mapping[str, Defence]) -> Defence:
     """The defence whose answers go through all parts, the first next to the victim.
 
-    Each part keeps its own state, rows and notes, the latter called NAME.NOTE, and
-    draws by keys of its own. What an image costs is the sum over the parts. It wants
-    what one of them wants, and keeps what all keep.
+    Images come the other way: the part next to the victim changes them last. Each part
+    keeps its own state, rows and notes, the latter called NAME.NOTE, and draws by keys
+    of its own. What an image costs is the sum over the parts. It wants what one of them
+    wants, and keeps what all keep.
 
     Args:
         parts: By name; of one alone it is that one.
@@ -51,7 +52,8 @@ def chain(parts: Mapping[str, Defence]) -> Defence:
             after |= {f"{name}.{k}": value for k, value in own.items()}
             notes |= {f"{name}.{k}": value for k, value in noted.items()}
             if appended is not None:
-                rows.append(np.insert(appended, 1, i, axis=1))
+                whose = [i, appended.shape[1]]
+                rows.append(np.insert(appended, [1, 1], whose, axis=1))
         return answers, after, _stacked(rows), notes
 
     def out_dim(dim: int) -> int:
@@ -60,7 +62,7 @@ def chain(parts: Mapping[str, Defence]) -> Defence:
         return dim
 
     def before(state: State, images: np.ndarray, *gradient: Callable) -> np.ndarray:
-        for name, part in parts.items():
+        for name, part in reversed(list(parts.items())):
             more = gradient if "gradient" in part.wants else ()
             images = part.before(_own(state, name), images, *more)
         return images
@@ -103,10 +105,15 @@ def _own(state: State, name: str) -> State:
 
 
 def _past(past: Callable, i: int) -> Callable:
-    """A part's rows alone: the second number of one in the ledger says whose it is."""
+    """A part's rows alone, as it appended them.
+
+    The second number of a row in the ledger says whose it is, the third how long it was
+    before it was filled up. No release has written rows of a chain in another form.
+    """
 
     def own(buckets: Iterable[int | np.integer]) -> list[np.ndarray]:
-        return [np.delete(row, 1) for row in past(buckets) if row[1] == i]
+        found = (row for row in past(buckets) if row[1] == i)
+        return [np.delete(row, [1, 2])[: row[2]] for row in found]
 
     return own
 

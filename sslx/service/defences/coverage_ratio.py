@@ -16,6 +16,7 @@ from sslx.service.defences.buckets import (
     no_buckets,
 )
 from sslx.service.defences.defence import Defence, Request, State
+from sslx.service.defences.units import moves, normal
 from sslx.types import refuse_if
 
 USERS = 16  # honest users that are made up of the calibration set
@@ -43,16 +44,12 @@ def coverage_ratio(
         bits: Planes of a draw, 3 to 16: 2^bits buckets.
         draws: Of the planes, 1 to 64; coverage is the mean over them.
         domain: Share of the calibration set that is a user's; 1: all of it.
-        allowed: Ratio up to which there is no noise, 1 or more.
+        allowed: Ratio up to which there is no noise, 1 or more and below 2^bits.
         noise: Added for each 1 of the ratio above, in deviations of each column.
         start: Queries after which half of that is added: early ratios are of few.
+            2^24 at most, as which the honest user's coverage ends.
     """
-    check_buckets("coverage_ratio", bits, draws)
-    refuse_if(
-        allowed < 1,
-        f"service.defence_kw.coverage_ratio.allowed must be 1 or more, not {allowed}: "
-        "below that every account gets noise from its first image on",
-    )
+    _check(bits, draws, allowed, noise, start)
 
     def init(dim: int, key: np.ndarray | None) -> State:
         assert key is not None
@@ -83,9 +80,8 @@ def coverage_ratio(
         ratio = coverage / usual
         added = noise * np.maximum(ratio - allowed, 0) * asked / (asked + start)
         sd = np.maximum.accumulate(np.maximum(added, state["noise"]))
-        size = request.raw.shape[1]
-        draw = [np.random.default_rng(each).normal(size=size) for each in request.keys]
-        answers = request.raw + sd[:, None] * measured.deviation * np.stack(draw)
+        drawn = normal(request.keys, request.raw.shape[1])
+        answers = request.raw + sd[:, None] * measured.deviation * drawn
         state = {
             "key": key,
             "occupied": occupied,
@@ -97,6 +93,28 @@ def coverage_ratio(
         return answers, state, None, notes
 
     return Defence(init, apply, wants={"secret", "calibration"}, exempt={"order"})
+
+
+def _check(bits: int, draws: int, allowed: float, noise: float, start: float) -> None:
+    """Raises a UserError where everybody gets noise, or nobody."""
+    check_buckets("coverage_ratio", bits, draws)
+    where = "service.defence_kw.coverage_ratio"
+    refuse_if(
+        allowed < 1,
+        f"{where}.allowed must be 1 or more, not {allowed}: below that every account "
+        "gets noise from its first image on",
+    )
+    refuse_if(
+        not allowed < 2**bits,
+        f"{where}.allowed must be below 2^bits ({2**bits}), not {allowed}: there "
+        "are no more buckets to cover, and nobody gets noise",
+    )
+    moves("coverage_ratio", "noise", noise)
+    refuse_if(
+        not start <= QUERIES[-1],
+        f"{where}.start must be {QUERIES[-1]} at most, not {start}: nobody asks so "
+        "much, and next to no noise is added before",
+    )
 
 
 def _domains(

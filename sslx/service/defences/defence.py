@@ -60,13 +60,17 @@ LAWS = {
 }
 
 
+STILL = 1e-6  # some eight steps of a float32
+
+
 class Calibration(NamedTuple):
     """What the provider measured once, on images that nobody is judged by.
 
     Attributes:
         answers: float32 (n, d), the victim's.
         mean: (d,), of each number of an answer.
-        deviation: (d,), its standard deviation.
+        deviation: (d,), its standard deviation; 0 of a number that is always the same,
+            and of one that moves by less than ``STILL`` of its mean, which is rounding.
     """
 
     answers: Float32[np.ndarray, "n d"]
@@ -85,7 +89,11 @@ def calibrate(answers: Float[np.ndarray, "n d"]) -> Calibration:
         "a calibration needs two answers or more, all finite",
     )
     answers = answers.astype(np.float32)
-    return Calibration(answers, answers.mean(axis=0), answers.std(axis=0))
+    # In float32 the mean of equal numbers is not that number, and they deviate from it.
+    rows = answers.astype(np.float64)
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    deviation = np.where(deviation < STILL * np.abs(mean), 0, deviation)
+    return Calibration(answers, mean.astype(np.float32), deviation.astype(np.float32))
 
 
 class Request(NamedTuple):

@@ -1,11 +1,10 @@
 """Answers of fewer numbers."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from sslx.service.defences.defence import Defence, Request, State
-from sslx.service.defences.noise import below
+from sslx.service.defences.kept import kept
+from sslx.service.defences.units import below
 
 
 def truncate(*, width: int) -> Defence:
@@ -46,7 +45,7 @@ def project(*, width: int) -> Defence:
     return Defence(init, apply, out_dim, wants={"secret"}, units=False)
 
 
-@lru_cache(maxsize=64)
+@kept
 def _matrix(key: bytes, dim: int, width: int) -> np.ndarray:
     random = np.random.default_rng(np.frombuffer(key, np.uint32))
     return random.standard_normal((dim, width)) / np.sqrt(width)

@@ -1,17 +1,18 @@
 """Another image's answer for an image that is nearly one the account has asked."""
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from sslx.service.defences.defence import Calibration, Defence, Request, State
-from sslx.service.defences.noise import unit
+from sslx.service.defences.kept import kept
+from sslx.service.defences.units import normal, unit
 from sslx.types import refuse_if
 
 # The trees, the planes of each, and how many rows a place in one has room for.
 TREES, DEPTH, ROOM = 8, 59, 16
+NEAREST = float(np.cos(np.pi / (TREES * DEPTH)))
 Find = Callable[[int], list[np.ndarray]]
 
 
@@ -23,7 +24,8 @@ def near_duplicates(*, similarity: float) -> Defence:
     calibration set, chosen by the image's key: nothing tells it from another. The past
     answer stays. The first of two near images is answered as it is, so another order
     of a call gives another answer (exempt from "order"). Where repeats are fresh, an
-    image that is sent again is its own near duplicate.
+    image that is sent again is its own near duplicate. The note "nearest" is the cosine
+    with the nearest answer found; 0, as of unrelated ones, where there was none before.
 
     Of an answer are kept the sides on which it lies of 8 x 59 random planes, drawn by
     the account's key, which is all of the state; the share of planes that part two
@@ -41,12 +43,19 @@ def near_duplicates(*, similarity: float) -> Defence:
     Bawa et al. 2005 ("LSH Forest").
 
     Raises:
-        UserError: ``similarity`` does not lie between 0 and 1.
+        UserError: ``similarity`` does not lie between 0 and ``NEAREST``, the cosine of
+            answers that one plane parts.
     """
+    where = "service.defence_kw.near_duplicates.similarity"
     refuse_if(
         not 0 < similarity < 1,
-        "service.defence_kw.near_duplicates.similarity must lie between 0 and 1, not "
-        f"{similarity}: above 1 is no cosine, below 0 are half of all",
+        f"{where} must lie between 0 and 1, not {similarity}: above 1 is no cosine, "
+        "below 0 are half of all",
+    )
+    refuse_if(
+        similarity >= NEAREST,
+        f"{where} must be below {NEAREST:.5f}, not {similarity}: by {TREES * DEPTH} "
+        "planes nothing nearer is told from an image that is sent again",
     )
 
     def init(dim: int, key: np.ndarray | None) -> State:
@@ -58,7 +67,7 @@ def near_duplicates(*, similarity: float) -> Defence:
         known = request.calibration
         answers, rows = request.raw.astype(np.float32).copy(), []
         sides = _sides(state["key"], request.raw, known)
-        find, nearest = _remembered(request), np.full(len(sides), -1.0)
+        find, nearest = _remembered(request), np.zeros(len(sides))
         for i, (words, key) in enumerate(zip(sides, request.keys, strict=True)):
             before, places = _way_down(words.tolist(), find)
             if before:
@@ -89,7 +98,7 @@ def _sides(
     return positive.reshape(len(x), TREES, DEPTH) @ (1 << np.arange(DEPTH)[::-1])
 
 
-@lru_cache(maxsize=8)
+@kept
 def _planes(key: bytes, dim: int) -> Float64[np.ndarray, "d planes"]:
     random = np.random.default_rng(np.frombuffer(key, np.uint32))
     return random.standard_normal((dim, TREES * DEPTH))
@@ -147,10 +156,8 @@ def near_duplicates_reference() -> Defence:
         assert request.keys is not None
         x = unit(request.raw)
         near = np.tril((x @ x.T + 1) / 2 > 0.8, -1).any(axis=1)
-        answers = request.raw.astype(np.float64)
-        for i in np.flatnonzero(near):
-            random = np.random.default_rng(request.keys[i])
-            answers[i] = 1000 + 0.5 * random.standard_normal(x.shape[1])
+        others = 1000 + 0.5 * normal(request.keys, x.shape[1])
+        answers = np.where(near[:, None], others, request.raw)
         return answers, state, None, {"near": near.astype(float)}
 
     return Defence(

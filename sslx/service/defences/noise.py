@@ -3,15 +3,7 @@
 import numpy as np
 
 from sslx.service.defences.defence import Defence, Request, State
-from sslx.types import refuse_if
-
-
-def _normal(request: Request) -> np.ndarray:
-    """A draw for each number of each answer, by the image's key: float64 (n, d)."""
-    assert request.keys is not None  # it is wanted
-    width = request.raw.shape[1]
-    draws = [np.random.default_rng(key).standard_normal(width) for key in request.keys]
-    return np.stack(draws)
+from sslx.service.defences.units import moves, normal, unit
 
 
 def noise(*, sd: float) -> Defence:
@@ -24,9 +16,9 @@ def noise(*, sd: float) -> Defence:
     moves("noise", "sd", sd)
 
     def apply(state: State, request: Request):
-        assert request.calibration is not None
+        assert request.calibration is not None and request.keys is not None
         scale = sd * request.calibration.deviation.astype(np.float64)
-        answers = request.raw + scale * _normal(request)
+        answers = request.raw + scale * normal(request.keys, request.raw.shape[1])
         return answers, state, None, {"noise": np.full(len(answers), float(sd))}
 
     return Defence(lambda dim, key: {}, apply, wants={"secret", "calibration"})
@@ -43,7 +35,9 @@ def noise_reference() -> Defence:
     """
 
     def apply(state: State, request: Request):
-        return request.raw + 5 + 0.5 * _normal(request), state, None, {}
+        assert request.keys is not None
+        noise = normal(request.keys, request.raw.shape[1])
+        return request.raw + 5 + 0.5 * noise, state, None, {}
 
     return Defence(
         lambda dim, key: {}, apply, wants={"secret"}, exempt={"scaling"}, units=False
@@ -57,37 +51,14 @@ def unit_noise_reference() -> Defence:
     left of it, and ten views of an image bring it back to 0.27. The length goes too, so
     a factor changes nothing where a factor belongs (exempt from "scaling").
 
-    Source: the code of Wu et al. 2023 (RDA).
+    Source: the code of Wu et al. 2024 (RDA).
     """
 
     def apply(state: State, request: Request):
-        return unit(request.raw) + 0.5 * _normal(request), state, None, {}
+        assert request.keys is not None
+        noise = normal(request.keys, request.raw.shape[1])
+        return unit(request.raw) + 0.5 * noise, state, None, {}
 
     return Defence(
         lambda dim, key: {}, apply, wants={"secret"}, exempt={"scaling"}, units=False
-    )
-
-
-def unit(raw: np.ndarray) -> np.ndarray:
-    """Answers of length 1, float64 (n, d); those of length 0 as they are."""
-    x = raw.astype(np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-
-
-def moves(name: str, key: str, value: float) -> None:
-    """Raises a UserError where so small a share of a deviation changes no answer."""
-    least = float(np.finfo(np.float32).eps)  # as which answers are stored
-    refuse_if(
-        not least <= value < np.inf,
-        f"service.defence_kw.{name}.{key} is {value}, which changes nothing or is no "
-        "number; write a share of a deviation, as 0.1",
-    )
-
-
-def below(name: str, key: str, value: int, dim: int) -> None:
-    """Raises a UserError unless a number of an answer's numbers is one, and not all."""
-    refuse_if(
-        type(value) is not int or not 1 <= value < dim,
-        f"service.defence_kw.{name}.{key} must be a whole number from 1 to {dim - 1}, "
-        f"below the {dim} numbers of an answer, not {value}",
     )

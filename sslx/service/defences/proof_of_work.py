@@ -9,11 +9,15 @@ from jaxtyping import Float
 from sslx.registry import traits
 from sslx.rng import host_stream
 from sslx.service.defences.defence import Calibration, Defence, Request, State
+from sslx.service.defences.units import MOST
 from sslx.types import refuse_if
 
 USERS = 32  # honest ones that are drawn from the calibration set
 STEPS = 8  # points of the honest line from a number of images to its double
 POINTS = 32 * STEPS + 1
+# Deviations of the noise: up to so many log det is right to 8 digits, in whatever order
+# of answers; of 1e6 and more the inverse forgets all else that was learnt.
+FAR = 1e4
 KEY = "service.defence_kw.proof_of_work"
 
 
@@ -31,11 +35,14 @@ def proof_of_work(
 
     What an account has learnt is log det(I + Z'Z / sd^2) of the answers Z it has, each
     number less the calibration's mean and in its deviations. An image adds
-    log(1 + z'Az / sd^2), A being the inverse, which is all that is kept. It says more
-    of the answers than a count of buckets would: it needs no random planes, does not
-    end when all buckets are full, and has an exact formula to be held to. It takes
-    d^2 steps an image however many went before, and 8 d^2 bytes are written a call
-    (2 MB for d = 512).
+    log(1 + z'Az / sd^2), A being the inverse, which is all that is kept. Numbers
+    farther away than 10,000 sd count as 10,000: so far the inverse is right to many
+    digits, and a column that hardly moved on the calibration may bring any.
+
+    It says more of the answers than a count of buckets would: it needs no random
+    planes, does not end when all buckets are full, and has an exact formula to be held
+    to. It takes d^2 steps an image however many went before, and 8 d^2 bytes are
+    written a call (2 MB for d = 512).
 
     The honest line is the quantile of what users learn who ask images of the
     calibration set. The price is of the account's state before the call and the number
@@ -49,23 +56,19 @@ def proof_of_work(
     one who spreads over accounts what he asks, but for the floor.
 
     Args:
-        sd: Deviation of the noise that an answer is measured against, in the features'.
+        sd: Deviation of the noise that an answer is measured against, in the features',
+            0.001 to 1000.
         quantile: Share of honest users below the line, below 1.
         floor: Bits an image costs at least.
         doubling: Share of the line by which an account's total passes it for the price
-            to double.
-        most: Bits an image costs at most.
+            to double, 10 at most.
+        most: Bits an image costs at most, 1 above the floor or more.
         call_size: New images of a call, at most.
 
     Raises:
         UserError: Numbers that leave nothing to choose; from ``demand``, a large call.
     """
-    refuse_if(quantile >= 1, f"{KEY}.quantile must lie below 1, not {quantile}")
-    refuse_if(
-        not floor < most <= 64,
-        f"{KEY}.most must lie above floor ({floor}) and be 64 at most, not {most}: the "
-        "price could not rise",
-    )
+    _check(sd, quantile, floor, doubling, most, call_size)
     known: list[tuple[Any, np.ndarray]] = []  # the line of the calibration seen last
 
     def line(calibration: Calibration) -> np.ndarray:
@@ -84,8 +87,8 @@ def proof_of_work(
 
     def apply(state: State, request: Request):
         assert request.calibration is not None  # it is wanted
-        z = standard(request.raw, request.calibration)
-        inverse, gains = learn(state["inverse"], z / sd)
+        z = standard(request.raw, request.calibration, sd)
+        inverse, gains = learn(state["inverse"], z)
         learnt = state["learnt"]
         for gain in gains:  # one by one, as a call that is cut adds them
             learnt = learnt + gain
@@ -117,14 +120,49 @@ def proof_of_work(
     )
 
 
+def _check(
+    sd: float,
+    quantile: float,
+    floor: float,
+    doubling: float,
+    most: float,
+    call_size: int,
+) -> None:
+    """Raises a UserError where numbers leave nothing to choose."""
+    refuse_if(
+        not 1e-3 <= sd <= MOST,
+        f"{KEY}.sd must lie between 0.001 and {MOST:g}, not {sd}: of less noise every "
+        "answer is far, of more none says anything",
+    )
+    refuse_if(quantile >= 1, f"{KEY}.quantile must lie below 1, not {quantile}")
+    refuse_if(
+        not floor + 1 <= most <= 64,
+        f"{KEY}.most must lie 1 above floor ({floor}) or more and be 64 at most, not "
+        f"{most}: the price could not double",
+    )
+    refuse_if(
+        not doubling <= 10,
+        f"{KEY}.doubling is a share of the honest line, 10 at most, not {doubling}: "
+        "nobody passes it so far, and the price would not rise",
+    )
+    refuse_if(
+        type(call_size) is not int,
+        f"{KEY}.call_size must be a whole number, not {call_size}",
+    )
+
+
 def standard(
-    answers: Float[np.ndarray, "n d"], calibration: Calibration
+    answers: Float[np.ndarray, "n d"], calibration: Calibration, sd: float
 ) -> Float[np.ndarray, "n d"]:
-    """Answers less the calibration's mean, in its deviations; 0 where it has none."""
+    """Answers less the calibration's mean, in sd of its deviations, ``FAR`` at most.
+
+    0 where it has none.
+    """
     mean, deviation = (np.float64(x) for x in calibration[1:])
-    return np.divide(
+    z = np.divide(
         answers - mean, deviation, out=np.zeros(answers.shape), where=deviation > 0
     )
+    return np.clip(z / sd, -FAR, FAR)
 
 
 def learn(
@@ -134,12 +172,12 @@ def learn(
 
     Args:
         inverse: Of I + Z'Z of the answers before; I where there are none.
-        z: The answers.
+        z: The answers, no number farther from 0 than ``FAR``.
     """
     gains = np.empty(len(z))
     for i, row in enumerate(z):
         seen = inverse @ row
-        more = 1 + row @ seen
+        more = 1 + max(row @ seen, 0)  # what is known adds 0, but for rounding
         inverse = inverse - np.outer(seen, seen / more)
         gains[i] = np.log(more)
     return inverse, gains
@@ -158,7 +196,7 @@ def honest_line(
     Returns:
         For n = 2^(i / STEPS).
     """
-    z = standard(calibration.answers, calibration) / sd
+    z = standard(calibration.answers, calibration, sd)
     m, d = z.shape
     spectrum = np.linalg.eigvalsh(z.T @ z if d < m else z @ z.T).clip(0) / m
     random, drawn = host_stream(0, "honest line"), 2 ** np.arange((m // 2).bit_length())

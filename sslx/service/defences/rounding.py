@@ -3,7 +3,7 @@
 import numpy as np
 
 from sslx.service.defences.defence import Defence, Request, State
-from sslx.service.defences.noise import moves, unit
+from sslx.service.defences.units import moves, unit
 
 
 def rounded(*, step: float) -> Defence:
@@ -30,7 +30,7 @@ def round_reference() -> Defence:
 
     Of 512 numbers a quarter is not 0 then. Absolute (exempt from "scaling").
 
-    Source: the code of Wu et al. 2023 (RDA).
+    Source: the code of Wu et al. 2024 (RDA).
     """
 
     def apply(state: State, request: Request):

@@ -11,6 +11,7 @@ from sslx.types import refuse_if
 
 # Where the kernel ends, in deviations: 11 pixels to each side of one of 5.
 REACH = 2.2
+LEAST = 0.26  # pixels; below, neighbours weigh too little to change a grey value
 
 
 def saliency(*, blur: float) -> Defence:
@@ -24,21 +25,33 @@ def saliency(*, blur: float) -> Defence:
 
     Args:
         blur: Standard deviation of the Gaussian, as a share of the image's shorter
-            side, 1 at most.
+            side, 1 at most. It changes nothing below ``LEAST`` pixels.
 
     Raises:
-        UserError: The blur is wider than the image.
+        UserError: The blur is wider than the image, or, at images that it leaves as
+            they are, too narrow.
     """
+    where = "service.defence_kw.saliency.blur"
     refuse_if(
         blur > 1,
-        f"service.defence_kw.saliency.blur is a share of an image's side, 1 at most, "
-        f"not {blur}",
+        f"{where} is a share of an image's side, 1 at most, not {blur}",
+    )
+    refuse_if(
+        not blur >= 1e-4,
+        f"{where} is {blur}, which changes no image of fewer than {LEAST / 1e-4:.0f} "
+        "pixels; write a share of an image's side, as 0.1",
     )
 
     def before(state, images: np.ndarray, gradient: Gradient) -> np.ndarray:
+        side = min(images.shape[1:3])
+        refuse_if(
+            blur * side < LEAST,
+            f"{where} is {blur}, {blur * side:.2g} pixels of images of {side}, which "
+            f"changes none; write {LEAST / side:.2g} or more",
+        )
         value = salience(gradient, images)
         above = value >= value.mean(axis=(1, 2), keepdims=True)
-        return mixed(images, above, blur * min(images.shape[1:3]))
+        return mixed(images, above, blur * side)
 
     return _of(before)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sslx.service.defences.defence import Defence, Request, State
-from sslx.service.defences.noise import below, unit
+from sslx.service.defences.units import below, unit
 
 
 def _largest(raw: np.ndarray, k: int, by: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def top_k_reference() -> Defence:
     number is seen. Of 512 numbers the cosine with the clean answer is 0.34; of answers
     of five numbers or fewer nothing is taken. Lengths go, too (exempt from "scaling").
 
-    Source: the code of Wu et al. 2023 (RDA), ``top-k.py``; where an image has one view
+    Source: the code of Wu et al. 2024 (RDA), ``top-k.py``; where an image has one view
     it stops with an error.
     """
 

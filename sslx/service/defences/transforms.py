@@ -6,7 +6,6 @@ twice: ``sslx/attacks/maps.py`` has the maps from one account to another.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,8 @@ from jaxtyping import Float, Float64, UInt32
 
 from sslx.service.defences.buckets import TRANSFORM, each_by_itself, stream_of
 from sslx.service.defences.defence import Calibration
+from sslx.service.defences.kept import kept
+from sslx.service.defences.units import normal
 
 Rows = Float64[np.ndarray, "n d"]
 Randoms = Sequence[np.random.Generator]
@@ -40,7 +41,7 @@ class Transform(NamedTuple):
     units: bool = False
 
 
-@lru_cache(maxsize=8)
+@kept
 def drawn_for(name: str, key: bytes, dim: int) -> tuple[np.ndarray, ...]:
     """What an account's key draws for a transform: uint32 (8,) as bytes."""
     return TRANSFORMS[name].draw(
@@ -188,6 +189,5 @@ def transformed(
         if before
         else transform.deviation(drawn, calibration.deviation)
     )
-    noise = np.stack([random.normal(size=answers.shape[1]) for random in randoms])
-    answers = answers + sd[:, None] * scale * noise
+    answers = answers + sd[:, None] * scale * normal(randoms, answers.shape[1])
     return transform.carry(drawn, answers, calibration, randoms) if before else answers
