@@ -79,7 +79,9 @@ def seals(provider: Provider) -> dict[str, str | None]:
     if provider.secret is not None:
         out["secret"] = seal(provider.secret)
     if provider.calibration is not None:
-        out["calibration"] = digest(provider.calibration.answers.tobytes()).hex()
+        fields = [np.asarray(field, "<f4") for field in provider.calibration]
+        forms = [repr(field.shape).encode() for field in fields]
+        out["calibration"] = digest(*forms, *(f.tobytes() for f in fields)).hex()
     return out
 
 
@@ -109,6 +111,13 @@ def answer_new(
     key = None if secret is None else _numbers(key_of(secret, b"a", account.encode()))
     state = defence.init(provider.dim, key) if saved is None else _unpack(saved)
     form = _form(state)
+    if saved is not None:
+        own = _form(defence.init(provider.dim, key))
+        refuse_if(
+            form != own,
+            f"the state that {ledger.path} keeps of account {account!r} is {form}, of "
+            f"another defence than this, whose is {own}; nothing was counted",
+        )
     bits = defence.demand(state, len(new))
     if bits:
         pay(bits)
@@ -138,7 +147,7 @@ def answer_new(
         ledgers.add_answer(ledger, account, id, answer.astype("<f4").tobytes(), note)
     if rows is not None:
         ledgers.add_rows(ledger, account, _checked_rows(rows))
-    if state or saved is not None:
+    if state:
         ledgers.save_state(ledger, account, _pack(state))
 
 

@@ -16,6 +16,7 @@ from sslx.service.counters import Counters, count, count_all, spent
 from sslx.service.database import one_line, transaction
 from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger
+from sslx.service.opening import open_ledger
 from sslx.service.puzzles import Proof, prepare, take
 from sslx.service.terms import Terms, check_budget, check_terms
 from sslx.types import UserError, refuse_if
@@ -100,9 +101,9 @@ def serve(
 
     Raises:
         UserError: The file is damaged, or was made for other terms (limits, shape,
-            dim, price, repeats, secret, calibration, with keys or without); terms that
-            cannot be kept; a defence that wants what is not given; an account that the
-            file knows with another key.
+            dim, price, repeats, secret, calibration, defence, with keys or without);
+            terms that cannot be kept; a defence that wants what is not given; an
+            account that the file knows with another key.
     """
     shape = tuple(int(n) for n in image_shape)
     provider = make_provider(embed, int(dim), defence, secret, calibration, gradient)
@@ -117,10 +118,11 @@ def serve(
         repeats,
         accounts is not None,
         **seals(provider),
+        defence=defence.called,
     )
     check_terms(terms)
     check_accounts(accounts or {})
-    ledger = ledgers.open_ledger(path, terms)
+    ledger = open_ledger(path, terms)
     try:
         register(ledger, accounts or {})
         if puzzles:

@@ -11,6 +11,7 @@ from sslx.service import ledger as ledgers
 from sslx.service.counters import Counters, count, count_all
 from sslx.service.database import way_out
 from sslx.service.ledger import Ledger
+from sslx.service.opening import reading
 from sslx.types import UserError, refuse_if
 
 
@@ -32,7 +33,7 @@ def read_answers(
         UserError: No such file, no such call, calls that asked other images, or a
             damaged file.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         hashes, ids = _asked(ledger, account, calls)
         refuse_if(
             hashes != [ledgers.image_hash(image) for image in images],
@@ -61,7 +62,7 @@ def read_notes(
     Raises:
         UserError: No such file, no such call, or a damaged file.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         _, ids = _asked(ledger, account, calls)
         notes = ledgers.read_noted(ledger, account, ids)
     names = sorted(set().union(*notes))
@@ -80,7 +81,7 @@ def mean_notes(path: str | os.PathLike, accounts: Sequence[str]) -> dict[str, fl
     """
     values: dict[str, list[float]] = {}
     query = "SELECT id FROM answers WHERE account = ?"
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         for account in accounts:
             ids = [row for (row,) in ledger.db.execute(query, (account.encode(),))]
             for note in ledgers.read_noted(ledger, account, ids):
@@ -108,7 +109,7 @@ def read_asked(
     Raises:
         UserError: No such file, or a damaged one.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         out: dict[str, list] = {}
         for number, (account, call) in enumerate(_in_order(ledger)):
             images = ledgers.find_call(ledger, account, call) or []
@@ -166,7 +167,7 @@ def read_counters(path: str | os.PathLike, account: str) -> Counters:
     Raises:
         UserError: No such file, or a damaged one.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         return count(ledger, account)
 
 
@@ -176,5 +177,5 @@ def read_all_counters(path: str | os.PathLike) -> dict[str, Counters]:
     Raises:
         UserError: No such file, or a damaged one.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         return count_all(ledger)
