@@ -14,7 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslx.service import BudgetExceeded, Counters, database, read_answers, read_counters
+from sslx.service import (
+    BudgetExceeded,
+    Counters,
+    database,
+    make_defence,
+    read_answers,
+    read_counters,
+)
 from sslx.types import UserError
 from tests.service.box import (
     DIM,
@@ -38,7 +45,14 @@ import numpy as np
 from sslx.service import BudgetExceeded, calibrate, ledger, make_defence, serve
 path, limit, repeats = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 names, given = sys.argv[4].split("+"), 0
-numbers = {"noise": {"sd": 0.5}, "near_duplicates": {"similarity": 0.9}}
+numbers = {
+    "noise": {"sd": 0.5},
+    "near_duplicates": {"similarity": 0.9},
+    "b4b": {"bits": 4, "draws": 3, "centred": True, "start": 0.01, "noise": 1.0,
+            "knee": 50.0, "transform": "none"},
+    "proof_of_work": {"sd": 0.5, "quantile": 0.01, "floor": 3.0, "doubling": 0.01,
+                      "most": 40.0, "call_size": 20},
+}
 
 def embed(images):
     global given
@@ -119,20 +133,28 @@ def let_through(run, calls, kill_after=None):
 
 
 def remembered(path):
-    """All that a defence has in a file."""
+    """All that a defence has in a file, and the totals."""
     with closing(sqlite3.connect(path)) as db:
-        return [
-            db.execute(f"SELECT * FROM {table} ORDER BY {columns}").fetchall()
-            for table, columns in (("states", "1"), ("rows", "rowid"))
-        ]
+        return {
+            table: db.execute(f"SELECT * FROM {table} ORDER BY {columns}").fetchall()
+            for table, columns in (("states", "1"), ("rows", "rowid"), ("totals", "1"))
+        }
 
 
 @pytest.mark.parametrize(
-    "defence", ["none", pytest.param("near_duplicates+noise", marks=pytest.mark.slow)]
+    ("defence", "kept"),
+    [
+        pytest.param("none", [], marks=pytest.mark.slow),
+        ("b4b+proof_of_work", ["states"]),
+        pytest.param(
+            "near_duplicates+noise", ["states", "rows"], marks=pytest.mark.slow
+        ),
+    ],
 )
-def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence):
+def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence, kept):
     # A call half written, paid for twice, or lost, wherever the process is killed; what
-    # a defence remembers written apart from its answers, or another draw than before.
+    # a defence remembers (what changes with each call, too) written apart from its
+    # answers, or another draw than before; totals that are not those of the calls.
     draw, whole, cut = random.Random(0), tmp_path / "whole", tmp_path / "cut"
     assert let_through(child(THIRTY_CALLS, whole, 1000, defence=defence), 30) == 0
     for kill in range(3):
@@ -149,8 +171,9 @@ def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence):
     asked = np.concatenate([pictures(20, i // 2)[: 10 + i % 10] for i in range(30)])
     cut_answers, answers = (read_answers(p, "a", ids, asked) for p in (cut, whole))
     np.testing.assert_array_equal(cut_answers, answers)
-    assert remembered(cut) == (kept := remembered(whole))
-    assert all(kept) == (defence != "none")
+    found = remembered(whole)
+    assert remembered(cut) == found and found["totals"]
+    assert [name for name in ("states", "rows") if found[name]] == kept
 
 
 def test_reading_after_a_kill_within_a_write(tmp_path):
@@ -171,7 +194,8 @@ def test_killed_within_a_call_leaves_nothing_of_it(tmp_path, repeats):
     path = tmp_path / "a.sqlite"
     run = child(DIE_BEFORE_THE_CALL_IS_WRITTEN, path, 1000, repeats=repeats)
     assert finished(run) == -signal.SIGKILL
-    service = opened(path, limit=1000, repeats=repeats)
+    none = make_defence(["none"], {})
+    service = opened(path, limit=1000, repeats=repeats, defence=none)
     assert service.counters("a") == Counters(3, 3, 1, 12, 1000)
     service.close()
 
