@@ -63,9 +63,12 @@ def embed(images):
 def pictures(n, seed):
     return np.random.default_rng(seed).integers(0, 256, (n, 2, 3, 1), np.uint8)
 
-service = serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
-                defence=make_defence(names, numbers), repeats=repeats, secret=bytes(32),
-                calibration=calibrate(embed(pictures(30, 99))))
+def taken_up(path):
+    return serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
+                 defence=make_defence(names, numbers), repeats=repeats,
+                 secret=bytes(32), calibration=calibrate(embed(pictures(30, 99))))
+
+service = taken_up(path)
 given = 0
 """
 THIRTY_CALLS = """
@@ -78,6 +81,28 @@ DIE_BEFORE_THE_CALL_IS_WRITTEN = """
 service.query("a", pictures(3, 0), "0")
 ledger.add_call = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 service.query("a", pictures(300, 1), "1")
+"""
+# Forks that each go on until so many statements of sqlite's were run.
+DIE_AT_STATEMENTS = """
+def ten_calls(path, left):
+    service = taken_up(path)
+
+    def step(statement):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    service.close.__self__.set_trace_callback(step)
+    for i in range(10):
+        service.query("a", pictures(6, i // 2)[: 3 + i % 3], str(i))
+    os._exit(0)
+
+service.close()
+for path, left in [(path, 10**6), *((sys.argv[5], int(n)) for n in sys.argv[6:])]:
+    if not (pid := os.fork()):
+        ten_calls(path, left)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 # With no cache to speak of, pages reach the file before they are committed.
 HALF_WRITTEN = """
@@ -133,19 +158,24 @@ def let_through(run, calls, kill_after=None):
 
 
 def remembered(path):
-    """All that a defence has in a file, and the totals."""
+    """All that a defence has in a file, the totals, and the answers."""
     with closing(sqlite3.connect(path)) as db:
         return {
             table: db.execute(f"SELECT * FROM {table} ORDER BY {columns}").fetchall()
-            for table, columns in (("states", "1"), ("rows", "rowid"), ("totals", "1"))
+            for table, columns in (
+                ("states", "1"),
+                ("rows", "rowid"),
+                ("totals", "1"),
+                ("answers", "1, 2"),
+            )
         }
 
 
 @pytest.mark.parametrize(
     ("defence", "kept"),
     [
-        pytest.param("none", [], marks=pytest.mark.slow),
-        ("b4b+proof_of_work", ["states"]),
+        ("none", []),
+        pytest.param("b4b+proof_of_work", ["states"], marks=pytest.mark.slow),
         pytest.param(
             "near_duplicates+noise", ["states", "rows"], marks=pytest.mark.slow
         ),
@@ -174,6 +204,21 @@ def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence, kept):
     found = remembered(whole)
     assert remembered(cut) == found and found["totals"]
     assert [name for name in ("states", "rows") if found[name]] == kept
+
+
+@pytest.mark.parametrize("defence", ["b4b+proof_of_work", "near_duplicates+noise"])
+def test_killed_at_any_statement_equals_undisturbed(tmp_path, defence):
+    # A state, a row or a total that is written apart from the answers it is of; a kill
+    # by the clock seldom comes between the two.
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    points = [*random.Random(1).choices(range(90), k=12), 10**6]
+    run = child(DIE_AT_STATEMENTS, whole, 1000, cut, *points, defence=defence)
+    out, _ = run.communicate()
+    ends = [int(line) for line in out.split()]
+    assert ends.count(-signal.SIGKILL) > 8 and ends[0] == ends[-1] == 0
+    assert set(ends) == {-signal.SIGKILL, 0}
+    assert remembered(cut) == remembered(whole)
+    assert read_counters(cut, "a") == read_counters(whole, "a")
 
 
 def test_reading_after_a_kill_within_a_write(tmp_path):
