@@ -23,6 +23,7 @@ from sslx.service.ledger import Ledger
 from sslx.service.secret import check_secret, key_of, seal
 from sslx.types import UserError, refuse_if
 
+MARK = "="  # before the names of a saved state's arrays; older ones have none
 Embed = Callable[[np.ndarray], np.ndarray]
 
 
@@ -219,10 +220,12 @@ def _form(state: State) -> dict[str, str]:
 
 def _pack(state: State) -> bytes:
     out = io.BytesIO()
-    np.savez(out, allow_pickle=False, **state)
+    # No array has the name of one of savez's own arguments then.
+    named = {f"{MARK}{name}": value for name, value in state.items()}
+    np.savez(out, allow_pickle=False, **named)
     return out.getvalue()
 
 
 def _unpack(saved: bytes) -> State:
     with np.load(io.BytesIO(saved), allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name.removeprefix(MARK): array for name, array in arrays.items()}

@@ -13,7 +13,7 @@ from sslx.service import ledger as ledgers
 from sslx.service.accounts import admit, check_accounts, register
 from sslx.service.answering import Embed, Provider, answer_new, make_provider, seals
 from sslx.service.counters import Counters, count, count_all, spent
-from sslx.service.database import one_line, transaction
+from sslx.service.database import check_name, one_line, transaction
 from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger
 from sslx.service.opening import open_ledger
@@ -161,14 +161,13 @@ def serve(
 
 
 def _check_names(account: str, call: str | None) -> None:
-    refuse_if(
-        not isinstance(account, str) or not account,
-        f"an account's name is a text, not {account!r}",
-    )
+    check_name("an account's name", account)
     refuse_if(
         call == "",
         "a call's id is empty: give one, or None for a new one",
     )
+    if call is not None:
+        check_name("a call's id", call)
 
 
 def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:

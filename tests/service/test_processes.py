@@ -113,6 +113,14 @@ db.execute("BEGIN IMMEDIATE")
 db.execute("UPDATE answers SET answer = zeroblob(9000)")
 os.kill(os.getpid(), signal.SIGKILL)
 """
+ODD_NAMES = """
+for account, call in (("a", 5), ("a", b"5"), ("a", True), (None, "1"), (b"a", "1")):
+    try:
+        service.query(account, pictures(2, 0), call)
+    except Exception as error:
+        print(type(error).__name__, error)
+print(service.accounts(), given)
+"""
 # Prints what was refused, and at last the images answered and embedded.
 ASK_900 = """
 size, seed, named = map(int, sys.argv[5:])
@@ -286,6 +294,19 @@ def test_two_processes_that_make_the_same_calls_pay_once(tmp_path):
     errors, images, embedded = both(path, 100, (0, 0), named=1)
     assert (errors, images, embedded) == ([], 1800, 900)
     assert read_counters(path, "a") == Counters(900, 900, 9, 900 * DIM, 1000)
+
+
+def test_names_of_another_type_are_told_in_one_line(tmp_path):
+    # A traceback out of the ledger. In a process whose calls nobody checks for types.
+    run = child(ODD_NAMES, tmp_path / "a", 1000)
+    assert run.communicate()[0].splitlines() == [
+        "UserError a call's id is a text, not 5",
+        "UserError a call's id is a text, not b'5'",
+        "UserError a call's id is a text, not True",
+        "UserError an account's name is a text, not None",
+        "UserError an account's name is a text, not b'a'",
+        "[] 0",
+    ]
 
 
 def test_a_neighbour_waits_while_the_victim_works(tmp_path):
