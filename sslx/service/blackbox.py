@@ -74,15 +74,18 @@ def serve(
     used from the thread that opened it.
 
     Args:
-        path: The sqlite3 file, in a folder that exists.
+        path: The sqlite3 file, in a folder that exists. A new one may be read by its
+            owner alone (mode 600): a defence that draws keeps each account's own key
+            in it, and who has that knows the account's matrices.
         embed: The victim, deterministic: uint8 (b, h, w, c) in 0..255 to (b, dim). It
             is given the images of a call that are not answered from the store.
         image_limit: Images each account may send, None for no limit.
         image_shape: (h, w, c) of the images.
         dim: Numbers per answer of the victim.
         defence: What is done to the answers; see ``Defence``.
-        secret: 16 bytes or more that a defence's keys are made of. They are in no file,
-            only a digest of them, and a file is opened with no others.
+        secret: 16 bytes or more that a defence's keys are made of. They are in no file:
+            a digest of them is, and of keys made of them those of accounts. A file is
+            opened with no others.
         calibration: Of the victim's answers, for a defence that wants it; see
             ``calibrate``. A file keeps its digest, too.
         gradient: Of the victim, for a defence that wants it.
