@@ -118,14 +118,17 @@ def check_terms(terms: Terms) -> None:
 def check_same(path: Path, was: Terms, now: Terms) -> None:
     """Checks that a file is opened on the terms it was made for.
 
-    One of before the defence was a term may be opened with any.
+    One of before the defence was a term may be opened with any, and any calibration.
 
     Raises:
         UserError: It is not; the first that differs.
     """
+    older = was.defence is None
     for name, old, new in zip(Terms._fields, was, now, strict=True):
-        if old == new or (name == "defence" and old is None):
+        if old == new or (older and name == "defence"):
             continue
+        if older and name == "calibration" and old and new:
+            continue  # the digest was of the answers alone
         refuse_if(
             name == "api_keys",
             f"{path} was made {'with' if old else 'without'} accounts and keys; "

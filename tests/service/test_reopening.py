@@ -33,6 +33,7 @@ def without_the_term(path):
         ((content,),) = db.execute("SELECT content FROM header")
         fields = json.loads(content)
         del fields["defence"]
+        fields["calibration"] = fields["calibration"] and "of the answers alone"
         old = json.dumps(fields).encode()
         db.execute("UPDATE header SET content = ?, digest = ?", (old, digest(old)))
         db.execute("DROP TABLE totals")
@@ -122,6 +123,14 @@ def test_a_file_of_before_is_taken_up(tmp_path, name):
             after.append(service.query("a", POOL[3:], "2"))
     np.testing.assert_array_equal(*after)
     assert read_counters(tmp_path / "old", "a").images == 14
+
+
+def test_a_file_of_before_has_the_calibration_it_has(tmp_path):
+    # A calibration for a file that was made without any.
+    ready(tmp_path / "a", made("none")).close()
+    without_the_term(tmp_path / "a")
+    with pytest.raises(UserError, match="was made with no calibration;"):
+        ready(tmp_path / "a", made("round"))
 
 
 KNOWN = calibrate(embedded(pictures(50, seed=5)))
