@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from sslx.service import ledger as ledgers
 from sslx.service.accounts import admit, check_accounts, register
 from sslx.service.answering import Embed, Provider, answer_new, make_provider, seals
-from sslx.service.counters import Counters, count, count_all, spent
+from sslx.service.bills import Counters, count, count_all, spent
 from sslx.service.database import check_name, one_line, transaction
 from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger

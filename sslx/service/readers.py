@@ -1,4 +1,4 @@
-"""Reading a service's file: stored answers and bills, without a victim."""
+"""Reading a service's file: stored answers and their notes, without a victim."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from sslx.service import ledger as ledgers
-from sslx.service.counters import Counters, count, count_all
 from sslx.service.database import check_name, damaged, way_out
 from sslx.service.ledger import Ledger
 from sslx.service.opening import reading
@@ -193,24 +192,3 @@ def _asked(
         hashes += asked
         ids += ledgers.answer_ids(ledger, call, asked)
     return hashes, ids
-
-
-def read_counters(path: str | os.PathLike, account: str) -> Counters:
-    """The account's bill, read without a victim; all zero if it never asked.
-
-    Raises:
-        UserError: No such file, or a damaged one.
-    """
-    check_name("an account's name", account)
-    with reading(path) as ledger:
-        return count(ledger, account)
-
-
-def read_all_counters(path: str | os.PathLike) -> dict[str, Counters]:
-    """The bills of all accounts that asked, by name, read without a victim.
-
-    Raises:
-        UserError: No such file, or a damaged one.
-    """
-    with reading(path) as ledger:
-        return count_all(ledger)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sslx.service import Defence, calibrate, make_defence, read_counters
-from sslx.service.counters import spent
+from sslx.service.bills import spent
 from sslx.service.database import digest
 from sslx.service.opening import reading
 from sslx.types import UserError
