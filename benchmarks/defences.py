@@ -4,9 +4,9 @@ Command: python -m benchmarks.defences
 Time: docs/performance.md; seconds go to benchmarks/results/defences.jsonl.
 
 Every entry of the table with the numbers of configs/default.py, behind a victim that
-costs nothing (a product), so that what is timed is ledger and defence. One account asks
-calls of images of noise, all different; timed are its calls after so many past queries.
-The same without a defence is subtracted in the table.
+costs nothing (a product, and two for its gradient), so that what is timed is ledger and
+defence. One account asks calls of images of noise, all different; timed are its calls
+after so many past queries. The same without a defence is subtracted in the table.
 """
 
 import argparse
@@ -14,7 +14,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from benchmarks.record import record, table, three
 
 SHAPE = (8, 8, 3)
 MEASURED = 500  # images of the calibration
+LARGEST = 256  # images of a call: no defence refuses so many at once
 
 
 def timed(name: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -31,6 +34,8 @@ def timed(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
     A defence that cannot be served as here says so in one line.
     """
+    import jax
+
     from configs.default import get_config
     from sslx.service import DEFENCES, calibrate, make_defence, serve
     from sslx.types import UserError
@@ -44,6 +49,15 @@ def timed(name: str, args: argparse.Namespace) -> dict[str, Any]:
     def embed(shown: np.ndarray) -> np.ndarray:
         flat = shown.reshape(len(shown), -1).astype(np.float32) / 255 - 0.5
         return np.maximum(flat @ weights, 0)
+
+    @lru_cache
+    def slope(score: Callable) -> Callable:
+        return jax.jit(jax.vmap(jax.grad(score)))
+
+    def gradient(score: Callable, shown: np.ndarray) -> np.ndarray:
+        answers = embed(shown)
+        slopes = np.where(answers > 0, np.asarray(slope(score)(answers)), 0)
+        return (slopes @ weights.T / 255).reshape(shown.shape)
 
     assert name in DEFENCES
     blocks = get_config().service.defence_kw.to_dict()
@@ -59,12 +73,13 @@ def timed(name: str, args: argparse.Namespace) -> dict[str, Any]:
                 defence=make_defence([name], blocks),
                 secret=bytes(range(32)),
                 calibration=calibrate(embed(images(MEASURED))),
+                gradient=gradient,
             )
             with closing(service):
                 asked = 0
                 for past in sorted(args.past):
                     while asked < past:
-                        n = min(1000, past - asked)
+                        n = min(LARGEST, past - asked)
                         service.query("a", images(n))
                         asked += n
                     seconds = row["seconds"][str(past)] = []
@@ -91,7 +106,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--tiny", action="store_true", help="a trial; not recorded")
     args = p.parse_args(argv)
     if args.tiny:
-        args.past, args.call, args.dim, args.rounds = [10, 30], 5, 8, 1
+        args.past, args.call, args.dim, args.rounds = [10, 30], 5, 40, 1
     return args
 
 

@@ -201,6 +201,7 @@ def code_of(*names: str) -> dict[str, dict[str, str]]:
         imports.
     """
     own = {name: sys.modules[name.partition(":")[0]] for name in names if ":" in name}
-    files = {n: Path(m.__file__) for n, m in own.items() if m.__file__}
+    places = {name: getattr(module, "__file__", None) for name, module in own.items()}
+    files = {name: Path(place) for name, place in places.items() if place}
     code = {k: hashlib.sha256(v.read_bytes()).hexdigest() for k, v in files.items()}
     return {"code": code} if code else {}

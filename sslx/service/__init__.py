@@ -16,8 +16,8 @@ service.counters("alice")
 """
 
 from sslx.service.answering import Embed
+from sslx.service.bills import Counters, read_all_counters, read_counters
 from sslx.service.blackbox import Service, serve
-from sslx.service.counters import Counters
 from sslx.service.defences import DEFENCES, make_defence
 from sslx.service.defences.defence import (
     LAWS,
@@ -29,13 +29,7 @@ from sslx.service.defences.defence import (
 )
 from sslx.service.detectors import DETECTORS
 from sslx.service.puzzles import PaymentRequired, Proof, Puzzle, solve
-from sslx.service.readers import (
-    read_all_counters,
-    read_answers,
-    read_asked,
-    read_counters,
-    read_notes,
-)
+from sslx.service.readers import read_answers, read_asked, read_notes
 from sslx.service.terms import REPEATS, BudgetExceeded
 
 __all__ = [

@@ -23,6 +23,7 @@ from sslx.service.ledger import Ledger
 from sslx.service.secret import check_secret, key_of, seal
 from sslx.types import UserError, refuse_if
 
+MARK = "="  # before the names of a saved state's arrays; older ones have none
 Embed = Callable[[np.ndarray], np.ndarray]
 
 
@@ -79,7 +80,9 @@ def seals(provider: Provider) -> dict[str, str | None]:
     if provider.secret is not None:
         out["secret"] = seal(provider.secret)
     if provider.calibration is not None:
-        out["calibration"] = digest(provider.calibration.answers.tobytes()).hex()
+        fields = [np.asarray(field, "<f4") for field in provider.calibration]
+        forms = [repr(field.shape).encode() for field in fields]
+        out["calibration"] = digest(*forms, *(f.tobytes() for f in fields)).hex()
     return out
 
 
@@ -109,6 +112,13 @@ def answer_new(
     key = None if secret is None else _numbers(key_of(secret, b"a", account.encode()))
     state = defence.init(provider.dim, key) if saved is None else _unpack(saved)
     form = _form(state)
+    if saved is not None:
+        own = _form(defence.init(provider.dim, key))
+        refuse_if(
+            form != own,
+            f"the state that {ledger.path} keeps of account {account!r} is {form}, of "
+            f"another defence than this, whose is {own}; nothing was counted",
+        )
     bits = defence.demand(state, len(new))
     if bits:
         pay(bits)
@@ -138,7 +148,7 @@ def answer_new(
         ledgers.add_answer(ledger, account, id, answer.astype("<f4").tobytes(), note)
     if rows is not None:
         ledgers.add_rows(ledger, account, _checked_rows(rows))
-    if state or saved is not None:
+    if state:
         ledgers.save_state(ledger, account, _pack(state))
 
 
@@ -210,10 +220,12 @@ def _form(state: State) -> dict[str, str]:
 
 def _pack(state: State) -> bytes:
     out = io.BytesIO()
-    np.savez(out, allow_pickle=False, **state)
+    # No array has the name of one of savez's own arguments then.
+    named = {f"{MARK}{name}": value for name, value in state.items()}
+    np.savez(out, allow_pickle=False, **named)
     return out.getvalue()
 
 
 def _unpack(saved: bytes) -> State:
     with np.load(io.BytesIO(saved), allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name.removeprefix(MARK): array for name, array in arrays.items()}

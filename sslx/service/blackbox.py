@@ -12,10 +12,11 @@ from jaxtyping import Float32
 from sslx.service import ledger as ledgers
 from sslx.service.accounts import admit, check_accounts, register
 from sslx.service.answering import Embed, Provider, answer_new, make_provider, seals
-from sslx.service.counters import Counters, count, count_all, spent
-from sslx.service.database import one_line, transaction
+from sslx.service.bills import Counters, count, count_all, spent
+from sslx.service.database import check_name, one_line, transaction
 from sslx.service.defences.defence import Calibration, Defence, Gradient
 from sslx.service.ledger import Ledger
+from sslx.service.opening import open_ledger
 from sslx.service.puzzles import Proof, prepare, take
 from sslx.service.terms import Terms, check_budget, check_terms
 from sslx.types import UserError, refuse_if
@@ -73,15 +74,18 @@ def serve(
     used from the thread that opened it.
 
     Args:
-        path: The sqlite3 file, in a folder that exists.
+        path: The sqlite3 file, in a folder that exists. A new one may be read by its
+            owner alone (mode 600): a defence that draws keeps each account's own key
+            in it, and who has that knows the account's matrices.
         embed: The victim, deterministic: uint8 (b, h, w, c) in 0..255 to (b, dim). It
             is given the images of a call that are not answered from the store.
         image_limit: Images each account may send, None for no limit.
         image_shape: (h, w, c) of the images.
         dim: Numbers per answer of the victim.
         defence: What is done to the answers; see ``Defence``.
-        secret: 16 bytes or more that a defence's keys are made of. They are in no file,
-            only a digest of them, and a file is opened with no others.
+        secret: 16 bytes or more that a defence's keys are made of. They are in no file:
+            a digest of them is, and of keys made of them those of accounts. A file is
+            opened with no others.
         calibration: Of the victim's answers, for a defence that wants it; see
             ``calibrate``. A file keeps its digest, too.
         gradient: Of the victim, for a defence that wants it.
@@ -100,9 +104,9 @@ def serve(
 
     Raises:
         UserError: The file is damaged, or was made for other terms (limits, shape,
-            dim, price, repeats, secret, calibration, with keys or without); terms that
-            cannot be kept; a defence that wants what is not given; an account that the
-            file knows with another key.
+            dim, price, repeats, secret, calibration, defence, with keys or without);
+            terms that cannot be kept; a defence that wants what is not given; an
+            account that the file knows with another key.
     """
     shape = tuple(int(n) for n in image_shape)
     provider = make_provider(embed, int(dim), defence, secret, calibration, gradient)
@@ -117,10 +121,11 @@ def serve(
         repeats,
         accounts is not None,
         **seals(provider),
+        defence=defence.called,
     )
     check_terms(terms)
     check_accounts(accounts or {})
-    ledger = ledgers.open_ledger(path, terms)
+    ledger = open_ledger(path, terms)
     try:
         register(ledger, accounts or {})
         if puzzles:
@@ -159,14 +164,13 @@ def serve(
 
 
 def _check_names(account: str, call: str | None) -> None:
-    refuse_if(
-        not isinstance(account, str) or not account,
-        f"an account's name is a text, not {account!r}",
-    )
+    check_name("an account's name", account)
     refuse_if(
         call == "",
         "a call's id is empty: give one, or None for a new one",
     )
+    if call is not None:
+        check_name("a call's id", call)
 
 
 def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -52,6 +52,16 @@ def digest(*parts: bytes) -> bytes:
     return out.digest()
 
 
+def check_name(what: str, name: object) -> None:
+    """Raises a UserError unless a name can be stored."""
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{what} is a text, not {name!r}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{what} has half a character in it: {name!r}") from None
+
+
 def check_row(path: Path, what: str, *row: Any) -> None:
     """Raises unless the row's last item is the digest of the others."""
     # A flipped byte can also turn a blob into a number or a text.

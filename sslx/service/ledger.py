@@ -5,49 +5,20 @@ which ``REPEATS`` makes from a call: what must be there is derived from the call
 """
 
 import json
-import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+import struct
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from sslx.service.database import (
-    check_row,
-    connect,
-    damaged,
-    digest,
-    transaction,
-    way_out,
-)
-from sslx.service.terms import REPEATS, Terms, check_same
-from sslx.types import refuse_if
+from sslx.service.database import check_row, damaged, digest
+from sslx.service.terms import REPEATS, Spent, Terms
 
 HASH = 32  # bytes of a sha256
-
-# `calls` and `keys` have no rowid, so that each is one tree and not a table beside an
-# index: what `_whole` has read is then what is counted and looked up.
-_SCHEMA = """
-CREATE TABLE header (content BLOB, digest BLOB);
-CREATE TABLE calls (account BLOB, call BLOB, images BLOB, digest BLOB,
-                    PRIMARY KEY (account, call)) WITHOUT ROWID;
-CREATE TABLE answers (account BLOB, id BLOB, answer BLOB, digest BLOB,
-                      PRIMARY KEY (account, id));
-CREATE TABLE states (account BLOB PRIMARY KEY, state BLOB, digest BLOB);
-CREATE TABLE keys (account BLOB PRIMARY KEY, key BLOB, digest BLOB) WITHOUT ROWID;
-"""
-# What files of version 0.1.0 lack; they get it when they are opened to write.
-_LATER = """
-ALTER TABLE answers ADD COLUMN notes BLOB DEFAULT x'';
-CREATE TABLE rows (account BLOB, bucket BLOB, content BLOB, digest BLOB);
-CREATE INDEX buckets ON rows (account, bucket);
-"""
-_LATER_TERMS = {"secret", "calibration"}
-# In place of the first, for who only reads.
-_VIEW = "CREATE TEMP VIEW answers AS SELECT *, x'' AS notes FROM main.answers"
+OF_ALL = b""  # no account's name: what all have spent together
 
 
 class Ledger(NamedTuple):
@@ -56,51 +27,6 @@ class Ledger(NamedTuple):
     db: sqlite3.Connection
     path: Path
     terms: Terms
-
-
-def open_ledger(path: str | os.PathLike, terms: Terms) -> Ledger:
-    """Opens a ledger to write, making it if it is missing.
-
-    Raises:
-        UserError: The file is damaged, or was made for other terms.
-    """
-    path = Path(path)
-    db = connect(path, "rwc")
-    try:
-        with transaction(db, path, "IMMEDIATE"):
-            if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                _execute(db, _SCHEMA)
-                content = json.dumps(terms._asdict()).encode()
-                db.execute(
-                    "INSERT INTO header VALUES (?, ?)", (content, digest(content))
-                )
-            if not _has_notes(db):
-                _execute(db, _LATER)
-            ledger = _whole(db, path)
-        check_same(path, ledger.terms, terms)
-    except BaseException:
-        db.close()
-        raise
-    return ledger
-
-
-@contextmanager
-def reading(path: str | os.PathLike) -> Iterator[Ledger]:
-    """A ledger that is only read, at one moment of its life; never makes a file.
-
-    Raises:
-        UserError: There is no such file, or it is damaged.
-    """
-    path = Path(path)
-    refuse_if(
-        not path.is_file(),
-        f"no answers at {path}: nothing was asked there yet",
-    )
-    db = connect(path, "ro")
-    with closing(db), transaction(db, path, "DEFERRED"):
-        if not _has_notes(db):
-            db.execute(_VIEW)
-        yield _whole(db, path)
 
 
 def image_hash(image: np.ndarray) -> bytes:
@@ -189,6 +115,21 @@ def find_key(ledger: Ledger, account: str) -> bytes | None:
     return _find(ledger, "the key of an account", query, account.encode())
 
 
+def find_spent(ledger: Ledger, account: bytes) -> Spent:
+    """What an account's name, or ``OF_ALL``, has spent; the calls are not looked at."""
+    query = "SELECT spent, digest FROM totals WHERE account = ?"
+    found = _find(ledger, "a total", query, account)
+    return Spent(*struct.unpack("<QQ", found)) if found else Spent(0, 0)
+
+
+def set_spent(ledger: Ledger, account: bytes, spent: Spent) -> None:
+    """Replaces what an account's name, or ``OF_ALL``, has spent."""
+    row = account, struct.pack("<QQ", *spent)
+    ledger.db.execute(
+        "INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", (*row, digest(*row))
+    )
+
+
 def add_answer(
     ledger: Ledger, account: str, id: bytes, answer: bytes, notes: bytes
 ) -> None:
@@ -211,9 +152,13 @@ def add_rows(ledger: Ledger, account: str, rows: Int64[np.ndarray, "r k"]) -> No
 
 
 def add_call(ledger: Ledger, account: str, call: str, images: list[bytes]) -> None:
-    """Stores which images a new call asked."""
+    """Stores which images a new call asked, and that they are spent."""
     row = (account.encode(), call.encode(), b"".join(images))
     ledger.db.execute("INSERT INTO calls VALUES (?, ?, ?, ?)", (*row, digest(*row)))
+    for name in (row[0], OF_ALL):
+        before = find_spent(ledger, name)
+        after = Spent(before.images + len(images), before.calls + 1)
+        set_spent(ledger, name, after)
 
 
 def add_key(ledger: Ledger, account: str, key: bytes) -> None:
@@ -247,17 +192,6 @@ def _stored(ledger: Ledger, account: str, id: bytes) -> tuple[bytes, bytes]:
     return found
 
 
-def _execute(db: sqlite3.Connection, statements: str) -> None:
-    # One by one: `executescript` would commit the transaction.
-    for statement in statements.split(";"):
-        db.execute(statement)
-
-
-def _has_notes(db: sqlite3.Connection) -> bool:
-    columns = db.execute("SELECT name FROM pragma_table_info('answers')")
-    return ("notes",) in columns.fetchall()
-
-
 def _find(ledger: Ledger, what: str, query: str, *ids: bytes) -> bytes | None:
     """The first column of the one row with these ids, once its digest is checked."""
     row = ledger.db.execute(query, ids).fetchone()
@@ -265,38 +199,3 @@ def _find(ledger: Ledger, what: str, query: str, *ids: bytes) -> bytes | None:
         return None
     check_row(ledger.path, what, *ids, *row)
     return row[0]
-
-
-def _whole(db: sqlite3.Connection, path: Path) -> Ledger:
-    """The ledger of a connection, once it is seen that it is whole.
-
-    Once, on opening: the answers themselves are checked when they are read.
-    """
-    terms = _read_terms(db, path)
-    known: set[bytes] = set()
-    for row in db.execute("SELECT account, key, digest FROM keys"):
-        check_row(path, "the key of an account", *row)
-        known.add(row[0])
-    asked: set[tuple[bytes, bytes]] = set()
-    for row in db.execute("SELECT account, call, images, digest FROM calls"):
-        check_row(path, "a call", *row)
-        if terms.api_keys and row[0] not in known:
-            raise damaged(path, "an account that asked is gone")
-        ids = REPEATS[terms.repeats](row[1], split(row[2]))
-        asked.update((row[0], id) for id in ids)
-    if asked != set(db.execute("SELECT account, id FROM answers")):
-        raise damaged(path, "its answers are not those of its calls")
-    return Ledger(db, path, terms)
-
-
-def _read_terms(db: sqlite3.Connection, path: Path) -> Terms:
-    rows = db.execute("SELECT content, digest FROM header").fetchall()
-    if len(rows) != 1:
-        raise damaged(path, "no header")
-    check_row(path, "the header", *rows[0])
-    fields: dict[str, Any] = json.loads(rows[0][0])
-    refuse_if(
-        not set(fields) ^ set(Terms._fields) <= _LATER_TERMS,
-        f"{path} was made by another version of sslx; {way_out(path)} to ask again",
-    )
-    return Terms(**fields | {"image_shape": tuple(fields["image_shape"])})

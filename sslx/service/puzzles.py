@@ -2,8 +2,8 @@
 
 What a call costs is proven before it is answered, and a proof counts once. A puzzle's
 difficulty is in bits: 2^bits tries are expected. Its solution, a nonce, is bound to the
-account, the images asked, in their order, and the time it expires; not to the service:
-two that share accounts' names take the same one.
+service, by a random id that its file was given, the account, the images asked, in their
+order, and the time it expires.
 """
 
 import secrets
@@ -12,29 +12,34 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from sslx.service.database import check_row, digest
+from sslx.service.database import check_row, damaged, digest, transaction
 from sslx.service.ledger import Ledger
 from sslx.types import UserError
 
 LIFE = 3600  # seconds that a puzzle is good for
 CLOCK: Callable[[], float] = time.time
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS nonces (nonce BLOB PRIMARY KEY, expiry BLOB, digest BLOB)
-WITHOUT ROWID
-"""
+# Nonces that were used, and the service's id.
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS nonces (nonce BLOB PRIMARY KEY, expiry BLOB,"
+    " digest BLOB) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS expiries ON nonces (expiry)",
+    "CREATE TABLE IF NOT EXISTS service (id BLOB, digest BLOB)",
+)
 
 
 class Puzzle(NamedTuple):
     """What is to be solved.
 
     Attributes:
+        service: Whom: its id.
         account: Who pays.
         request: Of what is asked; see ``request_of``.
         expiry: Seconds since 1970.
         bits: 0 or more, and no whole number needed.
     """
 
+    service: bytes
     account: str
     request: bytes
     expiry: int
@@ -107,8 +112,22 @@ def name_of(puzzle: Puzzle, nonce: int) -> bytes:
 
 
 def prepare(ledger: Ledger) -> None:
-    """Gives a file its table of used nonces; one of an earlier version gets it once."""
-    ledger.db.execute(_TABLE)
+    """Gives a file what puzzles need; one of an earlier version gets it once."""
+    with transaction(ledger.db, ledger.path, "IMMEDIATE"):
+        for statement in _TABLES:
+            ledger.db.execute(statement)
+        if not ledger.db.execute("SELECT 1 FROM service").fetchone():
+            own = secrets.token_bytes(16)
+            row = own, digest(own)
+            ledger.db.execute("INSERT INTO service VALUES (?, ?)", row)
+
+
+def _service(ledger: Ledger) -> bytes:
+    row = ledger.db.execute("SELECT id, digest FROM service").fetchone()
+    if row is None:
+        raise damaged(ledger.path, "the service's id is gone")
+    check_row(ledger.path, "the service's id", *row)
+    return row[0]
 
 
 def take(
@@ -124,11 +143,11 @@ def take(
         bits: What is to be paid now: the price of a moment before may be too low.
 
     Raises:
-        PaymentRequired: There is no proof, or it is expired, used, of another call or
-            account, or of fewer hashes. It has a new puzzle.
+        PaymentRequired: There is no proof, or it is expired, used, of another call,
+            account or service, or of fewer hashes. It has a new puzzle.
     """
     now, request = int(CLOCK()), request_of(hashes)
-    fresh = Puzzle(account, request, now + LIFE, bits)
+    fresh = Puzzle(_service(ledger), account, request, now + LIFE, bits)
     if proof is None:
         raise PaymentRequired(fresh)
     if not _is_proof(proof):
@@ -137,7 +156,9 @@ def take(
         raise PaymentRequired(fresh, "the proof is expired, or of a clock that is off")
     paid = fresh._replace(expiry=proof.expiry)
     if not solved(paid, proof.nonce):
-        raise PaymentRequired(fresh, "the proof is of another call, or of fewer hashes")
+        raise PaymentRequired(
+            fresh, "the proof is of another call or service, or of fewer hashes"
+        )
     name = name_of(paid, proof.nonce)
     query = "SELECT expiry, digest FROM nonces WHERE nonce = ?"
     if row := ledger.db.execute(query, (name,)).fetchone():
@@ -155,7 +176,8 @@ def _is_proof(proof: object) -> bool:
 
 def _stamp(puzzle: Puzzle) -> bytes:
     expiry = str(puzzle.expiry).encode()
-    return digest(puzzle.account.encode(), puzzle.request, expiry)
+    account = puzzle.account.encode()
+    return digest(puzzle.service, account, puzzle.request, expiry)
 
 
 def _tried(stamp: bytes, nonce: int) -> int:

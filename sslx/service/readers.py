@@ -1,16 +1,17 @@
-"""Reading a service's file: stored answers and bills, without a victim."""
+"""Reading a service's file: stored answers and their notes, without a victim."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from sslx.service import ledger as ledgers
-from sslx.service.counters import Counters, count, count_all
-from sslx.service.database import way_out
+from sslx.service.database import check_name, damaged, way_out
 from sslx.service.ledger import Ledger
+from sslx.service.opening import reading
 from sslx.types import UserError, refuse_if
 
 
@@ -32,7 +33,7 @@ def read_answers(
         UserError: No such file, no such call, calls that asked other images, or a
             damaged file.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         hashes, ids = _asked(ledger, account, calls)
         refuse_if(
             hashes != [ledgers.image_hash(image) for image in images],
@@ -61,7 +62,7 @@ def read_notes(
     Raises:
         UserError: No such file, no such call, or a damaged file.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         _, ids = _asked(ledger, account, calls)
         notes = ledgers.read_noted(ledger, account, ids)
     names = sorted(set().union(*notes))
@@ -80,7 +81,7 @@ def mean_notes(path: str | os.PathLike, accounts: Sequence[str]) -> dict[str, fl
     """
     values: dict[str, list[float]] = {}
     query = "SELECT id FROM answers WHERE account = ?"
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         for account in accounts:
             ids = [row for (row,) in ledger.db.execute(query, (account.encode(),))]
             for note in ledgers.read_noted(ledger, account, ids):
@@ -96,7 +97,7 @@ def read_asked(
 
     Answers are numbered as they are stored, and so are the calls that brought them. A
     call that brought none, of images that were all stored before, has no place of its
-    own: it stands behind the last call that brought one of its images.
+    own: it stands behind the last of the calls that brought its images.
 
     Args:
         path: The service's file. It is only read.
@@ -108,7 +109,7 @@ def read_asked(
     Raises:
         UserError: No such file, or a damaged one.
     """
-    with ledgers.reading(path) as ledger:
+    with reading(path) as ledger:
         out: dict[str, list] = {}
         for number, (account, call) in enumerate(_in_order(ledger)):
             images = ledgers.find_call(ledger, account, call) or []
@@ -125,22 +126,53 @@ def read_asked(
     }
 
 
+class _Asked(NamedTuple):
+    """A call, and where in the store the answers to its images lie, each once."""
+
+    account: str
+    call: str
+    places: list[int]
+
+
 def _in_order(ledger: Ledger) -> list[tuple[str, str]]:
-    """(account, call) of all calls, in the order in which they brought answers."""
-    query = "SELECT account, id, rowid FROM main.answers"
-    places = {(account, id): place for account, id, place in ledger.db.execute(query)}
-    calls = []
+    """(account, call) of all calls, in an order in which they bring what is stored.
+
+    A call brought answers that lie one behind the other; of several that may have
+    brought the same, it is the one that brings most.
+    """
+    query = "SELECT account, id FROM main.answers ORDER BY rowid"
+    stored = {own: place for place, own in enumerate(ledger.db.execute(query))}
+    calls: list[_Asked] = []
+    of: dict[int, list[_Asked]] = {}  # place -> who asked it
     for account, call, images in ledger.db.execute(
         "SELECT account, call, images FROM calls"
     ):
         ids = ledgers.answer_ids(ledger, call.decode(), ledgers.split(images))
-        own = {places[account, id] for id in ids}
-        calls.append((max(own, default=0), own, account.decode(), call.decode()))
-    ends = sorted({last for last, *_ in calls})
-    before = dict(zip(ends, [0, *ends], strict=False))
-    # Of calls with the same last answer one brought it, with all since the call before.
-    calls.sort(key=lambda c: (c[0], -sum(p > before[c[0]] for p in c[1]), c[3]))
-    return [(account, call) for _, _, account, call in calls]
+        own = dict.fromkeys(stored[account, id] for id in ids)
+        calls.append(_Asked(account.decode(), call.decode(), [*own]))
+        for place in own:
+            of.setdefault(place, []).append(calls[-1])
+    brought_by: dict[int, _Asked] = {}  # the first place that each brought
+    ends: list[int] = []  # of each place, the last one of the call that brought it
+    while (start := len(ends)) < len(stored):
+        able = [asked for asked in of[start] if _brings(asked.places, start)]
+        if not able:
+            raise damaged(ledger.path, "its answers are in another order than asked")
+        best = max(able, key=lambda asked: (max(asked.places), len(asked.places)))
+        brought_by[max(best.places)] = best
+        ends += [max(best.places)] * (max(best.places) + 1 - start)
+
+    def place_of(asked: _Asked) -> tuple:
+        end = max(ends[place] for place in asked.places)
+        return end, brought_by[end] is not asked, -len(asked.places), asked.call
+
+    return [(asked.account, asked.call) for asked in sorted(calls, key=place_of)]
+
+
+def _brings(places: list[int], start: int) -> bool:
+    """Whether what a call asks lies from ``start`` on in turn, or before it."""
+    new = [place for place in places if place >= start]
+    return new == list(range(start, start + len(new)))
 
 
 def _asked(
@@ -149,7 +181,9 @@ def _asked(
     """Hashes of the images of calls, and the ids of their answers."""
     hashes: list[bytes] = []
     ids: list[bytes] = []
+    check_name("an account's name", account)
     for call in calls:
+        check_name("a call's id", call)
         asked = ledgers.find_call(ledger, account, call)
         if asked is None:
             raise UserError(
@@ -158,23 +192,3 @@ def _asked(
         hashes += asked
         ids += ledgers.answer_ids(ledger, call, asked)
     return hashes, ids
-
-
-def read_counters(path: str | os.PathLike, account: str) -> Counters:
-    """The account's bill, read without a victim; all zero if it never asked.
-
-    Raises:
-        UserError: No such file, or a damaged one.
-    """
-    with ledgers.reading(path) as ledger:
-        return count(ledger, account)
-
-
-def read_all_counters(path: str | os.PathLike) -> dict[str, Counters]:
-    """The bills of all accounts that asked, by name, read without a victim.
-
-    Raises:
-        UserError: No such file, or a damaged one.
-    """
-    with ledgers.reading(path) as ledger:
-        return count_all(ledger)

@@ -29,6 +29,8 @@ class Terms(NamedTuple):
         api_keys: Whether only known accounts may ask, each with its key.
         secret: Digest of what the defence draws from; None where it needs none.
         calibration: Digest of what it was calibrated on; None likewise.
+        defence: Names and numbers of the defence, "" for one that has none; None in
+            a file of before they were kept.
     """
 
     dim: int
@@ -42,6 +44,7 @@ class Terms(NamedTuple):
     api_keys: bool = False
     secret: str | None = None
     calibration: str | None = None
+    defence: str | None = None
 
 
 class Spent(NamedTuple):
@@ -115,12 +118,17 @@ def check_terms(terms: Terms) -> None:
 def check_same(path: Path, was: Terms, now: Terms) -> None:
     """Checks that a file is opened on the terms it was made for.
 
+    One of before the defence was a term may be opened with any, and any calibration.
+
     Raises:
         UserError: It is not; the first that differs.
     """
+    older = was.defence is None
     for name, old, new in zip(Terms._fields, was, now, strict=True):
-        if old == new:
+        if old == new or (older and name == "defence"):
             continue
+        if older and name == "calibration" and old and new:
+            continue  # the digest was of the answers alone
         refuse_if(
             name == "api_keys",
             f"{path} was made {'with' if old else 'without'} accounts and keys; "
@@ -130,10 +138,14 @@ def check_same(path: Path, was: Terms, now: Terms) -> None:
             made = "another" if old and new else "a" if old else "no"
             what = f"with {made} {name}"
         else:
-            what = f"for {name} {old}, not {new}"
+            what = f"for {name} {_told(old)}, not {_told(new)}"
         raise UserError(
             f"{path} was made {what}; name another file, or {way_out(path)}"
         )
+
+
+def _told(value: object) -> object:
+    return "one without a name" if value == "" else value
 
 
 def check_budget(

@@ -14,7 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslx.service import BudgetExceeded, Counters, database, read_answers, read_counters
+from sslx.service import (
+    BudgetExceeded,
+    Counters,
+    database,
+    make_defence,
+    read_answers,
+    read_counters,
+)
 from sslx.types import UserError
 from tests.service.box import (
     DIM,
@@ -38,7 +45,14 @@ import numpy as np
 from sslx.service import BudgetExceeded, calibrate, ledger, make_defence, serve
 path, limit, repeats = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 names, given = sys.argv[4].split("+"), 0
-numbers = {"noise": {"sd": 0.5}, "near_duplicates": {"similarity": 0.9}}
+numbers = {
+    "noise": {"sd": 0.5},
+    "near_duplicates": {"similarity": 0.9},
+    "b4b": {"bits": 4, "draws": 3, "centred": True, "start": 0.01, "noise": 1.0,
+            "knee": 50.0, "transform": "none"},
+    "proof_of_work": {"sd": 0.5, "quantile": 0.01, "floor": 3.0, "doubling": 0.01,
+                      "most": 40.0, "call_size": 20},
+}
 
 def embed(images):
     global given
@@ -49,9 +63,12 @@ def embed(images):
 def pictures(n, seed):
     return np.random.default_rng(seed).integers(0, 256, (n, 2, 3, 1), np.uint8)
 
-service = serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
-                defence=make_defence(names, numbers), repeats=repeats, secret=bytes(32),
-                calibration=calibrate(embed(pictures(30, 99))))
+def taken_up(path):
+    return serve(path, embed, image_limit=limit, image_shape=(2, 3, 1), dim=4,
+                 defence=make_defence(names, numbers), repeats=repeats,
+                 secret=bytes(32), calibration=calibrate(embed(pictures(30, 99))))
+
+service = taken_up(path)
 given = 0
 """
 THIRTY_CALLS = """
@@ -65,6 +82,28 @@ service.query("a", pictures(3, 0), "0")
 ledger.add_call = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 service.query("a", pictures(300, 1), "1")
 """
+# Forks that each go on until so many statements of sqlite's were run.
+DIE_AT_STATEMENTS = """
+def ten_calls(path, left):
+    service = taken_up(path)
+
+    def step(statement):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    service.close.__self__.set_trace_callback(step)
+    for i in range(10):
+        service.query("a", pictures(6, i // 2)[: 3 + i % 3], str(i))
+    os._exit(0)
+
+service.close()
+for path, left in [(path, 10**6), *((sys.argv[5], int(n)) for n in sys.argv[6:])]:
+    if not (pid := os.fork()):
+        ten_calls(path, left)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
 # With no cache to speak of, pages reach the file before they are committed.
 HALF_WRITTEN = """
 import os, signal, sqlite3, sys
@@ -73,6 +112,14 @@ db.execute("PRAGMA cache_size = 1")
 db.execute("BEGIN IMMEDIATE")
 db.execute("UPDATE answers SET answer = zeroblob(9000)")
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+ODD_NAMES = """
+for account, call in (("a", 5), ("a", b"5"), ("a", True), (None, "1"), (b"a", "1")):
+    try:
+        service.query(account, pictures(2, 0), call)
+    except Exception as error:
+        print(type(error).__name__, error)
+print(service.accounts(), given)
 """
 # Prints what was refused, and at last the images answered and embedded.
 ASK_900 = """
@@ -119,20 +166,33 @@ def let_through(run, calls, kill_after=None):
 
 
 def remembered(path):
-    """All that a defence has in a file."""
+    """All that a defence has in a file, the totals, and the answers."""
     with closing(sqlite3.connect(path)) as db:
-        return [
-            db.execute(f"SELECT * FROM {table} ORDER BY {columns}").fetchall()
-            for table, columns in (("states", "1"), ("rows", "rowid"))
-        ]
+        return {
+            table: db.execute(f"SELECT * FROM {table} ORDER BY {columns}").fetchall()
+            for table, columns in (
+                ("states", "1"),
+                ("rows", "rowid"),
+                ("totals", "1"),
+                ("answers", "1, 2"),
+            )
+        }
 
 
 @pytest.mark.parametrize(
-    "defence", ["none", pytest.param("near_duplicates+noise", marks=pytest.mark.slow)]
+    ("defence", "kept"),
+    [
+        ("none", []),
+        pytest.param("b4b+proof_of_work", ["states"], marks=pytest.mark.slow),
+        pytest.param(
+            "near_duplicates+noise", ["states", "rows"], marks=pytest.mark.slow
+        ),
+    ],
 )
-def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence):
+def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence, kept):
     # A call half written, paid for twice, or lost, wherever the process is killed; what
-    # a defence remembers written apart from its answers, or another draw than before.
+    # a defence remembers (what changes with each call, too) written apart from its
+    # answers, or another draw than before; totals that are not those of the calls.
     draw, whole, cut = random.Random(0), tmp_path / "whole", tmp_path / "cut"
     assert let_through(child(THIRTY_CALLS, whole, 1000, defence=defence), 30) == 0
     for kill in range(3):
@@ -149,8 +209,24 @@ def test_killed_and_taken_up_equals_undisturbed(tmp_path, defence):
     asked = np.concatenate([pictures(20, i // 2)[: 10 + i % 10] for i in range(30)])
     cut_answers, answers = (read_answers(p, "a", ids, asked) for p in (cut, whole))
     np.testing.assert_array_equal(cut_answers, answers)
-    assert remembered(cut) == (kept := remembered(whole))
-    assert all(kept) == (defence != "none")
+    found = remembered(whole)
+    assert remembered(cut) == found and found["totals"]
+    assert [name for name in ("states", "rows") if found[name]] == kept
+
+
+@pytest.mark.parametrize("defence", ["b4b+proof_of_work", "near_duplicates+noise"])
+def test_killed_at_any_statement_equals_undisturbed(tmp_path, defence):
+    # A state, a row or a total that is written apart from the answers it is of; a kill
+    # by the clock seldom comes between the two.
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    points = [*random.Random(1).choices(range(90), k=12), 10**6]
+    run = child(DIE_AT_STATEMENTS, whole, 1000, cut, *points, defence=defence)
+    out, _ = run.communicate()
+    ends = [int(line) for line in out.split()]
+    assert ends.count(-signal.SIGKILL) > 8 and ends[0] == ends[-1] == 0
+    assert set(ends) == {-signal.SIGKILL, 0}
+    assert remembered(cut) == remembered(whole)
+    assert read_counters(cut, "a") == read_counters(whole, "a")
 
 
 def test_reading_after_a_kill_within_a_write(tmp_path):
@@ -171,7 +247,8 @@ def test_killed_within_a_call_leaves_nothing_of_it(tmp_path, repeats):
     path = tmp_path / "a.sqlite"
     run = child(DIE_BEFORE_THE_CALL_IS_WRITTEN, path, 1000, repeats=repeats)
     assert finished(run) == -signal.SIGKILL
-    service = opened(path, limit=1000, repeats=repeats)
+    none = make_defence(["none"], {})
+    service = opened(path, limit=1000, repeats=repeats, defence=none)
     assert service.counters("a") == Counters(3, 3, 1, 12, 1000)
     service.close()
 
@@ -217,6 +294,19 @@ def test_two_processes_that_make_the_same_calls_pay_once(tmp_path):
     errors, images, embedded = both(path, 100, (0, 0), named=1)
     assert (errors, images, embedded) == ([], 1800, 900)
     assert read_counters(path, "a") == Counters(900, 900, 9, 900 * DIM, 1000)
+
+
+def test_names_of_another_type_are_told_in_one_line(tmp_path):
+    # A traceback out of the ledger. In a process whose calls nobody checks for types.
+    run = child(ODD_NAMES, tmp_path / "a", 1000)
+    assert run.communicate()[0].splitlines() == [
+        "UserError a call's id is a text, not 5",
+        "UserError a call's id is a text, not b'5'",
+        "UserError a call's id is a text, not True",
+        "UserError an account's name is a text, not None",
+        "UserError an account's name is a text, not b'a'",
+        "[] 0",
+    ]
 
 
 def test_a_neighbour_waits_while_the_victim_works(tmp_path):

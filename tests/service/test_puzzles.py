@@ -58,7 +58,7 @@ def asks(service, account, images, call=None, **kw):
 @pytest.mark.parametrize("bits", [3.0, 6.5, 8.0])
 def test_a_puzzle_takes_2_to_the_bits_tries(bits):
     # A difficulty in digits or bytes, whole bits only, the same nonce for all.
-    posed = [Puzzle("a", bytes([i]), 5, bits) for i in range(200)]
+    posed = [Puzzle(b"s", "a", bytes([i]), 5, bits) for i in range(200)]
     tries = np.array([solve(puzzle, 0).nonce + 1 for puzzle in posed])
     mean, deviation = 2**bits, np.sqrt(1 - 2**-bits) * 2**bits
     assert abs(tries.mean() - mean) < 4 * deviation / np.sqrt(200)
@@ -71,17 +71,20 @@ def test_a_puzzle_takes_2_to_the_bits_tries(bits):
 @pytest.mark.slow
 def test_a_puzzle_of_12_bits():
     # As above, at the greatest difficulty that is tried here.
-    tries = [solve(Puzzle("b", bytes([i]), 7, 12.0), 0).nonce + 1 for i in range(200)]
+    tries = [
+        solve(Puzzle(b"s", "b", bytes([i]), 7, 12.0), 0).nonce + 1 for i in range(200)
+    ]
     assert abs(np.mean(tries) - 2**12) < 4 * 2**12 / np.sqrt(200)
 
 
-def test_a_nonce_is_bound_to_account_request_and_expiry():
-    # A proof that pays for another account, another call, or at another time.
-    puzzle = Puzzle("a", request_of([b"1", b"2"]), 100, BITS)
+def test_a_nonce_is_bound_to_service_account_request_and_expiry():
+    # A proof that pays for another service, account or call, or at another time.
+    puzzle = Puzzle(b"s", "a", request_of([b"1", b"2"]), 100, BITS)
     nonce = solve(puzzle).nonce
     assert solved(puzzle, nonce) and solved(puzzle._replace(bits=3.0), nonce)
     for other in (
         puzzle._replace(account="b"),
+        puzzle._replace(service=b"t"),
         puzzle._replace(expiry=101),
         puzzle._replace(request=request_of([b"2", b"1"])),
         puzzle._replace(request=request_of([b"12"])),
@@ -187,6 +190,41 @@ def test_used_nonces_are_kept_until_they_expire(paid, tmp_path, monkeypatch):
         assert kept == ((i + 1 if i < 2 else 1),)
 
 
+def test_a_proof_for_one_service_is_none_for_another(paid, tmp_path):
+    # Two services with the same accounts that are paid with one proof; a proof that is
+    # void when the service was closed in between.
+    make, given = paid
+    service = make(repeats="fresh")
+    proof = solve(asks(service, "a", POOL[:2]).puzzle)
+    with closing(opened(tmp_path / "b", defence=PRICED, puzzles=True)) as other:
+        again = asks(other, "a", POOL[:2], proof=proof)
+        assert "another call or service" in again.why
+        assert again.puzzle.service != asks(service, "a", POOL[:2]).puzzle.service
+    service.close()
+    make(repeats="fresh").query("a", POOL[:2], proof=proof)
+    assert given == [2]
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM service", "UPDATE service SET id = 1"])
+def test_a_damaged_id_is_found(paid, tmp_path, change):
+    # Proofs for an id that was changed, so that used ones count anew; a traceback.
+    make, _ = paid
+    service = make()
+    with closing(sqlite3.connect(tmp_path / "a")) as db, db:
+        db.execute(change)
+    with pytest.raises(UserError, match="is damaged .the service's id is"):
+        service.query("a", POOL[:1])
+
+
+def test_expired_nonces_are_found_by_an_index(paid, tmp_path):
+    # All used nonces of an hour read for each payment.
+    make, _ = paid
+    make()
+    with closing(sqlite3.connect(tmp_path / "a")) as db:
+        plan = db.execute("EXPLAIN QUERY PLAN DELETE FROM nonces WHERE expiry <= x'01'")
+        assert "USING COVERING INDEX expiries" in str(plan.fetchall())
+
+
 def test_a_damaged_nonce_is_found(paid, tmp_path):
     # A flipped byte by which a proof counts for longer.
     make, _ = paid
@@ -245,6 +283,6 @@ def test_an_older_file_gets_its_table_once(tmp_path):
 
 def test_the_error_is_whole_in_another_process():
     # An error that cannot cross to another process, or loses its puzzle there.
-    error = PaymentRequired(Puzzle("a", b"r", 5, 3.0), "the proof is expired")
+    error = PaymentRequired(Puzzle(b"s", "a", b"r", 5, 3.0), "the proof is expired")
     back = pickle.loads(pickle.dumps(error))
     assert (back.puzzle, back.why, str(back)) == (error.puzzle, error.why, str(error))

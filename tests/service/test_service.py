@@ -1,9 +1,24 @@
 """The black box: what it counts, refuses and remembers."""
 
+import io
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 
-from sslx.service import BudgetExceeded, Counters, Defence, read_answers, read_counters
+from sslx.service import (
+    BudgetExceeded,
+    Counters,
+    Defence,
+    answering,
+    read_answers,
+    read_counters,
+    read_notes,
+)
+from sslx.service.database import digest
+from sslx.service.ledger import find_state
+from sslx.service.opening import reading
 from sslx.types import UserError
 from tests.service.box import DIM, embedded, opened, pictures
 
@@ -265,3 +280,77 @@ def test_reading_makes_no_file(tmp_path):
     with pytest.raises(UserError, match=f"{path} is damaged"):
         read_counters(path, "a")
     assert path.stat().st_size == 0 and list(tmp_path.iterdir()) == [path]
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("account", "call", "message"),
+    [
+        (HALF, "1", "^an account's name has half a character in it: '.ud800'$"),
+        (f"a{HALF}", "1", "^an account's name has half a character"),
+        ("a", f"1{HALF}2", "^a call's id has half a character in it: '1.ud8002'$"),
+        ("", "1", "^an account's name is a text, not ''$"),
+    ],
+)
+def test_odd_names_are_told_in_one_line(box, account, call, message):
+    # A traceback out of the encoding of a name.
+    make, path, given = box
+    service = make()
+    acts = [
+        lambda: service.query(account, pictures(2), call),
+        lambda: read_answers(path, account, [call], pictures(2)),
+        lambda: read_notes(path, account, [call]),
+    ]
+    if "account" in message:
+        acts += [
+            lambda: service.counters(account),
+            lambda: read_counters(path, account),
+        ]
+        acts += [lambda: make(accounts={account: "key"})] if account else []
+    for act in acts:
+        with pytest.raises(UserError, match=message) as error:
+            act()
+        assert "\n" not in str(error.value) and error.value.args[0].isprintable()
+    assert not given and service.accounts() == []
+
+
+def test_half_a_character_in_a_key_is_a_key_like_any(box):
+    # A traceback for whoever sends one.
+    service = box[0](accounts={"a": "key", "b": HALF})
+    with pytest.raises(UserError, match="^this is not the api_key of account 'a'"):
+        service.query("a", pictures(1), api_key=HALF)
+    service.query("b", pictures(1), api_key=HALF)
+
+
+NAMES = ["file", "args", "allow_pickle", "arr_0", "=", "=a", "a/b", "a.npy", "é"]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_state_may_have_any_names(tmp_path, old):
+    # An array of the name of an argument of savez: a crash, or a state lost; a state
+    # that was saved under plain names and is not found again.
+    def apply(state, request):
+        return request.raw, {k: v + 1 for k, v in state.items()}, None, {}
+
+    names = ["n", "occupied", "b4b.key"] if old else NAMES
+    zeros = {name: np.full(2, i) for i, name in enumerate(names)}
+    keep = Defence(lambda dim, key: zeros, apply)
+    for i in range(3):
+        with closing(opened(tmp_path / "a", defence=keep)) as service:
+            service.query("a", pictures(1, seed=i))
+        with reading(tmp_path / "a") as ledger:
+            saved = find_state(ledger, "a")
+        found = answering._unpack(saved)
+        assert {k: v.tolist() for k, v in found.items()} == {
+            name: [n + 1 + i] * 2 for n, name in enumerate(names)
+        }
+        if old:
+            packed = io.BytesIO()
+            np.savez(packed, **found)
+            row = b"a", packed.getvalue()
+            with closing(sqlite3.connect(tmp_path / "a")) as db, db:
+                db.execute(
+                    "UPDATE states SET state = ?, digest = ?", (row[1], digest(*row))
+                )

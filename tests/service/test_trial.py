@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sslx.service import Defence
+from sslx.service import LAWS, Defence
 from sslx.service.trial import try_defence
 from sslx.types import UserError
 
@@ -20,7 +20,7 @@ def of(change, **kw):
 
 def drawn(given, request):
     keys = [np.random.default_rng(key).normal(size=4) for key in request.keys]
-    return request.raw + np.stack(keys)
+    return request.raw + np.stack(keys) * request.calibration.deviation
 
 
 def fails(given, request):
@@ -39,8 +39,12 @@ BROKEN = {
         lambda n, r: r.raw + np.random.default_rng(0).normal(size=r.raw.shape),
         "order",
     ),
+    "a fixed size": (lambda n, r: np.round(r.raw, 1), "scaling"),
+    "size of the calibration": (lambda n, r: r.raw + r.calibration.mean**2, "scaling"),
 }
 LINE = {
+    "accounts": "another account does.* state and rows",
+    "scaling": "times c give.* in request.calibration.deviation",
     "killed": "killed and is made again",
     "order": "in another order",
     "cutting": "cut into several",
@@ -56,17 +60,35 @@ def test_broken_laws(what):
     # Catches a defence whose answers go by the call: the check of its names passes it.
     change, law = BROKEN[what]
     with pytest.raises(UserError, match=f"mine:D breaks a law.*{LINE[law]}") as error:
-        tried(of(change))
+        tried(of(change, wants={"calibration"}))
     assert "\n" not in str(error.value)
-    tried(of(change, exempt={"killed", "order", "cutting"}))
+    tried(of(change, exempt={*LAWS}, wants={"calibration"}))
+
+
+def test_a_neighbour_is_seen():
+    # Catches a defence that remembers who asked before, outside of its state.
+    last = [None]
+
+    def apply(state, request):
+        key = state["key"].tobytes()
+        other, last[0] = last[0] not in (None, key), key
+        return request.raw * (1 + other), state, None, {}
+
+    defence = Defence(lambda dim, key: {"key": key}, apply, wants={"secret"})
+    with pytest.raises(UserError, match=LINE["accounts"]) as error:
+        tried(defence)
+    assert str(error.value).endswith("exempt={'accounts'}")
 
 
 def test_kept_laws():
     # Catches honest defences refused, rounding taken for a broken law, answers that are
     # of no probabilities or labels.
-    tried(of(drawn, wants={"secret"}))
+    tried(of(drawn, wants={"secret", "calibration"}))
     tried(of(lambda n, r: r.raw * np.float32(1 + 1e-6 * len(r.raw))))
-    tried(of(lambda n, r: np.round(r.raw, 1), out_dim=lambda dim: dim))
+    rounded = lambda n, r: np.round(r.raw, 1)  # noqa: E731
+    tried(of(rounded, out_dim=lambda dim: dim, exempt={"scaling"}))
+    for output in ("probabilities", "label"):  # which have a size of their own
+        tried(of(rounded), output)
     tried(Defence(lambda dim, key: {}, lambda s, r: (r.raw, s, None, {})), "label")
 
     def sums(n, request):

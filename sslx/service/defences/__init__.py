@@ -1,9 +1,10 @@
 """Defences by name; one file each, ``defence.py`` has their contract."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sslx.registry import check_block, check_sizes, pick
+from sslx.registry import check_block, check_sizes, code_of, pick
 from sslx.service.defences.b4b import b4b
 from sslx.service.defences.b4b_reference import b4b_reference, b4b_reference_simsiam
 from sslx.service.defences.chain import chain
@@ -75,4 +76,16 @@ def make_defence(
             not isinstance(made[name], Defence),
             f"service.defence: {name!r} makes no Defence of its numbers",
         )
-    return chain(made)
+    return chain(made)._replace(called=_called(names, numbers))
+
+
+def _called(names: Sequence[str], numbers: Mapping[str, Mapping[str, Any]]) -> str:
+    """NAME(NUMBER=VALUE, ...)+...; of one of one's own with the digest of its code."""
+    code = code_of(*names).get("code", {})
+
+    def said(name: str) -> str:
+        own = sorted(numbers.get(name, {}).items())
+        told = [f"{key}={json.dumps(value, default=str)}" for key, value in own]
+        return f"{name}({', '.join(told)}){code.get(name, '')}"
+
+    return "+".join(map(said, names))

@@ -150,6 +150,8 @@ class Defence(NamedTuple):
         exempt: Names in ``LAWS`` of laws that it breaks; its docstring says why.
         units: Whether its answers have the columns that it was given, in the same
             units, so that what stands behind it may use their calibration.
+        called: Its names and numbers, for which a service's file is made;
+            ``make_defence`` knows them.
     """
 
     init: Callable[[int, np.ndarray | None], State]
@@ -163,6 +165,7 @@ class Defence(NamedTuple):
     wants: Set[str] = frozenset()
     exempt: Set[str] = frozenset()
     units: bool = True
+    called: str = ""
 
 
 def check_defence(defence: Defence, given: Collection[str]) -> None:

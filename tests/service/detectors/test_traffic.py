@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslx.service import read_asked
+from sslx.service import read_asked, readers
 from sslx.service.detectors import read_traffic
+from sslx.service.ledger import image_hash
+from sslx.service.opening import reading
 from sslx.types import UserError
 from tests.service.box import DIM, embedded, opened, pictures
 
@@ -198,6 +200,61 @@ def test_calls_that_brought_no_answer(tmp_path):
     # "m" has more images than "a", so it is "m" that may have brought them.
     np.testing.assert_allclose(answers[3:6], embedded(x[:3]), rtol=1e-5)
     np.testing.assert_allclose(answers[6:], embedded(x[2:]), rtol=1e-5)
+
+
+def asked_as_read(path, calls):
+    """Checks an order that was read: by it, what is stored was brought as it lies."""
+    with reading(path) as ledger:
+        read = readers._in_order(ledger)
+        query = "SELECT account, id FROM answers ORDER BY rowid"
+        stored = [(a.decode(), id) for a, id in ledger.db.execute(query)]
+    assert sorted(read) == sorted((account, call) for account, call, _ in calls)
+    images = {(account, call): x for account, call, x in calls}
+    brought = {}
+    for account, call in read:
+        hashes = [(account, image_hash(x)) for x in images[account, call]]
+        brought |= dict.fromkeys(hashes)
+    assert [*brought] == stored
+    return read
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_order_of_random_ledgers(tmp_path, seed):
+    # Catches a call that brought nothing before one that brought its answers; a call
+    # taken for who brought what it asks in another order, or of another account.
+    random, pool = np.random.default_rng(seed), pictures(9)
+    names = random.permutation(14)
+    calls = [
+        (random.choice(["a", "b"]), str(name), pool[random.integers(0, 9, n)])
+        for name, n in zip(names, random.integers(1, 5, 14), strict=True)
+    ]
+    service = opened(tmp_path / "a")
+    for account, call, images in calls:
+        service.query(account, images, call)
+    service.close()
+    asked_as_read(tmp_path / "a", calls)
+
+
+@pytest.mark.parametrize(
+    ("calls", "order"),
+    [
+        ([("2", [5, 7, 4]), ("5", [7, 5])], "25"),
+        ([("2", [5, 7, 4]), ("1", [4]), ("3", [6])], "213"),
+        ([("9", [0, 1]), ("8", [2, 3]), ("1", [0]), ("2", [3, 2])], "9182"),
+        ([("9", [0, 1]), ("8", [2, 1, 3]), ("1", [1, 3, 2, 0])], "981"),
+        ([("9", [0, 0, 1]), ("8", [1, 0]), ("1", [2, 0, 1])], "981"),
+    ],
+)
+def test_the_order_of_calls_that_brought_nothing(tmp_path, calls, order):
+    # As above, where the order is known.
+    pool = pictures(9)
+    calls = [("a", call, pool[rows]) for call, rows in calls]
+    service = opened(tmp_path / "a")
+    for account, call, images in calls:
+        service.query(account, images, call)
+    service.close()
+    read = asked_as_read(tmp_path / "a", calls)
+    assert "".join(call for _, call in read) == order
 
 
 @pytest.mark.parametrize("name", ["memoised", "fresh"])
