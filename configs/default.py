@@ -105,7 +105,7 @@ def _defences() -> dict:
             "draws": 20,  # of the planes; coverage is the mean
             "centred": True,  # planes go through the calibration's mean, not 0
             "start": 1e-6,  # lambda of the paper
-            "noise": 0.8,  # its alpha: noise at the knee
+            "noise": 0.8,  # its alpha: noise at the knee; 0: the transform alone
             "knee": 40.0,  # its beta: coverage in percent
             # each account's: none, diagonal, dense, orthogonal, pad_shuffle or bits
             "transform": "none",

@@ -129,7 +129,7 @@ def check_sizes(section: str, block: Mapping[str, Any], entry: Callable) -> None
     """
     may_be_0, at_most_1, *_ = traits_of(entry)
     sizes = {k: v for k, v in block.items() if not isinstance(v, bool | str)}
-    positive(section, {k: v for k, v in sizes.items() if v or k not in may_be_0})
+    positive(section, {k: v for k, v in sizes.items() if v != 0 or k not in may_be_0})
     for key in at_most_1:
         refuse_if(
             sizes.get(key, 0) > 1,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sslx.registry import traits_of
 from sslx.service import DEFENCES, make_defence
 from sslx.service.defences.b4b import noise_at
 from sslx.service.defences.near_duplicates import NEAREST, near_duplicates
@@ -63,10 +64,18 @@ def test_every_number_is_above_0_and_finite(name, value):
     # Numbers that a config would not let through and whoever calls make_defence could:
     # noise of a negative curve, comparisons with NaN that are all false.
     for key, usual in NUMBERS[name].items():
-        if isinstance(usual, bool | str):
+        may_be_0 = key in traits_of(DEFENCES[name]).may_be_0
+        if isinstance(usual, bool | str) or (may_be_0 and value == 0):
             continue
         says = rf"^service.defence_kw.{name}.{key} must be above 0, not {value}"
         refused([name], {name: NUMBERS[name] | {key: value}}, says)
+
+
+def test_no_noise_and_no_transform():
+    # A defence that does nothing.
+    none = NUMBERS["b4b"] | {"noise": 0.0}
+    refused(["b4b"], {"b4b": none}, "^service.defence_kw.b4b.noise is 0, and .*trans")
+    make_defence(["b4b"], {"b4b": none | {"transform": "dense"}})
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from sslx.registry import pick
+from sslx.registry import pick, traits
 from sslx.service.defences.buckets import (
     buckets_of,
     check_buckets,
@@ -16,6 +16,7 @@ from sslx.service.defences.units import MOST, moves
 from sslx.types import refuse_if
 
 
+@traits(may_be_0=("noise",))
 def b4b(
     *,
     bits: int,
@@ -38,7 +39,8 @@ def b4b(
         centred: Whether the planes go through the calibration's mean, not through 0,
             where all answers of a ReLU lie on a few sides.
         start: Where the curve of noise starts to grow from, 1e-100 at least.
-        noise: What it is at the knee, in deviations of each column, 1000 at most.
+        noise: What it is at the knee, in deviations of each column, 1000 at most. 0 for
+            none: the transform alone.
         knee: Coverage in percent, 100 at most.
         transform: An entry of ``TRANSFORMS``.
 
@@ -47,6 +49,10 @@ def b4b(
     """
     check_buckets("b4b", bits, draws)
     where = "service.defence_kw.b4b"
+    refuse_if(
+        noise == 0 and transform == "none",
+        f"{where}.noise is 0, and {where}.transform 'none': nothing would change",
+    )
     _check(where, start, noise, knee)
     chosen = pick(TRANSFORMS, transform, f"{where}.transform")
 
@@ -85,7 +91,13 @@ def b4b(
 
 
 def _check(where: str, start: float, noise: float, knee: float) -> None:
-    """Raises a UserError unless noise grows up to the knee."""
+    """Raises a UserError unless noise grows up to the knee, or is none."""
+    refuse_if(
+        knee > 100,
+        f"{where}.knee must be 100 at most, not {knee}: coverage is in percent",
+    )
+    if noise == 0:
+        return
     moves("b4b", "noise", noise)
     refuse_if(
         not start >= 1e-100,
@@ -97,10 +109,6 @@ def _check(where: str, start: float, noise: float, knee: float) -> None:
         f"{where}.start is {start}, and noise at the knee {noise}: it must be above "
         "that, or noise never grows",
     )
-    refuse_if(
-        knee > 100,
-        f"{where}.knee must be 100 at most, not {knee}: coverage is in percent",
-    )
 
 
 def noise_at(
@@ -111,8 +119,10 @@ def noise_at(
     Args:
         coverage: In percent.
         start: lambda of the paper.
-        noise: Its alpha.
+        noise: Its alpha; 0 for none anywhere.
         knee: Its beta, in percent.
     """
+    if noise == 0:
+        return np.zeros_like(coverage, np.float64)
     exponent = np.log(noise / start) * coverage / knee
     return np.minimum(start * np.expm1(np.minimum(exponent, 500)), MOST)
