@@ -3,7 +3,7 @@
 Command: python launch.py --config=configs/digits_attack.py:rda
 All of them in one report: --config=configs/digits_attack.py
 Time: about a minute and a half for one attack, five for all, on two cores
-Expected: not measured yet; three seeds of all are study_attacks.py
+Expected: about the table of docs/attacks.md, which is of three seeds (study_attacks.py)
 
 Every attack sends the same number of images, 450: where it wants several views of each
 it has fewer images. Network and passes are alike; temperatures, rates and augmentations

@@ -2,7 +2,7 @@
 
 Command: python launch.py --config=configs/study_builtin.py
 Time: about half an hour on two cores beside other work
-Expected: not measured yet
+Expected: the table of docs/measurements.md
 
 Victim, network, data and passes are those of digits_direct.py, numbers of losses and
 attacks those of digits_attack.py. Each seed is a victim of its own and a stealer of its

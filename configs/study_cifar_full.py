@@ -4,9 +4,7 @@ Command: python launch.py --config=configs/study_cifar_full.py
 Its core, one victim and five losses: --config=configs/study_cifar_full.py:core
 Small, on two cores: --config=configs/study_cifar_full.py:cpu
 Time: not measured on an accelerator; the small one about an hour on two cores
-Expected: not measured; the small one: victim 52.0; with three and four times the passes
-of others ssl_only 52.0, warm_start 51.7, at equal ones not measured; the rest in
-docs/results.md
+Expected: not measured; the small one's victim 52.0
 
 The sets, once: sslx prepare cifar10 cifar100 fashion_mnist svhn_cropped
 (cifar10 and, for the large one, cifar100, which is asked, are needed; of the others
