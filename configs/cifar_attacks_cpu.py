@@ -2,8 +2,8 @@
 
 Command: python launch.py --config=configs/cifar_attacks_cpu.py
 Time: 27 minutes on two cores beside other work, the victim being there; 5 more with it
-Expected: victim 52.0, untrained 45.3 (linear probe, per cent of 10,000 test images, seed
-0); thefts not measured at equal passes
+Expected: victim 52.0, untrained 45.3 (linear probe, per cent of 10,000 test images,
+seed 0); thefts not measured at equal passes
 
 The set, once (170 MB): sslx prepare cifar10
 

@@ -1,7 +1,7 @@
 """Ten thefts of the reference victim, four budgets, three seeds, on two cores.
 
 Command: python launch.py --config=configs/study_reference.py
-Time: about eight minutes a theft beside other work, five times that for the longest alone
+Time: about eight minutes a theft beside other work, five times that for the last alone
 Expected: victim 68.1, mse with 9,000 queries 67.2 [66.7, 67.8], alone 46.5; the rest in
 docs/results.md as far as it was run
 
