@@ -24,13 +24,12 @@ from sslx.service.detectors import (
     Detector,
     Stream,
     cut,
-    fit,
     full,
     halves,
-    judge,
     make_detectors,
     read_traffic,
     summarise,
+    verdicts_of,
 )
 from sslx.types import UserError, refuse_if
 
@@ -108,14 +107,11 @@ def detect(
     for s in streams:
         of = {"honest": s.account in honest, "queries": 0, "detectors": {}}
         accounts.setdefault(s.account, of)["queries"] += len(s.times)
-    found, left_out = {}, {}
-    for name, detector in detectors.items():
-        try:
-            fitted = fit(detector, asked.fitted, rate=rate)
-        except UserError as error:
-            left_out[name] = str(error)
-            continue
-        verdicts = judge(fitted, streams, length=asked.length)
+    fits, left_out = verdicts_of(
+        *(detectors, asked.fitted, streams), rate=rate, length=asked.length
+    )
+    found = {}
+    for name, (fitted, verdicts) in fits.items():
         for account, verdict in verdicts.items():
             accounts[account]["detectors"][name] = verdict._asdict()
         judged = summarise([v for a, v in verdicts.items() if a in honest])

@@ -203,10 +203,11 @@ def _member(draft: Draft, tests: list[Test], budget: int, workdir: Path) -> Memb
 def _honest(member: Member) -> list[Run]:
     """Honest users, of the first set at hand, and who would be taken for a thief."""
     config, test = member.config, member.tests[0]
-    measured = measured_on(config, member.tests)
+    theft = member.theft
+    measured = theft.measured if theft else measured_on(config, member.tests)
     on = on_set(config, test)
     users = honest_runs(config, member.victim, measured, test, on)
-    watched = detection_runs(config, users, member.theft) if member.theft else []
+    watched = detection_runs(config, users, theft) if theft else []
     return [*users, *watched]
 
 

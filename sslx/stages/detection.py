@@ -11,16 +11,16 @@ from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.service.bills import LEDGER
 from sslx.service.detectors import (
+    Fitted,
     Stream,
+    Verdict,
     cut,
-    fit,
     full,
     halves,
-    judge,
     make_detectors,
     read_traffic,
+    verdicts_of,
 )
-from sslx.types import UserError
 
 
 def make(run: Run, context: Context) -> None:
@@ -39,30 +39,31 @@ def make(run: Run, context: Context) -> None:
             for kind, own in kinds.items()
         }
         streams = [*(s for own in judged.values() for s in own), *thief]
-        found, left_out = {}, {}
+        fits: dict[str, tuple[Fitted, dict[str, Verdict]]] = {}
+        left_out: dict[str, str] = {}
         detectors = make_detectors(r["detectors"])
         with progress(len(detectors), 0, "detection", "detector") as bar:
             for name, detector in detectors.items():
-                try:
-                    fitted = fit(detector, fitted_on, rate=r["rate"])
-                except UserError as error:
-                    left_out[name] = str(error)
-                    continue
-                finally:
-                    bar.update(1)
-                verdicts = judge(fitted, streams, length=length)
-
-                def said(own: list[Stream], verdicts=verdicts) -> list[dict]:
-                    accounts = dict.fromkeys(s.account for s in own)
-                    return [verdicts[account]._asdict() for account in accounts]
-
-                found[name] = {
-                    "threshold": fitted.threshold,
-                    "streams": fitted.streams,
-                    "honest": {kind: said(own) for kind, own in judged.items()},
-                    "thief": said(thief),
-                }
+                given = {name: detector}, fitted_on, streams
+                said, why = verdicts_of(*given, rate=r["rate"], length=length)
+                fits, left_out = fits | said, left_out | why
+                bar.update(1)
+        found = {
+            name: {
+                "threshold": fitted.threshold,
+                "streams": fitted.streams,
+                "honest": {k: _of(verdicts, own) for k, own in judged.items()},
+                "thief": _of(verdicts, thief),
+            }
+            for name, (fitted, verdicts) in fits.items()
+        }
         write_meta(run, finished=True, detectors=found, left_out=left_out)
+
+
+def _of(verdicts: dict[str, Verdict], own: list[Stream]) -> list[dict]:
+    """Those on some accounts, once each."""
+    accounts = dict.fromkeys(s.account for s in own)
+    return [verdicts[account]._asdict() for account in accounts]
 
 
 def _honest(run: Run) -> dict[str, list[Stream]]:

@@ -7,11 +7,11 @@ from ml_collections import ConfigDict
 from sslx.attacks.cleaning import CLEANERS, ONE_VIEW
 from sslx.attacks.cleaning.maps import KINDS
 from sslx.experiment.recipes import block_of
+from sslx.experiment.served import defence_of
 from sslx.experiment.thefts.held_back import trained_on
 from sslx.queries.plan import images_of
 from sslx.registry import pick
 from sslx.runs.names import Run
-from sslx.service import Defence
 from sslx.types import Encoder, refuse_if
 
 
@@ -40,9 +40,7 @@ def views_left(steal: ConfigDict) -> int:
     return 1 if ONE_VIEW & set(steal.clean) else steal.ask_views
 
 
-def clean_part(
-    steal: ConfigDict, encoder: Encoder, responses: Run, defence: Defence
-) -> dict[str, Any]:
+def clean_part(config: ConfigDict, encoder: Encoder, responses: Run) -> dict[str, Any]:
     """The cleaners' part of a stealer's recipe; nothing where there are none.
 
     The digests of code of one's own are the caller's, with those of other parts.
@@ -50,7 +48,7 @@ def clean_part(
     Raises:
         UserError: A name is unknown, or there is nothing that it could clean.
     """
-    names = tuple(steal.clean)
+    steal, names = config.steal, tuple(config.steal.clean)
     if not names:
         return {}
     numbers = {}
@@ -76,7 +74,7 @@ def clean_part(
         f"as the victim's answers, {raw}; {steal.encoder} has {encoder.dim}",
     )
     refuse_if(
-        "recover" in names and "gradient" in defence.wants,
+        "recover" in names and "gradient" in defence_of(config)[0].wants,
         "steal.clean='recover' has no copy of a defence that changes images",
     )
     if "maps" in names:

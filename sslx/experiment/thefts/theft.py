@@ -20,7 +20,6 @@ from sslx.experiment.recipes import (
     whole_seed,
 )
 from sslx.experiment.separation import Test
-from sslx.experiment.served import defence_of
 from sslx.experiment.thefts.alone import alone_runs, own_encoder, ssl_run
 from sslx.experiment.thefts.cleaned import clean_part, images_trained, views_left
 from sslx.experiment.thefts.held_back import check_classifier, share_back, whole
@@ -181,7 +180,7 @@ def _steal_run(
         "augment": views_of(s.augment)[:1],  # a stealer sees one view at a time
         **training(s, "steal", images_trained(s), views),
         **share_back(s),
-        **clean_part(s, encoder, responses, defence_of(config)[0]),
+        **clean_part(config, encoder, responses),
         **code_of(s.attack, loss, *s.clean),
     }
     slug = "-".join([s.attack, *([loss] if loss != OWN else [])])

@@ -41,16 +41,17 @@ def honest_records(
         data: Fingerprint of the data set's identity.
     """
     name, kind, victim = place
-    services = defences(nodes)
-    for node in nodes.values():
+    own = [
+        node
+        for node in nodes.values()
+        if node.stage == "honest"
+        and node.finished
+        and node.parents.get("victim") == victim
+        and fingerprint(node.recipe["data"]) == data
+    ]
+    services = defences(nodes) if own else {}
+    for node in own:
         r = node.recipe
-        if (
-            node.stage != "honest"
-            or not node.finished
-            or node.parents.get("victim") != victim
-            or fingerprint(r["data"]) != data
-        ):
-            continue
         defended, clean = (_score(node.meta[part]) for part in ("results", "clean"))
         defence = services[node.key]
         of_victim = nodes.get(victim or "")

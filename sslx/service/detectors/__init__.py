@@ -16,7 +16,14 @@ from sslx.service.detectors.detector import (
     full,
     halves,
 )
-from sslx.service.detectors.judging import Rates, Verdict, judge, rates, summarise
+from sslx.service.detectors.judging import (
+    Rates,
+    Verdict,
+    judge,
+    rates,
+    summarise,
+    verdicts_of,
+)
 from sslx.service.detectors.mmd import mmd
 from sslx.service.detectors.prada import prada
 from sslx.service.detectors.similarity import similarity
@@ -40,6 +47,7 @@ __all__ = [
     "rates",
     "read_traffic",
     "summarise",
+    "verdicts_of",
 ]
 
 # A function of its numbers, which have defaults, that makes one.

@@ -6,8 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx.evals.intervals import wilson
-from sslx.service.detectors.detector import Fitted, Stream, cut, first_alarm
-from sslx.types import refuse_if
+from sslx.service.detectors.detector import (
+    Detector,
+    Fitted,
+    Stream,
+    cut,
+    first_alarm,
+    fit,
+)
+from sslx.types import UserError, refuse_if
 
 
 class Verdict(NamedTuple):
@@ -85,6 +92,38 @@ def judge(
             len(alarms),
         )
     return out
+
+
+def verdicts_of(
+    detectors: Mapping[str, Detector],
+    honest: Sequence[Stream],
+    streams: Sequence[Stream],
+    *,
+    rate: float,
+    length: int,
+) -> tuple[dict[str, tuple[Fitted, dict[str, Verdict]]], dict[str, str]]:
+    """What each detector says of accounts, once fitted.
+
+    Args:
+        detectors: By name.
+        honest: What fits them, streams of ``length`` queries.
+        streams: Whole accounts, or parts, that are judged; none of the above.
+        rate: See ``fit``.
+        length: Queries of a part.
+
+    Returns:
+        Name -> what was fitted, and its verdicts as of ``judge``; and name -> why it
+        could not be fitted.
+    """
+    found, left_out = {}, {}
+    for name, detector in detectors.items():
+        try:
+            fitted = fit(detector, honest, rate=rate)
+        except UserError as error:
+            left_out[name] = str(error)
+        else:
+            found[name] = fitted, judge(fitted, streams, length=length)
+    return found, left_out
 
 
 def rates(
