@@ -61,6 +61,10 @@ class Traits(NamedTuple):
         non_negative: Of a loss: neither side may be negative.
         quantiles: Of a loss: numbers that are given as a share of the answers, from 0
             to below 1; the loss gets what so many of them lie below, one a feature.
+        one_answer: Of a cleaner: makes one answer of an image's several.
+        drops: Of a cleaner: the number that is the share of the images it leaves out.
+        features: Of a cleaner: wants an encoder of the attacker's own.
+        predicted: Of a cleaner: wants a first stealer.
     """
 
     may_be_0: tuple[str, ...] = ()
@@ -69,6 +73,10 @@ class Traits(NamedTuple):
     paired: bool = False
     non_negative: bool = False
     quantiles: tuple[str, ...] = ()
+    one_answer: bool = False
+    drops: str = ""
+    features: bool = False
+    predicted: bool = False
 
 
 def traits(**given: Any) -> Callable[[T], T]:

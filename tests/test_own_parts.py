@@ -1,4 +1,4 @@
-"""A loss, an attack, a defence and a data source of one's own, outside the package."""
+"""Parts of one's own by MODULE:NAME: loss, attack, defence, cleaner, data source."""
 
 import hashlib
 import json
@@ -79,6 +79,15 @@ def coarse(*, digits):
     return Defence(lambda dim, key: {}, partial(rounded, digits), exempt={"scaling"})
 
 
+@traits(may_be_0=("floor",), drops="share", features=True)
+def careful(given, help, *, share, floor):
+    """Leaves out the images that an encoder of one's own sees least in."""
+    seen = np.abs(help.features()).sum(axis=1)
+    kept = np.sort(np.argsort(seen)[round(share * len(seen)) :])
+    answers = np.maximum(given.answers, floor)
+    return type(given)(*(a[kept] for a in given._replace(answers=answers)))
+
+
 def images(rest, split):
     """A stripe whose place is the class, on noise."""
     classes, n = int(rest), N[split]
@@ -108,11 +117,13 @@ def get_config():
     c.probe.datasets = ("mine:SOURCE:3",)
     c.steal.loss, c.steal.attack = "mine:triplet", "mine:ATTACK"
     c.service.defence = "mine:coarse"
+    c.steal.clean = ("mine:careful",)
     with c.unlocked():
+        c.steal.clean_kw.careful = {"share": 0.2, "floor": 0.0}
         c.steal.loss_kw.triplet = {"margin": 0.5}
         c.steal.attack_kw.ATTACK = {"shade": 0.5}
         c.service.defence_kw.coarse = {"digits": 1}
-    for part in (c.victim, c.steal, c.steal.head):
+    for part in (c.victim, c.steal, c.steal.head, c.steal.ssl):
         part.passes, part.steps, part.batch_size = 0, 4, 32
     c.victim.encoder_kw.conv3.width = c.steal.encoder_kw.conv3.width = 4
     c.victim.watch_every = 0
@@ -165,7 +176,9 @@ def test_one_of_each_through_launch(here):
     _, r = recipe("steal/mine-ATTACK-head-*")
     assert r["code"] == {"mine:ATTACK": sha}
     steal, r = recipe("steal/mine-ATTACK-mine-triplet-*")
-    assert r["code"] == {"mine:ATTACK": sha, "mine:triplet": sha}
+    names = ("mine:ATTACK", "mine:triplet", "mine:careful")
+    assert r["code"] == dict.fromkeys(names, sha)
+    assert json.loads((steal / "meta.json").read_text())["images"] == 48  # of 60
     assert (r["numbers"], r["attack_numbers"]) == ({"margin": 0.5}, {"shade": 0.5})
     rows = [json.loads(line) for line in (steal / "metrics.jsonl").open()]
     assert len(rows) == 4 and all(0 <= row["active"] <= 1 for row in rows)

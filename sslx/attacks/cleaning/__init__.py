@@ -1,6 +1,7 @@
 """What an attacker makes of defended answers; ``cleaner.py`` has the contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from sslx.attacks.cleaning.cleaner import Answered, Help
 from sslx.attacks.cleaning.maps import maps
@@ -8,6 +9,7 @@ from sslx.attacks.cleaning.outliers import outliers
 from sslx.attacks.cleaning.predictions import predictions
 from sslx.attacks.cleaning.recover import recover
 from sslx.attacks.cleaning.views import mean, union
+from sslx.registry import pick, traits_of
 
 CLEANERS: dict[str, Callable[..., Answered]] = {
     "mean": mean,
@@ -18,7 +20,12 @@ CLEANERS: dict[str, Callable[..., Answered]] = {
     "predictions": predictions,
 }
 
-ONE_VIEW = {"mean", "union"}  # after them an image has one answer
-WITH_FEATURES = {"outliers", "recover"}  # they want an encoder of the attacker's own
 
-__all__ = ["CLEANERS", "ONE_VIEW", "WITH_FEATURES", "Answered", "Help"]
+def wanted(names: Iterable[str], trait: str) -> dict[str, Any]:
+    """Those of some cleaners that have a trait (``sslx.registry.Traits``), and it."""
+    entries = {name: pick(CLEANERS, name, "cleaner", own=True) for name in names}
+    found = {name: getattr(traits_of(e), trait) for name, e in entries.items()}
+    return {name: value for name, value in found.items() if value}
+
+
+__all__ = ["CLEANERS", "Answered", "Help", "wanted"]

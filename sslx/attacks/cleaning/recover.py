@@ -5,8 +5,10 @@ from sklearn.neural_network import MLPRegressor
 from threadpoolctl import threadpool_limits
 
 from sslx.attacks.cleaning.cleaner import Answered, Help
+from sslx.registry import traits
 
 
+@traits(features=True)
 def recover(given: Answered, help: Help, *, width: int, ridge: float) -> Answered:
     """What a network that was shown a copy of the defence takes the answers for.
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sslx.attacks.cleaning.cleaner import Answered, Help
+from sslx.registry import traits
 
 
 def _as_one(given: Answered, answers: np.ndarray) -> Answered:
@@ -11,6 +12,7 @@ def _as_one(given: Answered, answers: np.ndarray) -> Answered:
     return given._replace(asked=asked, answers=answers[:, None].astype(np.float32))
 
 
+@traits(one_answer=True)
 def mean(given: Answered, help: Help) -> Answered:
     """The mean of an image's answers: noise of m fresh ones shrinks by sqrt(m).
 
@@ -21,6 +23,7 @@ def mean(given: Answered, help: Help) -> Answered:
     return _as_one(given, given.answers.mean(axis=1, dtype=np.float64))
 
 
+@traits(one_answer=True)
 def union(given: Answered, help: Help) -> Answered:
     """Each number from the answers that show it, against answers of which most are 0.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sslx.attacks.cleaning import CLEANERS, ONE_VIEW
+from sslx.attacks.cleaning import CLEANERS, wanted
 from sslx.attacks.cleaning.maps import KINDS
 from sslx.experiment.recipes import block_of
 from sslx.experiment.served import defence_of
@@ -30,14 +30,14 @@ def images_asked(steal: ConfigDict) -> int:
 def images_trained(steal: ConfigDict) -> int:
     """Those of them that train a stealer."""
     n = images_asked(steal)
-    if "outliers" in steal.clean:
-        n -= round(steal.clean_kw["outliers"].share * n)
+    for name, number in wanted(steal.clean, "drops").items():
+        n -= round(steal.clean_kw[name.rpartition(":")[2]][number] * n)
     return trained_on(steal, n)
 
 
 def views_left(steal: ConfigDict) -> int:
     """Answers of each image that a stealer trains on."""
-    return 1 if ONE_VIEW & set(steal.clean) else steal.ask_views
+    return 1 if wanted(steal.clean, "one_answer") else steal.ask_views
 
 
 def clean_part(config: ConfigDict, encoder: Encoder, responses: Run) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def clean_part(config: ConfigDict, encoder: Encoder, responses: Run) -> dict[str
     refuse_if(len(set(names)) < len(names), f"steal.clean names one twice: {names}")
     r = responses.recipe
     refuse_if(
-        bool(ONE_VIEW & set(names)) and steal.ask_views == 1,
+        bool(wanted(names, "one_answer")) and steal.ask_views == 1,
         f"steal.clean={names} takes several answers of an image together; "
         "write steal.ask_views=4",
     )
@@ -82,6 +82,6 @@ def clean_part(config: ConfigDict, encoder: Encoder, responses: Run) -> dict[str
     return {
         "clean": "+".join(names),
         "clean_numbers": {name: block for name, block in numbers.items() if block},
-        **({"clean_views": 1} if ONE_VIEW & set(names) else {}),
+        **({"clean_views": 1} if wanted(names, "one_answer") else {}),
         **({"clean_dim": raw} if "recover" in names and raw != r["dim"] else {}),
     }

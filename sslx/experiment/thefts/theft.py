@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from sslx.attacks import Attack, attack_of
 from sslx.attacks.attack import OWN
-from sslx.attacks.cleaning import WITH_FEATURES
+from sslx.attacks.cleaning import wanted
 from sslx.build import make_head, make_theft
 from sslx.embed.classifier import CLASSIFIED, OUTPUTS
 from sslx.experiment.pools import Measured, Pool, measured_on, open_pool
@@ -111,11 +111,11 @@ def make_theft_runs(
     }
     head = _head_run(s, common, responses) if attack.head else None
     earlier = {"ssl": ssl if attack.warm else None, "head": head}
-    if WITH_FEATURES & set(s.clean):
+    if wanted(s.clean, "features"):
         earlier["own"] = own_encoder(config, encoder, pool, victim, responses)
-    if "predictions" in s.clean:
+    if after := wanted(s.clean, "predicted"):
         first = config.copy_and_resolve_references().unlock()
-        first.steal.clean = tuple(name for name in s.clean if name != "predictions")
+        first.steal.clean = tuple(name for name in s.clean if name not in after)
         earlier["first"] = _steal_run(first, common, loss, encoder, responses, earlier)
     steal = _steal_run(config, common, loss, encoder, responses, earlier)
     _check_fit(s, steal, encoder, victim, pool)

@@ -18,7 +18,8 @@ def defences(nodes: dict[str, Node]) -> dict[str, str]:
     for node in nodes.values():
         if node.stage in ("responses", "honest"):
             r = node.recipe
-            told = labels.flat(r.get("defence_numbers", {}))
+            kept = {key: r[key] for key in ("output",) if key in r}
+            told = labels.flat(r.get("defence_numbers", {}) | kept)
             if r.get("repeats") == "fresh":
                 told |= {"repeats": "fresh"}
             alike.setdefault(r.get("defence", "none"), {})[node.key] = told
