@@ -4,15 +4,18 @@ Command: python launch.py --config=configs/cifar_defences_cpu.py
 Time: not measured; two cores
 Expected: the table of docs/defences.md
 
-The set, once (170 MB): sslx prepare cifar10
+The sets, once: sslx prepare cifar10 cifar100 fashion_mnist svhn_cropped
+With honest users of 10,000 images, too: --config=configs/cifar_defences_cpu.py:large
 
 Of the 10,000 images that the victim never saw 1,000 are the provider's to measure
-answers on. The attacker sends 7,500, whatever he does with them. Passes, network and
-rate are those of cifar_reference.py; strengths are the middle ones of
-digits_defences.py but for what hangs on the width or on how many ask.
+answers on. The attacker sends 7,500, whatever he does with them. An honest user's
+domain is one of four sets. Passes, network and rate are those of cifar_reference.py,
+strengths the middle ones of digits_defences.py but for what hangs on the width or on
+how many ask.
 """
 
 from configs import cifar_reference, default, digits_defences
+from sslx.registry import pick
 
 DEFENCES = {
     "noise": "sd=1.0",
@@ -26,8 +29,11 @@ DEFENCES = {
 KNOWS = {name: digits_defences.KNOWS[name][-1] for name in DEFENCES}
 
 
-def get_config():
-    """Without a defence first; of each defence the naive thief and one who knows it."""
+def get_config(part: str = "small"):
+    """Without a defence first; of each defence the naive thief and one who knows it.
+
+    ``part`` is small or large, of which the latter has larger honest users.
+    """
     c = cifar_reference.get_config()
     changes = [""]
     for name, number in DEFENCES.items():
@@ -38,5 +44,9 @@ def get_config():
     c.steal.queries = 7_500
     c.service.calibration.images = 1_000
     c.service.honest.users = 3
-    c.service.honest.sizes = (100, 1_000)
+    sizes = {"small": (100, 1_000), "large": (100, 1_000, 10_000)}
+    c.service.honest.sizes = pick(sizes, part, "part")
+    c.service.honest.beside = ("cifar100", "fashion_mnist", "svhn_cropped")
+    c.data.size = 32  # Fashion-MNIST has 28 pixels of grey
+    c.data.channels = 3
     return c

@@ -207,6 +207,9 @@ def get_config() -> ConfigDict:
     # classifier on half of the answers and has it classify the other half.
     c.service.honest = {
         "users": 0,
+        # More sets, whose test images they send, too: then a set is a domain. Without,
+        # the domains are halves of the classes of the first set.
+        "beside": (),
         "kinds": ("domain", "domains", "video", "retries", "sorted"),
         "sizes": (100, 300),
         # Who of them and of the thieves is taken for a thief (docs/detect.md), at what

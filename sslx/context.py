@@ -13,7 +13,7 @@ import numpy as np
 from sslx import data
 from sslx.data.splits import divide
 from sslx.embed import recording, shipped
-from sslx.runs.names import Run, fingerprint
+from sslx.runs.names import fingerprint
 from sslx.train.fit import Loop
 from sslx.types import UserError, printable
 
@@ -141,9 +141,13 @@ def pool(recipe: dict[str, Any], context: Context) -> Images:
     )
 
 
-def kept_rows(run: Run, context: Context) -> np.ndarray:
-    """The rows of the test split that figures are on: not for sale, and nobody's."""
-    r = run.recipe
+def kept_rows(r: dict[str, Any], context: Context) -> np.ndarray:
+    """The rows of the test split that figures are on: not for sale, and nobody's.
+
+    Args:
+        r: What of a recipe says which set and which rows.
+        context: Where it lies.
+    """
     place = context.place(r["data"])
     rows = np.arange(place.describe().sizes["test"])
     if r["test_kept"] is not None:

@@ -25,6 +25,7 @@ PASSES = ("equal", "as given")  # of study.passes
 TUPLES = {
     "stages": str,
     "data.mean": float,
+    "service.honest.beside": str,
     "service.honest.detectors": str,
     "service.honest.kinds": str,
     "service.honest.sizes": int,

@@ -16,11 +16,10 @@ from sslx import data
 from sslx.attacks.attack import OWN
 from sslx.context import Context
 from sslx.experiment.checks import check, check_equal_work, check_sets
-from sslx.experiment.honest import detection_runs, honest_runs
+from sslx.experiment.honest import beside, make_honest
 from sslx.experiment.overrides import changed, combinations
 from sslx.experiment.places import make_context
-from sslx.experiment.pools import measured_on
-from sslx.experiment.probes import at_hand, make_probes, on_set
+from sslx.experiment.probes import at_hand, make_probes
 from sslx.experiment.separation import Test, tests_of
 from sslx.experiment.thefts import Theft, make_theft_runs
 from sslx.experiment.victims import (
@@ -43,6 +42,7 @@ class Member(NamedTuple):
         theft: None where nothing is stolen.
         independent: Runs of encoders trained as the victim, which nobody steals.
         tests: The probes' data sets that are at hand, and what is judged on.
+        beside: Further sets whose test images honest users send.
         skipped: Sets that are not, and may be left out.
         unanswered: Sets without a probe of the victim -> how many of their images
             nobody asked it.
@@ -54,6 +54,7 @@ class Member(NamedTuple):
     theft: Theft | None
     independent: list[Run]
     tests: list[Test]
+    beside: list[Test]
     skipped: list[str]
     unanswered: dict[str, int]
 
@@ -116,7 +117,7 @@ def _resolve(config: ConfigDict, workdir: Path) -> Experiment:
     tests: dict[str, list[Test]] = {}
     for draft in drafts:
         # Members that look at data alike are judged on the same images.
-        alike = f"{draft.config.data} {draft.config.probe.datasets}"
+        alike = f"{draft.config.data} {[*draft.sets]} {[*draft.beside]}"
         with _told(draft.change):
             if alike not in tests:
                 tests[alike] = _tests(draft, drafts)
@@ -129,11 +130,14 @@ def _resolve(config: ConfigDict, workdir: Path) -> Experiment:
             *(member.config, member.victim, member.independent, member.theft),
             *(member.tests, member.unanswered),
         )
-        probes += _honest(member)
+        probes += make_honest(
+            *(member.config, member.victim, member.theft),
+            *(member.tests, member.beside),
+        )
     shown = _gallery(members[0], probes)
     probes = list({run.path: run for run in [*probes, *shown]}.values())
     report = _report(config, workdir, members, probes)
-    apart = [test.apart for member in members for test in member.tests]
+    apart = [t.apart for member in members for t in (*member.tests, *member.beside)]
     apart += [member.theft.pool.apart for member in members if member.theft]
     thefts = [member.theft for member in members if member.theft]
     apart += [theft.measured.pool.apart for theft in thefts if theft.measured]
@@ -162,6 +166,7 @@ class Draft(NamedTuple):
     victim: Run
     sets: dict[str, data.Info]
     skipped: list[str]
+    beside: dict[str, data.Info]
 
 
 def _draft(config: ConfigDict, change: str, workdir: Path) -> Draft:
@@ -175,40 +180,35 @@ def _draft(config: ConfigDict, change: str, workdir: Path) -> Draft:
     brought = victim_run(config, workdir) if is_foreign(config) else None
     check_sets(config, steals)
     victim = brought or victim_run(config, workdir)
-    return Draft(change, values, config, steals, victim, *at_hand(config))
+    sets = at_hand(config)
+    return Draft(change, values, config, steals, victim, *sets, beside(config))
 
 
 def _tests(draft: Draft, drafts: list[Draft]) -> list[Test]:
     """What a combination is judged on; those that divide images alike share a table."""
     seed = draft.config.data.split_seed
-    beside = [other for other in drafts if other.config.data.split_seed == seed]
+    near = [other for other in drafts if other.config.data.split_seed == seed]
     return tests_of(
-        *(draft.config, draft.sets, [other.config for other in beside]),
-        [other.config for other in beside if other.steals],
+        *(draft.config, draft.sets | draft.beside, [other.config for other in near]),
+        [other.config for other in near if other.steals],
     )
 
 
 def _member(draft: Draft, tests: list[Test], budget: int, workdir: Path) -> Member:
-    """One combination, but for its probes; ``budget`` is the headline's."""
+    """One combination, but for its probes; ``budget`` is the headline's.
+
+    Nobody steals with an image of ``tests``, which are the probes' and honest users'.
+    """
     config, victim, theft = draft.config, draft.victim, None
     if draft.steals:
         theft = make_theft_runs(config, victim, tests, budget)
     return Member(
         *(draft.changes, config, victim, theft),
         independent_runs(config, workdir),
-        *(tests, draft.skipped, unanswered(config, list(draft.sets))),
+        [test for test in tests if test.name in draft.sets],
+        [test for test in tests if test.name in draft.beside],
+        *(draft.skipped, unanswered(config, list(draft.sets))),
     )
-
-
-def _honest(member: Member) -> list[Run]:
-    """Honest users, of the first set at hand, and who would be taken for a thief."""
-    config, test = member.config, member.tests[0]
-    theft = member.theft
-    measured = theft.measured if theft else measured_on(config, member.tests)
-    on = on_set(config, test)
-    users = honest_runs(config, member.victim, measured, test, on)
-    watched = detection_runs(config, users, theft) if theft else []
-    return [*users, *watched]
 
 
 def _gallery(member: Member, probes: list[Run]) -> list[Run]:

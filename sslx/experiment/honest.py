@@ -4,9 +4,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from sslx import data
 from sslx.data.presets import PRESETS
-from sslx.experiment.pools import Measured
-from sslx.experiment.recipes import check_solver, positive, share
+from sslx.experiment.pools import Measured, measured_on
+from sslx.experiment.probes import check_shape, on_set
+from sslx.experiment.recipes import check_solver, positive, reading, share
 from sslx.experiment.separation import Test
 from sslx.experiment.served import served
 from sslx.experiment.thefts import Theft
@@ -18,25 +20,57 @@ from sslx.service.terms import LIMITS
 from sslx.types import refuse_if
 
 
-def honest_runs(
+def beside(config: ConfigDict) -> dict[str, data.Info]:
+    """The sets besides the probe's first whose test images honest users send.
+
+    Raises:
+        UserError: One is not at hand, has no classes or no test images.
+    """
+    found, wanted = {}, config.service.honest
+    for name in wanted.beside if wanted.users else ():
+        found[name] = data.describe(name, reading(config))
+        what = f"service.honest.beside: {name!r}"
+        data.check_labelled(found[name], what, "users train classifiers")
+        data.check_has(found[name], "test", what)
+    return found
+
+
+def make_honest(
     config: ConfigDict,
     victim: Run,
-    measured: Measured | None,
-    test: Test,
-    on: dict[str, Any],
+    theft: Theft | None,
+    tests: list[Test],
+    beside: list[Test],
 ) -> list[Run]:
-    """A run for each kind and size of honest users that ``service.honest`` names.
+    """Honest users, and who of them and of the thieves is taken for a thief.
 
     Args:
         config: Of one combination.
         victim: Whose service they use.
-        measured: The images that its provider measures its answers on.
-        test: The set whose test images are theirs; nobody else may ask them.
-        on: What of it a probe's recipe has.
+        theft: The theft, if there is one.
+        tests: What probes judge on; the test images of the first are honest users'.
+        beside: So are those of these sets.
 
     Raises:
-        UserError: An unknown kind, or the set has too few images.
+        UserError: What is wrong in ``service.honest``.
     """
+    refuse_if(
+        tests[0].name in config.service.honest.beside,
+        f"service.honest.beside names {tests[0].name!r}, the first of probe.datasets, "
+        "whose test images are honest users' anyway",
+    )
+    measured = theft.measured if theft else measured_on(config, [*tests, *beside])
+    users = _honest_runs(config, victim, measured, [tests[0], *beside])
+    return [*users, *(_detection_runs(config, users, theft) if theft else [])]
+
+
+def _honest_runs(
+    config: ConfigDict,
+    victim: Run,
+    measured: Measured | None,
+    domains: list[Test],
+) -> list[Run]:
+    """A run for each kind and size, on the test images of the domains."""
     wanted, out = config.service.honest, []
     if not wanted.users:
         return []
@@ -46,14 +80,22 @@ def honest_runs(
         "service.honest.users asks for honest users, and kinds or sizes name none",
     )
     check_solver("service.honest", wanted)
+    for test in domains:
+        check_shape(victim, "service.honest.beside", test.name, test.info)
+    on, *beside = [on_set(config, test) for test in domains]
+    known = sum(len(test.rows) for test in domains)
+    names = ", ".join(repr(test.name) for test in domains)
     sold = served(config, victim, measured)
+    plain = config.copy_and_resolve_references().unlock()
+    plain.service.defence = "none"
+    undefended = served(plain, victim, None)
     for user in wanted.kinds:
         pick(USERS, user, "honest user")
         for size in wanted.sizes:
             refuse_if(
-                not 20 <= size <= len(test.rows) // 2,
-                f"service.honest.sizes: {size} is not from 20 to "
-                f"{len(test.rows) // 2}, half of the test images of {test.name!r}",
+                not 20 <= size <= known // 2,
+                f"service.honest.sizes: {size} is not from 20 to {known // 2}, half of "
+                f"the test images of {names}",
             )
             recipe = {
                 "seed": config.seed,
@@ -62,7 +104,7 @@ def honest_runs(
                 "users": wanted.users,
                 **_made(user),
                 **on,
-                **sold.recipe,
+                **({"beside": beside} if beside else {}),
                 **(dict.fromkeys(LIMITS) | {"image_limit": size}),
                 "call_size": config.service.call_size,
                 "price": float(config.service.price),
@@ -73,8 +115,12 @@ def honest_runs(
                 "max_iterations": wanted.max_iterations,
                 "confidence": config.probe.confidence,
             }
-            slug = f"{user}-{size}i-{test.info.slug}-s{config.seed}"
-            run = make_run(victim.workdir, "honest", slug, recipe, sold.parents)
+            slug = f"{user}-{size}i-{domains[0].info.slug}-s{config.seed}"
+            named = victim.workdir, "honest", slug
+            run = make_run(*named, recipe | undefended.recipe, undefended.parents)
+            if sold.recipe != undefended.recipe:
+                parents = sold.parents | {"clean": run}
+                run = make_run(*named, recipe | sold.recipe, parents)
             out.append(run)
     return out
 
@@ -86,13 +132,10 @@ def _made(user: str) -> dict[str, Any]:
     return {"tries": TRIES} if user == "retries" else {}
 
 
-def detection_runs(config: ConfigDict, honest: list[Run], theft: Theft) -> list[Run]:
-    """Whether ``service.honest.detectors`` tell a thief from these honest users.
+def _detection_runs(config: ConfigDict, honest: list[Run], theft: Theft) -> list[Run]:
+    """Whether detectors tell the thief from these honest users.
 
     From those of the greatest size: a stream is as long as they are.
-
-    Raises:
-        UserError: An unknown detector, or a share that is none.
     """
     wanted, asked = config.service.honest, theft.responses
     if not honest or not wanted.detectors or not asked:

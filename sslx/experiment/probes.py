@@ -123,15 +123,19 @@ def _check(config: ConfigDict) -> None:
     )
 
 
-def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> None:
-    """Raises a UserError where a data set does not go with victim and protocol."""
+def check_shape(victim: Run, key: str, name: str, info: data.Info) -> None:
+    """Raises a UserError where a victim does not take a set's images."""
     shape = victim.recipe["image_shape"]
     refuse_if(
         list(info.image_shape) != shape,
-        f"probe.datasets: {name!r} has images of shape {info.image_shape}, the "
-        f"victim takes {tuple(shape)}; data.size and data.channels bring sets "
-        "together",
+        f"{key}: {name!r} has images of shape {info.image_shape}, the victim takes "
+        f"{tuple(shape)}; data.size and data.channels bring sets together",
     )
+
+
+def _check_set(config: ConfigDict, name: str, info: data.Info, victim: Run) -> None:
+    """Raises a UserError where a data set does not go with victim and protocol."""
+    check_shape(victim, "probe.datasets", name, info)
     refuse_if(
         config.probe.knn_k > info.sizes["train"],
         f"probe.knn_k is {config.probe.knn_k}, but {name!r} has only "

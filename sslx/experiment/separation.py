@@ -176,7 +176,7 @@ def tests_of(
         apart = _compare(what, (name, "test", options), rows, reasons)
         refuse_if(
             2 * len(apart.rows) > len(rows),
-            f"probe.datasets: {apart.why}: less than half is left to judge on: name a "
+            f"{apart.why}: less than half is left to judge on: name a "
             "set whose test images are not in victim.dataset",
         )
         rows = np.setdiff1d(rows, apart.rows)

@@ -1,9 +1,8 @@
 """Users who mean no harm: what they send of a labelled set, in which order.
 
-A kind of user is ``(random, labels, groups, n) -> Sent``: of a set with ``labels`` and
-``groups``, int (m,), it sends n images. They are what the user trains a classifier of
-his own on, and what he has it classify: of each class half and half. Rows of one group
-show the same thing and are on one side.
+A kind of user is ``(random, shop, n) -> Sent``: n of the images of a ``Shop``. They are
+what the user trains a classifier of his own on, and what he has it classify: of each
+class half and half.
 """
 
 from collections.abc import Callable
@@ -16,6 +15,24 @@ from sslx.types import refuse_if
 
 FRAMES = 5  # near duplicates in a row, of a camera that hardly moves
 TRIES = 2  # of a client that sends each image again
+
+
+class Shop(NamedTuple):
+    """What users choose from.
+
+    Attributes:
+        labels: int (m,), no two domains have a class in common.
+        groups: int (m,); rows of one group show the same thing and are on one side.
+        domains: int (m,).
+    """
+
+    labels: Integer[np.ndarray, " m"]
+    groups: Integer[np.ndarray, " m"]
+    domains: Integer[np.ndarray, " m"]
+
+    def only(self, rows: np.ndarray) -> "Shop":
+        """Some of its rows."""
+        return Shop(*(part[rows] for part in self))
 
 
 class Sent(NamedTuple):
@@ -34,15 +51,13 @@ class Sent(NamedTuple):
 
 
 def _drawn(
-    random: np.random.Generator,
-    labels: Integer[np.ndarray, " m"],
-    groups: Integer[np.ndarray, " m"],
-    n: int,
+    random: np.random.Generator, shop: Shop, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """N rows in the order of a draw, and which of them are trained on.
 
     Of each class every second group, so that a class is on both sides if it can be.
     """
+    labels, groups, _ = shop
     refuse_if(
         not 0 < n <= len(labels),
         f"an honest user sends {n} images, and his set has {len(labels)}",
@@ -56,52 +71,51 @@ def _drawn(
     return rows, trains
 
 
-def _domain(
-    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
-) -> Sent:
-    """Images of half of the classes, of more where these have not so many."""
-    classes, sizes = np.unique(labels, return_counts=True)
-    order = random.permutation(len(classes))
+def _some(
+    random: np.random.Generator, kinds: np.ndarray, least: int, n: int
+) -> np.ndarray:
+    """Rows of so many kinds drawn at random, of more where these have not n rows."""
+    known, sizes = np.unique(kinds, return_counts=True)
+    order = random.permutation(len(known))
     enough = np.searchsorted(np.cumsum(sizes[order]), n) + 1
-    some = classes[order[: max(2, len(classes) // 2, enough)]]
-    own = np.flatnonzero(np.isin(labels, some))
-    rows, trains = _drawn(random, labels[own], groups[own], n)
+    return np.flatnonzero(np.isin(kinds, known[order[: max(least, enough)]]))
+
+
+def _domain(random: np.random.Generator, shop: Shop, n: int) -> Sent:
+    """Images of one domain; where there is but one, of half of its classes."""
+    several = len(np.unique(shop.domains)) > 1
+    classes = len(np.unique(shop.labels))
+    by = (shop.domains, 1) if several else (shop.labels, max(2, classes // 2))
+    own = _some(random, *by, n)
+    rows, trains = _drawn(random, shop.only(own), n)
     return Sent(own[rows], np.zeros(n, np.int64), trains)
 
 
-def _domains(
-    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
-) -> Sent:
-    """Images of all classes."""
-    rows, trains = _drawn(random, labels, groups, n)
+def _domains(random: np.random.Generator, shop: Shop, n: int) -> Sent:
+    """Images of all domains and classes."""
+    rows, trains = _drawn(random, shop, n)
     return Sent(rows, np.zeros(n, np.int64), trains)
 
 
-def _video(
-    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
-) -> Sent:
+def _video(random: np.random.Generator, shop: Shop, n: int) -> Sent:
     """Few scenes, several frames of each in a row that hardly differ."""
     scenes = -(-n // FRAMES)
-    rows, trains = _drawn(random, labels, groups, scenes)
+    rows, trains = _drawn(random, shop, scenes)
     views = np.tile(np.arange(FRAMES), scenes)[:n]
     return Sent(np.repeat(rows, FRAMES)[:n], views, np.repeat(trains, FRAMES)[:n])
 
 
-def _retries(
-    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
-) -> Sent:
+def _retries(random: np.random.Generator, shop: Shop, n: int) -> Sent:
     """Each image sent again some time later, by a client that lost the answer."""
-    rows, trains = _drawn(random, labels, groups, -(-n // TRIES))
+    rows, trains = _drawn(random, shop, -(-n // TRIES))
     order = np.argsort(random.random(len(rows) * TRIES))[:n] % len(rows)
     return Sent(rows[order], np.zeros(n, np.int64), trains[order])
 
 
-def _sorted(
-    random: np.random.Generator, labels: np.ndarray, groups: np.ndarray, n: int
-) -> Sent:
+def _sorted(random: np.random.Generator, shop: Shop, n: int) -> Sent:
     """Images of all classes, class by class, as they lie in folders."""
-    sent = _domains(random, labels, groups, n)
-    order = np.argsort(labels[sent.rows], kind="stable")
+    sent = _domains(random, shop, n)
+    order = np.argsort(shop.labels[sent.rows], kind="stable")
     return Sent(*(part[order] for part in sent))
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import Ridge
-from threadpoolctl import threadpool_limits
 
 from sslx.attacks.cleaning import CLEANERS, Answered, Help
+from sslx.attacks.cleaning.ridge import left_out
 from sslx.embed.finished import open_run
 from sslx.registry import pick
 from sslx.rng import host_stream
@@ -49,13 +48,9 @@ def _features(run: Run, images: np.ndarray) -> np.ndarray:
 
 
 def _predicted(run: Run, found: Answered) -> np.ndarray:
-    """What a first stealer would answer: the best linear map of its features."""
-    x = open_run(run.parents["first"].path).embed(found.images).astype(np.float64)
-    y = found.answers.mean(axis=1, dtype=np.float64)
-    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12)
-    with threadpool_limits(1):
-        model = Ridge(RIDGE * len(x), solver="cholesky").fit(x, y)
-        return model.predict(x).reshape(y.shape)
+    """What a first stealer would answer, by a linear map that the others tell."""
+    x = open_run(run.parents["first"].path).embed(found.images)
+    return left_out(x, found.answers.mean(axis=1, dtype=np.float64), RIDGE)
 
 
 def _defended(

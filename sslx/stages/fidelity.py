@@ -19,7 +19,7 @@ def make(run: Run, context: Context) -> None:
     with working_on(run, f"on {place.title}") as needed:
         if not needed:
             return
-        kept = kept_rows(run, context)
+        kept = kept_rows(run.recipe, context)
         rows, voted = {}, {}
         for role, probe in run.parents.items():
             of = probe.parents["features"]

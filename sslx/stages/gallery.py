@@ -37,7 +37,7 @@ def make(run: Run, context: Context) -> None:
         if not needed:
             return
         test, ids = place.load("test"), place.ids("test")
-        rows = _sample(test.labels, kept_rows(run, context), r["seed"])
+        rows = _sample(test.labels, kept_rows(run.recipe, context), r["seed"])
         images, labels, ids = test.images[rows], test.labels[rows], ids[rows]
         facts: dict[str, Any] = {"dataset": place.title}
         if len(np.unique(ids)) >= FEWEST:

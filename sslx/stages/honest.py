@@ -1,11 +1,11 @@
 """Stage honest: what a defended service is worth to those who mean no harm.
 
 Each user is an account of its own. He trains a linear classifier on the answers to one
-half of his images and has it classify the other, on what the service gives him; beside
-it the same on the victim's own answers.
+half of his images and has it classify the other. What a defence costs him, the same
+users of the service without it tell.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from time import perf_counter
 
@@ -17,7 +17,7 @@ from sslx.data.views import make_views
 from sslx.evals.intervals import effective_size, wilson
 from sslx.evals.linear import probe
 from sslx.progress import progress
-from sslx.queries.honest import USERS, Sent
+from sslx.queries.honest import USERS, Sent, Shop
 from sslx.registry import pick
 from sslx.rng import host_stream
 from sslx.runs.files import write_meta
@@ -26,7 +26,7 @@ from sslx.runs.names import Run
 from sslx.service import Service
 from sslx.service.bills import LEDGER, bills, total
 from sslx.service.readers import mean_notes
-from sslx.stages.answers import embed_of, serve_run
+from sslx.stages.answers import serve_run
 
 
 def accounts_of(r: dict) -> list[str]:
@@ -37,14 +37,12 @@ def accounts_of(r: dict) -> list[str]:
 def make(run: Run, context: Context) -> None:
     """Has users of one kind and size ask, and judges what they get."""
     r = run.recipe
-    place, rows = context.place(r["data"]), kept_rows(run, context)
     with working_on(run, f"{r['users']} users, {r['size']} images each") as needed:
         if not needed:
             return
-        split, accounts = place.load("test"), accounts_of(r)
-        images, labels = split.images[rows], split.labels[rows]
-        groups = np.unique(place.ids("test")[rows], return_inverse=True)[1]
-        clean, right, seconds = embed_of(run), [], []
+        images, shop = _shop(r, context)
+        user, accounts = pick(USERS, r["user"], "user"), accounts_of(r)
+        right, asked, seconds = [], [], []
         with (
             closing(serve_run(run, context)) as service,
             progress(r["size"] * len(accounts), 0, "users", "image") as bar,
@@ -52,31 +50,47 @@ def make(run: Run, context: Context) -> None:
             for i, account in enumerate(accounts):
                 # Nobody's images are a part of another's.
                 random = host_stream(r["seed"], f"honest {r['user']} {r['size']}", i)
-                user = pick(USERS, r["user"], "user")
-                sent = user(random, labels, groups, r["size"])
+                sent = user(random, shop, r["size"])
                 shown = _shown(run, images, sent)
                 start = perf_counter()
                 answers = _ask(service, account, shown, r["call_size"])
                 seconds.append((perf_counter() - start) / r["size"])
-                own = labels[sent.rows], groups[sent.rows]
-                both = [
-                    _right(r, x, *own, sent.trains) for x in (answers, clean(shown))
-                ]
-                right.append((*both, own[1][~sent.trains]))
+                right.append(_right(r, answers, shop.only(sent.rows), sent.trains))
+                asked.append(shop.groups[sent.rows][~sent.trains])
                 bar.update(r["size"])
-        defended, plain, asked = map(np.concatenate, zip(*right, strict=True))
         counted = bills(run.path / LEDGER, accounts)
         write_meta(
             run,
             finished=True,
-            results=list(_rows(run, place.title, defended, asked)),
-            clean=list(_rows(run, place.title, plain, asked)),
+            results=[_row(run, context, np.concatenate(right), np.concatenate(asked))],
             queries=total(counted, None),
             accounts=counted,
             noted=mean_notes(run.path / LEDGER, accounts),
             # The first user waits for what is compiled.
             seconds_per_answer=float(np.median(seconds[1:] or seconds)),
         )
+
+
+def _shop(r: dict, context: Context) -> tuple[np.ndarray, Shop]:
+    """The test images that users choose from, set after set."""
+    parts = []
+    for on in (r, *r.get("beside", ())):
+        place, rows = context.place(on["data"]), kept_rows(on, context)
+        split = place.load("test")
+        parts.append((split.images[rows], split.labels[rows], place.ids("test")[rows]))
+    images, labels, ids = zip(*parts, strict=True)
+    domains = np.repeat(np.arange(len(parts)), [len(part) for part in images])
+    return np.concatenate(images), Shop(_numbered(labels), _numbered(ids), domains)
+
+
+def _numbered(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """A number for each different value of each part."""
+    found, first = [], 0
+    for part in parts:
+        values, own = np.unique(part, return_inverse=True)
+        found.append(own + first)
+        first += len(values)
+    return np.concatenate(found)
 
 
 def _shown(run: Run, images: np.ndarray, sent: Sent) -> np.ndarray:
@@ -95,11 +109,9 @@ def _ask(service: Service, account: str, images: np.ndarray, size: int) -> np.nd
     )
 
 
-def _right(
-    r: dict, x: np.ndarray, labels: np.ndarray, groups: np.ndarray, trains: np.ndarray
-) -> np.ndarray:
+def _right(r: dict, x: np.ndarray, sent: Shop, trains: np.ndarray) -> np.ndarray:
     """Whether each image that he has classified is put into its class."""
-    known, own = np.unique(labels, return_inverse=True)
+    known, own = np.unique(sent.labels, return_inverse=True)
     found = probe(
         *(x[trains], own[trains], x[~trains]),
         classes=len(known),
@@ -108,22 +120,19 @@ def _right(
         tolerance=r["tolerance"],
         max_iterations=r["max_iterations"],
         seed=r["seed"],
-        groups=groups[trains],
+        groups=sent.groups[trains],
         cross_validated=True,
     )
     return found.predictions == own[~trains]
 
 
-def _rows(
-    run: Run, dataset: str, right: np.ndarray, asked: np.ndarray
-) -> Iterator[dict]:
-    n, hits, level = len(right), int(right.sum()), run.recipe["confidence"]
+def _row(run: Run, context: Context, right: np.ndarray, asked: np.ndarray) -> dict:
+    n, hits, r = len(right), int(right.sum()), run.recipe
     worth = effective_size(right, asked)  # users share images, and frames show one
-    interval = wilson(hits, n, confidence=level, effective=worth)
-    yield {
-        "dataset": dataset,
+    return {
+        "dataset": context.place(r["data"]).title,
         "evaluator": "linear",
         "accuracy": hits / n,
-        "interval": list(interval),
+        "interval": list(wilson(hits, n, confidence=r["confidence"], effective=worth)),
         "n_test": n,
     }

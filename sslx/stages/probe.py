@@ -33,7 +33,7 @@ def make(run: Run, context: Context) -> None:
         labels = found.pop("labels")
         with replacing(run.path / PREDICTIONS) as file:
             np.savez_compressed(file, **arrays)
-        groups = place.ids("test")[kept_rows(run, context)]
+        groups = place.ids("test")[kept_rows(run.recipe, context)]
 
         def rows(found: dict[str, np.ndarray], notes: dict[str, dict]) -> list[dict]:
             return [
@@ -105,7 +105,7 @@ def _evaluate(
 ) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
     """Predictions of each evaluator, with the labels, and what is to note of them."""
     r, of = run.recipe, run.parents["features"]
-    place, kept = context.place(r["data"]), kept_rows(run, context)
+    place, kept = context.place(r["data"]), kept_rows(run.recipe, context)
     labels, tested = (place.load(split).labels for split in features.SPLITS)
     train, test = (features.load(of, split, context) for split in features.SPLITS)
     test = test[kept]

@@ -146,7 +146,7 @@ def test_nobody_is_judged_on_what_a_victim_learnt(tmp_path, double, judged):
     probed = save(tmp_path / "probed.npz", pictures(60, 6), test)
     found = resolve(config(own, probed), tmp_path)
     probes = [run for run in found.probes if run.stage in ("probe", "fidelity")]
-    kept = {tuple(context.kept_rows(run, found.context)) for run in probes}
+    kept = {tuple(context.kept_rows(run.recipe, found.context)) for run in probes}
     assert kept == {tuple(range(double, 40))} and len(probes) > 4
     if double:
         assert f"{double} of 40 test images of 'npz:" in found.left_out[0]
@@ -208,7 +208,7 @@ def test_the_test_split_for_sale(tmp_path):
     found = resolve(config(own, pool="test", **{"steal.test_kept": 0.5}), tmp_path)
     sold = context.pool(found.thefts[0].responses.recipe, found.context).load()
     (probe, *_) = [run for run in found.probes if run.stage == "probe"]
-    kept = test[context.kept_rows(probe, found.context)]
+    kept = test[context.kept_rows(probe.recipe, found.context)]
     assert len(sold) + len(kept) == 50 and found.left_out == []
     assert not {i.tobytes() for i in sold} & {i.tobytes() for i in kept}
 

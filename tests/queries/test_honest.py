@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from sslx.queries.honest import FRAMES, USERS
+from sslx.queries.honest import FRAMES, USERS, Shop
 from sslx.types import UserError
 
 LABELS = np.repeat(np.arange(6), 50)
 GROUPS = np.arange(300)
 
 
-def sent(user, n=60, seed=0, labels=LABELS, groups=GROUPS):
-    return USERS[user](np.random.default_rng(seed), labels, groups, n)
+def sent(user, n=60, seed=0, labels=LABELS, groups=GROUPS, domains=None):
+    domains = np.zeros(len(labels), int) if domains is None else domains
+    return USERS[user](np.random.default_rng(seed), Shop(labels, groups, domains), n)
 
 
 @pytest.mark.parametrize("n", [20, 61, 100])
@@ -61,6 +62,19 @@ def test_a_domain_has_as_many_classes_as_it_takes():
     labels = np.repeat(np.arange(5), 40)
     one = sent("domain", 100, labels=labels, groups=np.arange(200))
     assert len(one.rows) == 100 and len(set(labels[one.rows])) == 3
+
+
+def test_a_domain_of_several_is_one_of_them():
+    # Catches half of the classes of a mix, one domain that everybody draws, a domain
+    # of 100 images for a user of 120.
+    domains = np.repeat([0, 1, 2], 100)
+    drawn = [sent("domain", 90, seed, domains=domains) for seed in range(20)]
+    found = [set(domains[one.rows]) for one in drawn]
+    assert all(len(own) == 1 for own in found) and len(set.union(*found)) == 3
+    assert {len(set(LABELS[one.rows])) for one in drawn} == {2}
+    assert len(set(domains[sent("domains", 90, domains=domains).rows])) == 3
+    more = sent("domain", 120, domains=domains)
+    assert len(more.rows) == 120 and len(set(domains[more.rows])) == 2
 
 
 @pytest.mark.parametrize("user", USERS)

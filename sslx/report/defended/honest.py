@@ -52,8 +52,8 @@ def honest_records(
     ]
     services = defences(nodes) if own else {}
     for node in own:
-        r = node.recipe
-        defended, clean = (_score(node.meta[part]) for part in ("results", "clean"))
+        r, plain = node.recipe, nodes[node.parents.get("clean", node.key)]
+        defended, clean = (_score(of.meta["results"]) for of in (node, plain))
         defence = services[node.key]
         of_victim = nodes.get(victim or "")
         yield Record(
