@@ -39,7 +39,7 @@ KNOWS = {
     "top_k": (f"{VIEWS} clean=('union',)",),
     "project": (f"{MAPS}=dense",),
     "near_duplicates": ("clean=('outliers',)", ACCOUNTS),
-    "b4b": ("plan=narrow", f"{MAPS}=diagonal"),
+    "b4b": ("plan=narrow", f"{MAPS}=diagonal", "clean=('standardise',)"),
     "coverage_ratio": ("plan=narrow", ACCOUNTS),
     "proof_of_work": (ACCOUNTS,),
 }

@@ -10,7 +10,13 @@ from sslx.runs.names import fingerprint
 from sslx.service.terms import LIMITS
 
 Settings = dict[str, str]  # dotted key -> value
-PLAIN = {"defence": "none", "accounts": "1"}
+PLAIN = {
+    "defence": "none",
+    "accounts": "1",
+    "plan": "random",
+    "views": "1",
+    "ask_augment": "none",
+}
 EVALUATORS = {
     "knn": "kNN",
     "linear_balanced": "linear, classes alike",
@@ -79,12 +85,14 @@ def telling(settings: Iterable[Settings]) -> list[str]:
     """The keys that tell settings apart, in their order.
 
     A key that splits no group which those before it have left together says nothing
-    new (an encoder's widths after its name) and is left out. Limits come last, for
-    they follow from who asks how much.
+    new (an encoder's widths after its name) and is left out. A defence comes first, for
+    the width of answers follows from it; limits last, which follow from who asks how
+    much.
     """
     different = list({tuple(s.items()): s for s in settings}.values())
     found = dict.fromkeys(key for s in different for key in s)
-    keys = sorted(found, key=lambda key: key.rpartition(".")[2] in LIMITS)
+    last = {key: key.rpartition(".")[2] in LIMITS for key in found}
+    keys = sorted(found, key=lambda key: (last[key], key != "defence"))
     kept: list[str] = []
     groups = 1
     for key in keys:
@@ -188,10 +196,10 @@ def asks_nothing(steal: Node) -> bool:
 
 
 def _settings(nodes: dict[str, Node], node: Node, path: str = "") -> Settings:
-    """Of a run and of all that it builds on, but for the victim."""
+    """Of a run and of all that it builds on, but for the victim and cleaners' helps."""
     out: Settings = {}
     for role, parent in node.parents.items():
-        if role != "victim" and parent in nodes:
+        if role not in ("victim", "first", "own") and parent in nodes:
             # What was asked is spoken of without its block, as in the config.
             inner = path if role == "responses" else f"{path}{role}."
             out |= _settings(nodes, nodes[parent], inner)

@@ -89,6 +89,34 @@ def test_replaced_answers_are_left_out(share):
     )
 
 
+@pytest.mark.parametrize("accounts", [1, 2, 3])
+def test_factors_of_accounts_are_gone(accounts):
+    # Catches one scale for all accounts, a number that never varies made infinite.
+    random = np.random.default_rng(accounts)
+    own = np.arange(N) % accounts
+    factors = np.exp(random.normal(size=(accounts, D)))
+    shifts = random.normal(size=(accounts, D))
+    true = TRUE.copy()
+    true[:, 0] = 3
+    answers = true * factors[own] + shifts[own]
+    found = clean("standardise", answers[:, None], accounts=own).answers[:, 0]
+    want = clean("standardise", true[:, None], accounts=own).answers[:, 0]
+    np.testing.assert_allclose(found, want, atol=1e-4)
+    assert not found[:, 0].any()
+    np.testing.assert_allclose(want[own == 0, 1:].std(axis=0), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_nothing_is_undone_where_nothing_was_done(seed):
+    # Catches a network that redraws answers which were right.
+    random = np.random.default_rng(seed)
+    own, true = random.normal(size=(2, N, D)).astype(np.float32)
+    help = {"features": lambda: own, "defended": lambda y: y}
+    numbers = {"width": 64, "ridge": 1e-3}
+    found = clean("recover", true[:, None], numbers, **help).answers[:, 0]
+    assert np.abs(found - true).mean() < 0.1
+
+
 @pytest.mark.parametrize("weight", [0.25, 0.5, 1.0])
 def test_towards_predictions(weight):
     # Catches the weight on the wrong side, and views that lose what they differ in.

@@ -8,6 +8,7 @@ from sslx.attacks.cleaning.maps import maps
 from sslx.attacks.cleaning.outliers import outliers
 from sslx.attacks.cleaning.predictions import predictions
 from sslx.attacks.cleaning.recover import recover
+from sslx.attacks.cleaning.standardise import standardise
 from sslx.attacks.cleaning.views import mean, union
 from sslx.registry import pick, traits_of
 
@@ -15,6 +16,7 @@ CLEANERS: dict[str, Callable[..., Answered]] = {
     "mean": mean,
     "union": union,
     "maps": maps,
+    "standardise": standardise,
     "outliers": outliers,
     "recover": recover,
     "predictions": predictions,
