@@ -81,6 +81,7 @@ def clean_part(config: ConfigDict, encoder: Encoder, responses: Run) -> dict[str
         pick(KINDS, numbers["maps"]["kind"], "steal.clean_kw.maps.kind")
     return {
         "clean": "+".join(names),
+        "clean_format": 2,  # grows where a cleaner finds something else
         "clean_numbers": {name: block for name, block in numbers.items() if block},
         **({"clean_views": 1} if wanted(names, "one_answer") else {}),
         **({"clean_dim": raw} if "recover" in names and raw != r["dim"] else {}),
