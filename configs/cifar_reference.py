@@ -1,7 +1,7 @@
 """A victim worth stealing, which comes with sslx, copied on real CIFAR-10.
 
 Command: python launch.py --config=configs/cifar_reference.py
-Time: under half an hour on two cores beside other work
+Time: 9 minutes 24 s on two cores, twice that beside other work
 Expected: victim 68.1 % [67.2, 69.0], stolen 64.3, alone 40.7 (linear probe, 10,000 test
 images)
 
