@@ -1,7 +1,7 @@
 """Numbers of thefts of the reference victim, chosen on answers that were held back.
 
 Command: python launch.py --config=configs/choose_reference.py --workdir=/tmp/choose
-Time: about an hour on two cores, without probes, which take longer
+Time: about an hour on two cores; the probes that its report wants take longer
 Expected: the table in docs/choosing.md
 
 As choose_digits.py: a tenth of 3,000 paid images trains nothing and judges. One seed

@@ -268,7 +268,8 @@ def get_config() -> ConfigDict:
     # answer, in as many passes on the images that are asked, and on the whole pool;
     # beside thefts of the headline's budget also in five times as many.
     c.steal.alone = ("asked", "pool", "asked:5")
-    # The attacker's images: "held_out" (the training images the victim never saw),
+    # The attacker's images: "held_out" (training images that a victim made here
+    # did not see; what imported weights saw nobody here knows),
     # "test" (a part of the test split; figures are then on the other part), or a set.
     # "answered": those of victim.source="npz:FILE", but for the probes' test images.
     c.steal.pool = "held_out"

@@ -27,14 +27,34 @@ def victims() -> dict[str, dict[str, Any]]:
     A card has ``encoder``, ``image_shape``, ``mean``, ``std``; ``dataset`` and
     ``training`` (recipe, commit, passes; images and FLOPs where they were noted);
     ``accuracies`` with their intervals; ``weights``, the digest of the arrays, and
-    ``sha256`` of the file; ``unseen``.
+    ``sha256`` of the file. What it did not see: ``unseen``.
+
+    Raises:
+        UserError: A card is damaged.
     """
-    return {path.stem: deepcopy(_read(path)) for path in sorted(FOLDER.glob("*.json"))}
+    cards = {path.stem: _read(path) for path in sorted(FOLDER.glob("*.json"))}
+    apart = ("unseen", "card")
+    return {
+        name: deepcopy({k: v for k, v in card.items() if k not in apart})
+        for name, card in cards.items()
+    }
 
 
 @lru_cache(maxsize=8)
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        whole = card["card"] == _digest(card)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    refuse_if(not whole, f"{path} is not what sslx came with; install sslx again")
+    return card
+
+
+def _digest(card: dict[str, Any]) -> str:
+    """Of all that a card says but this."""
+    said = {key: value for key, value in card.items() if key != "card"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def named(source: str) -> str:
@@ -101,16 +121,13 @@ def trained(recipe: dict[str, Any]) -> dict[str, Any]:
     told = card.get("training", {})
     content = told.get("recipe", {}).get("data", {}).get("tfds", {})
     if whole := content.get("examples", {}).get("train"):
-        told = {"images": whole - len(_marks(card))} | told
+        told = {"images": whole - len(unseen(recipe["shipped"]))} | told
     return {key: told[key] for key in ("images", "passes", "flops") if key in told}
 
 
 def unseen(name: str) -> np.ndarray:
     """Marks of the images that a victim did not see, as of ``sslx.data.marks``."""
-    return _marks(_read(FOLDER / f"{name}.json"))
-
-
-def _marks(card: dict[str, Any]) -> np.ndarray:
+    card = _read(FOLDER / f"{name}.json")
     return np.frombuffer(base64.b64decode(card["unseen"]), "<i8")
 
 
@@ -123,4 +140,5 @@ def card(facts: dict[str, Any], marks: np.ndarray) -> str:
     """
     rows = np.unique(marks).astype("<i8")
     coded = base64.b64encode(rows.tobytes()).decode()
-    return json.dumps(facts | {"unseen": coded}, indent=1) + "\n"
+    said = facts | {"unseen": coded}
+    return json.dumps(said | {"card": _digest(said)}, indent=1) + "\n"

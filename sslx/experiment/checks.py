@@ -22,6 +22,7 @@ STAGES = {
     "report": ("report",),
 }
 PASSES = ("equal", "as given")  # of study.passes
+IMAGES = ("asked", "pool")  # of steal.ssl.images
 TUPLES = {
     "stages": str,
     "data.mean": float,
@@ -52,6 +53,7 @@ def check(config: ConfigDict) -> None:
         f"precision must be float32 or bfloat16, not {config.precision!r}",
     )
     pick(dict.fromkeys(PASSES), config.study.passes, "study.passes")
+    pick(dict.fromkeys(IMAGES), config.steal.ssl.images, "steal.ssl.images")
     for row in config.study.published:
         _check_published(row)
     whole_seed("seed", config.seed)
@@ -152,7 +154,7 @@ def check_equal_work(pairs: list[tuple[Run, Run]]) -> None:
         most = max(work, key=lambda key: work[key][0] - work[key][1])
         least = min(work, key=lambda key: work[key][0] + work[key][1])
         (more, half), (less, other) = work[most], work[least]
-        names = [thefts[key].name.rpartition("-")[0] for key in (most, least)]
+        names = [thefts[key].name for key in (most, least)]
         refuse_if(
             more - half > less + other,
             f"thefts of one table are trained unequally: {names[0]} on {more:,} views, "

@@ -124,6 +124,20 @@ def reading(rows: list[Row]) -> str:
     return f"Per cent of {images}{more}. In brackets, at {level}: {told}."
 
 
+def _unequal(rows: list[Row]) -> Iterator[str]:
+    """Thefts of one place that were trained longer than others, study.passes or not."""
+    places: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row.role == "stolen" and row.passes:
+            places.setdefault((row.dataset, row.kind), []).append(row.passes)
+    for (dataset, _), passes in places.items():
+        if max(passes) > 1.05 * min(passes):
+            yield (
+                f"On {short(dataset)} thefts had from {min(passes):,.0f} to "
+                f"{max(passes):,.0f} passes: what tells them apart may be their length."
+            )
+
+
 def _left_out(report: Report) -> list[str]:
     """Detectors that could not be asked, a sentence each reason."""
     found = [n.meta for n in report.nodes.values() if n.stage == "detection"]
@@ -164,6 +178,7 @@ def notes(report: Report) -> list[str]:
         for choice in report.choices
         if choice.apart
     ]
+    out += _unequal(rows)
     out += _left_out(report)
     out += _not_better(rows, report.primary)
     if any(f.n == 2 and f.by == "t" for row in rows for f in row.figures.values()):

@@ -126,7 +126,7 @@ def _working_on(run: Run, what: str) -> Iterator[bool]:
         refuse_if(
             not is_finished(parent),
             f"{run.stage}/{run.name} builds on {parent.stage}/{parent.name}, which "
-            "is not finished; add its stage to config.stages",
+            "is not finished; config.stages leaves out what makes it",
         )
     with hold(run):
         if is_finished(run):  # by the process that held it

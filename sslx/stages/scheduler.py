@@ -57,11 +57,16 @@ def carry_out(
     wanted = set(hosts.share(lambda: [run.key for run in missing(goals, stages)]))
     runs = with_ancestors(goals)
     todo = [run for run in runs if run.key in wanted]
-    if not todo:
+    there = sum(
+        run.key not in wanted and (run.stage in stages or is_finished(run))
+        for run in runs
+    )
+    if there == len(runs):
         say(f"[sslx] all {len(runs)} runs are there")
-        return
-    if there := len(runs) - len(todo):
+    elif there:
         say(f"[sslx] {there} of {len(runs)} runs are there")
+    if not todo:
+        return
     # Without a terminal a bar is no help: _Teller says a line now and then.
     with progress(len(todo), 0, "all", "run", quiet=not sys.stderr.isatty()) as bar:
         # Processes that train as one take the same way.

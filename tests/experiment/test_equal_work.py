@@ -96,7 +96,7 @@ def test_victims_apart(tmp_path):
     kinds = ("victim.steps=5", "victim.steps=6 steal.passes=12_800")
     assert len(resolve(config(study__grid=(kinds,)), tmp_path).thefts) == 2
     seeds = ("seed=1", "seed=2 steal.passes=12_800")
-    with pytest.raises(UserError, match="s1 on 25,600 views, .*s2 on 12,800"):
+    with pytest.raises(UserError, match="s1-.* on 25,600 views, .*s2-.* on 12,800"):
         resolve(config(study__grid=(seeds,)), tmp_path)
 
 

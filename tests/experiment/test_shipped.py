@@ -140,10 +140,33 @@ def test_a_card_of_other_weights(folder):
     # Catches a card that was exchanged for that of another network of the same form.
     path = folder / "small.json"
     card = json.loads(path.read_text()) | {"weights": "0" * 64}
-    path.write_text(json.dumps(card))
+    path.write_text(json.dumps(card | {"card": shipped._digest(card)}))
     shipped._read.cache_clear()
     with pytest.raises(UserError, match="not those of its card; install sslx again"):
         resolve(config(folder), folder / "runs")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-20],
+        lambda text: text.replace('"mean": [\n  0.5', '"mean": [\n  0.6'),
+        lambda text: text.replace('"unseen": "', '"unseen": "AAAAAAAAAAA'),
+        lambda text: "[]",
+        lambda text: "",
+    ],
+)
+def test_a_damaged_card(folder, damage):
+    # Catches a traceback, images that are for sale though the victim saw them, another
+    # normalisation: of a card that was cut, or changed anywhere.
+    path = folder / "small.json"
+    whole = path.read_text()
+    path.write_text(damage(whole))
+    assert path.read_text() != whole
+    shipped._read.cache_clear()
+    for look in (sslx.victims, lambda: resolve(config(folder), folder / "runs")):
+        with pytest.raises(UserError, match=r"small.json is not what sslx came with"):
+            look()
 
 
 SPLITS = {"data": {"tfds": {"examples": {"train": 60, "test": 40}}}}
@@ -167,7 +190,7 @@ def test_what_a_card_says_of_the_training(folder, training, known):
     # the card of a victim that was exchanged since a run was made.
     path = folder / "small.json"
     card = json.loads(path.read_text()) | ({"training": training} if training else {})
-    path.write_text(json.dumps(card))
+    path.write_text(json.dumps(card | {"card": shipped._digest(card)}))
     shipped._read.cache_clear()
     recipe = {"shipped": "small", "weights": card["weights"]}
     assert shipped.trained(recipe) == known

@@ -189,7 +189,7 @@ def test_nearness_needs_both(tmp_path):
 
 
 OTHER = {"data": "cifar10", "dataset": "digits", "loss": "mse", "queries": 100}
-CARD = {"weights": "1f", "dataset": "cifar10", "unseen": ""}
+CARD = {"weights": "1f", "dataset": "cifar10"}
 BROUGHT = {"origin": "weights", "weights": "1f", "encoder": fake.ENCODER}
 OF_CARD = BROUGHT | {"shipped": "small"}
 

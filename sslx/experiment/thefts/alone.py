@@ -117,7 +117,6 @@ def ssl_run(
         responses: The run that asks, where there is one by now.
     """
     s, shape = config.steal, victim.recipe["image_shape"]
-    pick(dict.fromkeys(IMAGES), s.ssl.images, "steal.ssl.images")
     count = pool.size
     asked: dict[str, Any] = {}
     parents: dict[str, Run] = {}
