@@ -26,7 +26,8 @@ def _settings() -> list[str]:
     out += [f"attack=stolen_encoder loss=own {key}={weight}" for weight in (1, 20)]
     base = f"attack=ssl_only loss=own ssl.images=asked ssl.passes={PASSES}"
     out += [f"{base} ssl.objective_kw.simclr.temperature={t}" for t in (0.2, 0.1, 0.5)]
-    out += [f"{base} ssl.{rate}" for rate in RATES]
+    out += [f"{base} ssl.optim.learning_rate={r}" for r in (5e-4, 1e-3, 4e-3, 8e-3)]
+    out += [f"{base} ssl.augment=mild", f"{base} ssl.augment=mild ssl.{RATES[1]}"]
     return out + _second()
 
 
