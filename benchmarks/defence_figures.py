@@ -22,8 +22,7 @@ from configs import cifar_reference, default
 COSINES = (0.99, 0.95, 0.93, 0.85)
 CLASSES = (2, 10)  # of CIFAR-10, that an account asks of
 MEASURED = 1_000  # images of the calibration
-USERS = 400  # honest ones beside the line
-SETS = 30
+USERS, SETS = 13, 30  # honest ones beside the line of each calibration set
 
 
 def near(tiny: bool) -> list[dict[str, Any]]:
@@ -152,7 +151,7 @@ def line(tiny: bool) -> list[dict[str, Any]]:
                 own = {"sd": numbers.sd, "quantile": numbers.quantile}
                 limit = honest_line(known, **own)
                 for n in (8, size // 4, size, 4 * size):
-                    for _ in range(10 if tiny else USERS // SETS):
+                    for _ in range(10 if tiny else USERS):
                         user = random.normal(size=(n, dim)) @ mix
                         z = standard(user.astype(np.float32), known, numbers.sd)
                         learnt = learn(np.eye(dim), z)[1].sum()
@@ -168,12 +167,17 @@ def line(tiny: bool) -> list[dict[str, Any]]:
 PARTS = {"near": near, "coverage": coverage, "line": line}
 
 
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    p.add_argument("part", nargs="?", default="near", choices=PARTS)
+    p.add_argument("--tiny", action="store_true", help="a trial; not recorded")
+    return p.parse_args(argv)
+
+
 def main() -> None:
     """Measures a part and prints its table."""
-    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    p.add_argument("part", choices=PARTS)
-    p.add_argument("--tiny", action="store_true", help="a trial; not recorded")
-    args = p.parse_args()
+    args = parse()
     rows = PARTS[args.part](args.tiny)
     if not args.tiny:
         numbers = [

@@ -11,7 +11,7 @@ Of the 10,000 images that the victim never saw 1,000 are the provider's to measu
 answers on. The attacker sends 7,500, whatever he does with them. An honest user's
 domain is one of four sets. Passes, network and rate are those of cifar_reference.py,
 strengths the middle ones of digits_defences.py but for what hangs on the width or on
-how many ask.
+how many ask, and near_duplicates, whose middle costs most users dearly.
 """
 
 from configs import cifar_reference, default, digits_defences
@@ -27,8 +27,15 @@ DEFENCES = {
 }
 # The one thief that is tried, the best of digits_defences.py's at its seed 0: all would
 # take hours.
-KNOWS = {name: digits_defences.KNOWS[name][-1] for name in DEFENCES}
-KNOWS |= dict.fromkeys(("noise", "round"), digits_defences.ALL[0])
+PREDICTIONS = digits_defences.ALL[0]
+KNOWS = {
+    "noise": PREDICTIONS,
+    "round": PREDICTIONS,
+    "top_k": f"{digits_defences.VIEWS} clean=('union',)",
+    "near_duplicates": digits_defences.ACCOUNTS,
+    "b4b": "clean=('standardise',)",
+    "coverage_ratio": digits_defences.ACCOUNTS,
+}
 
 
 def get_config(part: str = "small"):
@@ -41,11 +48,11 @@ def get_config(part: str = "small"):
     for name, number in DEFENCES.items():
         own = f"service.defence={name} service.defence_kw.{name}.{number}"
         changes += [own, f"{own} {default.thefts(KNOWS[name])[0]}"]
-    c.study.name = "cifar_defences_cpu"
+    c.study.name = f"cifar_defences_cpu-{part}"
     c.study.grid = (tuple(changes),)
     c.steal.queries = 7_500
     c.service.calibration.images = 1_000
-    c.service.honest.users = 3
+    c.service.honest.users = 4  # one of each domain
     sizes = {"small": (100, 1_000), "large": (100, 1_000, 10_000)}
     c.service.honest.sizes = pick(sizes, part, "part")
     c.service.honest.beside = ("cifar100", "fashion_mnist", "svhn_cropped")

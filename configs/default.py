@@ -300,8 +300,9 @@ def get_config() -> ConfigDict:
         "mean": {},
         "union": {},
         "maps": {"kind": "dense"},  # or diagonal, orthogonal, permuted, bits
+        "standardise": {},
         "outliers": {"share": 0.1},  # of the images, that is left out
-        # A network of a hidden layer, from defended answers to clean ones.
+        # The network that a copy of the defence may teach to undo it.
         "recover": {"width": 256, "ridge": 1e-3},
         "predictions": {"weight": 0.5},  # of what the first stealer predicts
     }

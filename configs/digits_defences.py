@@ -9,7 +9,8 @@ Victim, theft and passes are those of digits_direct.py, but for the split: a fou
 the digits is not the victim's, of which 150 images are the provider's to measure
 answers on and the rest are the attacker's. Every theft sends 450 images, whatever it
 does with them. The naive one takes answers as they are; what each defence is met with
-is in KNOWS, and every defence with what undoes any. B4B's knees lie about what honest
+is in KNOWS, and in ALL what may undo any. Each runs without a defence, too: what it
+gains there has nothing to do with one. B4B's knees lie about what honest
 users of 300 images cover of 1,024 buckets, 17 to 19 %, and a thief of 450, 24 %.
 """
 
@@ -51,7 +52,8 @@ SEEDS = (0, 1, 2)
 
 def _changes(strengths: int) -> list[str]:
     """Every defence at so many strengths, with every thief that meets it."""
-    out = ["", *default.thefts(ALL[0], *BUDGETS)]
+    alone = [t for own in KNOWS.values() for t in own if "maps" not in t]
+    out = ["", *default.thefts(*dict.fromkeys(alone), ALL[0], *BUDGETS)]
     for name, (key, values) in STRENGTHS.items():
         thieves = ["", *KNOWS.get(name, ()), *ALL]
         for value in values[:strengths]:

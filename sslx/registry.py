@@ -65,6 +65,9 @@ class Traits(NamedTuple):
         drops: Of a cleaner: the number that is the share of the images it leaves out.
         features: Of a cleaner: wants an encoder of the attacker's own.
         predicted: Of a cleaner: wants a first stealer.
+        anchors: Of a cleaner: wants what several accounts were answered alike.
+        copy: Of a cleaner: wants a copy of the defence, and gives clean answers' width.
+        version: Grows where the entry finds something else than before.
     """
 
     may_be_0: tuple[str, ...] = ()
@@ -77,6 +80,9 @@ class Traits(NamedTuple):
     drops: str = ""
     features: bool = False
     predicted: bool = False
+    anchors: bool = False
+    copy: bool = False
+    version: int = 1
 
 
 def traits(**given: Any) -> Callable[[T], T]:
@@ -89,6 +95,7 @@ def traits(**given: Any) -> Callable[[T], T]:
 
     def beside(entry):
         named = {*found.may_be_0, *found.at_most_1, *found.quantiles}
+        named |= {found.drops} - {""}
         if unknown := named - keywords(entry):
             raise ValueError(f"{entry.__name__} takes no {', '.join(sorted(unknown))}")
         entry.traits = found

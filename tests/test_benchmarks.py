@@ -13,6 +13,7 @@ FOLDER = Path(benchmarks.record.__file__).parent
 PARSED = (
     "against_torch",
     "augment_cost",
+    "defence_figures",
     "defences",
     "floor",
     "growth",

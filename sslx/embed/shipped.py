@@ -27,12 +27,16 @@ def victims() -> dict[str, dict[str, Any]]:
     A card has ``encoder``, ``image_shape``, ``mean``, ``std``; ``dataset`` and
     ``training`` (recipe, commit, passes; images and FLOPs where they were noted);
     ``accuracies`` with their intervals; ``weights``, the digest of the arrays, and
-    ``sha256`` of the file. What it did not see: ``unseen``.
+    ``sha256`` of the file. What it did not see, the function ``unseen`` says.
 
     Raises:
         UserError: A card is damaged.
     """
-    cards = {path.stem: _read(path) for path in sorted(FOLDER.glob("*.json"))}
+    return _cards("*")
+
+
+def _cards(which: str) -> dict[str, dict[str, Any]]:
+    cards = {path.stem: _read(path) for path in sorted(FOLDER.glob(f"{which}.json"))}
     apart = ("unseen", "card")
     return {
         name: deepcopy({k: v for k, v in card.items() if k not in apart})
@@ -66,7 +70,7 @@ def named(source: str) -> str:
     kind, _, name = source.partition(":")
     if kind != "shipped":
         return ""
-    pick(victims(), name, "shipped victim")
+    pick({p.stem: p for p in FOLDER.glob("*.json")}, name, "shipped victim")
     return name
 
 
@@ -107,7 +111,8 @@ def _check(
 
 def card_of(recipe: dict[str, Any]) -> dict[str, Any]:
     """The card of a run's victim; {} where it was not shipped, or is another now."""
-    card = victims().get(recipe.get("shipped", ""), {})
+    name = recipe.get("shipped", "")
+    card = _cards(name).get(name, {})
     return card if card.get("weights") == recipe.get("weights") else {}
 
 

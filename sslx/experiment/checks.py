@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.build import passes_of, trainings_of
 from sslx.embed.recording import recorded_in
-from sslx.experiment.recipes import positive, reading, share, whole_seed
+from sslx.experiment.recipes import IMAGES, positive, reading, share, whole_seed
 from sslx.registry import pick
 from sslx.runs.names import Run, fingerprint
 from sslx.types import Published, UserError, refuse_if
@@ -22,7 +22,6 @@ STAGES = {
     "report": ("report",),
 }
 PASSES = ("equal", "as given")  # of study.passes
-IMAGES = ("asked", "pool")  # of steal.ssl.images
 TUPLES = {
     "stages": str,
     "data.mean": float,

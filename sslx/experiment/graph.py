@@ -83,7 +83,7 @@ class Experiment(NamedTuple):
     @property
     def left_out(self) -> list[str]:
         """What is left out of pools and figures, a sentence each."""
-        told = [test.apart.why for m in self.members for test in m.tests]
+        told = [t.apart.why for m in self.members for t in (*m.tests, *m.beside)]
         told += [theft.pool.apart.why for theft in self.thefts]
         return list(dict.fromkeys(filter(None, told)))
 
@@ -261,7 +261,7 @@ def _report(
 ) -> Run:
     """The run of the report."""
     recipe = {
-        "format": 8,  # grows with the report, so that an older one is made anew
+        "format": 9,  # grows with the report, so that an older one is made anew
         "name": config.study.name,
         "primary": config.probe.primary,
         "members": [
@@ -275,7 +275,7 @@ def _report(
         "names": {
             fingerprint(test.info.identity): printable(test.name)
             for m in members
-            for test in m.tests
+            for test in (*m.tests, *m.beside)
         },
         "skipped": list(
             dict.fromkeys(printable(name) for m in members for name in m.skipped)

@@ -12,12 +12,13 @@ from sslx.experiment.recipes import check_solver, positive, reading, share
 from sslx.experiment.separation import Test
 from sslx.experiment.served import served
 from sslx.experiment.thefts import Theft
-from sslx.queries.honest import FRAMES, TRIES, USERS
+from sslx.experiment.victims import unanswered
+from sslx.queries.honest import EACH, FRAMES, TRIES, USERS
 from sslx.registry import defaults, pick
-from sslx.runs.names import Run, make_run
+from sslx.runs.names import Run, fingerprint, make_run
 from sslx.service.detectors import DETECTORS
 from sslx.service.terms import LIMITS
-from sslx.types import refuse_if
+from sslx.types import UserError, refuse_if
 
 
 def beside(config: ConfigDict) -> dict[str, data.Info]:
@@ -54,13 +55,20 @@ def make_honest(
     Raises:
         UserError: What is wrong in ``service.honest``.
     """
-    refuse_if(
-        tests[0].name in config.service.honest.beside,
-        f"service.honest.beside names {tests[0].name!r}, the first of probe.datasets, "
-        "whose test images are honest users' anyway",
-    )
-    measured = theft.measured if theft else measured_on(config, [*tests, *beside])
-    users = _honest_runs(config, victim, measured, [tests[0], *beside])
+    if not config.service.honest.users:
+        return []
+    domains = [tests[0], *beside]
+    known: dict[str, str] = {}
+    for test in domains:
+        key = fingerprint(test.info.identity)
+        refuse_if(
+            key in known,
+            f"service.honest.beside: {test.name!r} is {known.get(key)!r}, whose test "
+            "images are honest users' anyway",
+        )
+        known[key] = test.name
+    measured = measured_on(config, [*tests, *beside])
+    users = _honest_runs(config, victim, measured, domains)
     return [*users, *(_detection_runs(config, users, theft) if theft else [])]
 
 
@@ -72,16 +80,19 @@ def _honest_runs(
 ) -> list[Run]:
     """A run for each kind and size, on the test images of the domains."""
     wanted, out = config.service.honest, []
-    if not wanted.users:
-        return []
     positive("service.honest", {"users": wanted.users})
     refuse_if(
         not wanted.kinds or not wanted.sizes,
         "service.honest.users asks for honest users, and kinds or sizes name none",
     )
     check_solver("service.honest", wanted)
-    for test in domains:
+    for test in domains[1:]:
         check_shape(victim, "service.honest.beside", test.name, test.info)
+    for name, count in unanswered(config, [test.name for test in domains]).items():
+        raise UserError(
+            f"service.honest: {count} test images of {name!r} are not recorded in "
+            f"{config.victim.source!r}, and its users send them; write users=0"
+        )
     on, *beside = [on_set(config, test) for test in domains]
     known = sum(len(test.rows) for test in domains)
     names = ", ".join(repr(test.name) for test in domains)
@@ -127,25 +138,29 @@ def _honest_runs(
 
 def _made(user: str) -> dict[str, Any]:
     """What makes a kind of user besides its name and its size."""
+    made: dict[str, Any] = {"each": EACH}
     if user == "video":
-        return {"frames": FRAMES, "frame": PRESETS["frame"][0]._asdict()}
-    return {"tries": TRIES} if user == "retries" else {}
+        made |= {"frames": FRAMES, "frame": PRESETS["frame"][0]._asdict()}
+    return made | ({"tries": TRIES} if user == "retries" else {})
 
 
 def _detection_runs(config: ConfigDict, honest: list[Run], theft: Theft) -> list[Run]:
     """Whether detectors tell the thief from these honest users.
 
-    From those of the greatest size: a stream is as long as they are.
+    From those of the greatest size that a thief's account has, too: a stream is as
+    long as they are.
     """
     wanted, asked = config.service.honest, theft.responses
     if not honest or not wanted.detectors or not asked:
         return []
     found = {name: pick(DETECTORS, name, "detector") for name in wanted.detectors}
     share("service.honest.false_alarms", wanted.false_alarms)
+    each = asked.recipe["queries"] // asked.recipe.get("accounts", 1)
+    length = max((n for n in wanted.sizes if n <= each), default=max(wanted.sizes))
     recipe = {
         "detectors": {name: defaults(entry) for name, entry in found.items()},
         "rate": wanted.false_alarms,
-        "length": max(wanted.sizes),
+        "length": length,
     }
     users = [run for run in honest if run.recipe["size"] == recipe["length"]]
     parents = {"asked": asked} | {f"honest{i}": run for i, run in enumerate(users)}

@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 from sslx import data
 from sslx.context import Context, Place, Watching
 from sslx.embed import recording, shipped
-from sslx.experiment.honest import beside
 from sslx.experiment.pools import open_pool, sets_of
 from sslx.experiment.recipes import encoder_of, reading
 from sslx.experiment.separation import Apart
@@ -45,7 +44,6 @@ def make_context(configs: Sequence[ConfigDict], apart: Sequence[Apart]) -> Conte
             names.append(config.steal.pool)
         if config.service.calibration.images:
             names += {config.service.calibration.data} - {"held_out"}
-        names += beside(config)
         if config.service.secret:
             files[seal(read_secret(config.service.secret))] = config.service.secret
         for name in names:

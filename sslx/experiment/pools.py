@@ -78,9 +78,9 @@ def _source(config: ConfigDict) -> tuple[str, str, np.ndarray]:
 
 
 def sets_of(config: ConfigDict) -> list[tuple[str, data.Options]]:
-    """The probes' sets at hand, whose test images no recording sells."""
-    found, options = [], reading(config)
-    for name in config.probe.datasets:
+    """The sets at hand whose test images no recording sells: probes' and users'."""
+    found, options, honest = [], reading(config), config.service.honest
+    for name in (*config.probe.datasets, *(honest.beside if honest.users else ())):
         try:
             data.describe(name, options)
             found.append((name, options))

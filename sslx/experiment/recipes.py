@@ -19,6 +19,8 @@ from sslx.registry import check_block, check_sizes, keywords, pick, positive
 from sslx.train.optim import OPTIMISERS
 from sslx.types import Encoder, UserError, refuse_if
 
+IMAGES = ("asked", "pool")  # what a stealer may train on without answers
+
 
 def reading(config: ConfigDict) -> data.Options:
     """How data sets are read."""

@@ -176,8 +176,9 @@ def tests_of(
         apart = _compare(what, (name, "test", options), rows, reasons)
         refuse_if(
             2 * len(apart.rows) > len(rows),
-            f"{apart.why}: less than half is left to judge on: name a "
-            "set whose test images are not in victim.dataset",
+            f"{apart.why}: less than half is left to judge on: name another set in "
+            "probe.datasets or service.honest.beside, whose test images are not in "
+            "victim.dataset",
         )
         rows = np.setdiff1d(rows, apart.rows)
         uneven = is_uneven(data.labels_of(name, "test", options)[rows])

@@ -2,7 +2,8 @@
 
 A kind of user is ``(random, shop, n) -> Sent``: n of the images of a ``Shop``. They are
 what the user trains a classifier of his own on, and what he has it classify: of each
-class half and half.
+class half and half, but for an odd one. He has no more classes than ``EACH`` images of
+each make, and of several domains as many images of each.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from sslx.types import refuse_if
 
 FRAMES = 5  # near duplicates in a row, of a camera that hardly moves
 TRIES = 2  # of a client that sends each image again
+EACH = 10  # images of a class, about, that a user has at least
 
 
 class Shop(NamedTuple):
@@ -23,7 +25,7 @@ class Shop(NamedTuple):
     Attributes:
         labels: int (m,), no two domains have a class in common.
         groups: int (m,); rows of one group show the same thing and are on one side.
-        domains: int (m,).
+        domains: int (m,), from 0 on; who has but one has the first.
     """
 
     labels: Integer[np.ndarray, " m"]
@@ -57,42 +59,51 @@ def _drawn(
 
     Of each class every second group, so that a class is on both sides if it can be.
     """
-    labels, groups, _ = shop
     refuse_if(
-        not 0 < n <= len(labels),
-        f"an honest user sends {n} images, and his set has {len(labels)}",
+        not 0 < n <= len(shop.labels),
+        f"an honest user sends {n} images, and his set has {len(shop.labels)}",
     )
-    rows = random.permutation(len(labels))[:n]
+    parts, left = [], n
+    domains, sizes = np.unique(shop.domains, return_counts=True)
+    order = np.argsort(sizes, kind="stable")  # what a small one lacks others give
+    for at, d in enumerate(order):
+        share = min(-(-left // (len(order) - at)), sizes[d])
+        inside = np.flatnonzero(shop.domains == domains[d])
+        kinds = shop.labels[inside]
+        own = _some(random.permutation(np.unique(kinds)), kinds, share // EACH, share)
+        parts.append(random.permutation(inside[own])[:share])
+        left -= share
+    rows = random.permutation(np.concatenate(parts))
     trains = np.zeros(n, bool)
-    for c in np.unique(labels[rows]):
-        own = np.flatnonzero(labels[rows] == c)
-        seen = list(dict.fromkeys(groups[rows[own]].tolist()))
-        trains[own] = np.isin(groups[rows[own]], seen[::2])
+    for c in np.unique(shop.labels[rows]):
+        own = np.flatnonzero(shop.labels[rows] == c)
+        seen = list(dict.fromkeys(shop.groups[rows[own]].tolist()))
+        trains[own] = np.isin(shop.groups[rows[own]], seen[::2])
     return rows, trains
 
 
-def _some(
-    random: np.random.Generator, kinds: np.ndarray, least: int, n: int
-) -> np.ndarray:
-    """Rows of so many kinds drawn at random, of more where these have not n rows."""
-    known, sizes = np.unique(kinds, return_counts=True)
-    order = random.permutation(len(known))
-    enough = np.searchsorted(np.cumsum(sizes[order]), n) + 1
-    return np.flatnonzero(np.isin(kinds, known[order[: max(least, enough)]]))
+def _some(order: np.ndarray, kinds: np.ndarray, most: int, n: int) -> np.ndarray:
+    """Rows of the first ``most`` kinds, 2 at least, of more if these have not n."""
+    sizes = np.array([np.sum(kinds == kind) for kind in order])
+    enough = np.searchsorted(np.cumsum(sizes), n) + 1
+    return np.flatnonzero(np.isin(kinds, order[: max(2, most, enough)]))
 
 
 def _domain(random: np.random.Generator, shop: Shop, n: int) -> Sent:
     """Images of one domain; where there is but one, of half of its classes."""
-    several = len(np.unique(shop.domains)) > 1
-    classes = len(np.unique(shop.labels))
-    by = (shop.domains, 1) if several else (shop.labels, max(2, classes // 2))
-    own = _some(random, *by, n)
+    domains, classes = np.unique(shop.domains), np.unique(shop.labels)
+    if len(domains) > 1:
+        sizes = np.array([np.sum(shop.domains == d) for d in domains])
+        enough = np.searchsorted(np.cumsum(sizes), n) + 1
+        own = np.flatnonzero(np.isin(shop.domains, domains[:enough]))
+    else:
+        own = _some(random.permutation(classes), shop.labels, len(classes) // 2, n)
     rows, trains = _drawn(random, shop.only(own), n)
     return Sent(own[rows], np.zeros(n, np.int64), trains)
 
 
 def _domains(random: np.random.Generator, shop: Shop, n: int) -> Sent:
-    """Images of all domains and classes."""
+    """Images of all domains."""
     rows, trains = _drawn(random, shop, n)
     return Sent(rows, np.zeros(n, np.int64), trains)
 
@@ -113,7 +124,7 @@ def _retries(random: np.random.Generator, shop: Shop, n: int) -> Sent:
 
 
 def _sorted(random: np.random.Generator, shop: Shop, n: int) -> Sent:
-    """Images of all classes, class by class, as they lie in folders."""
+    """Images of all domains, class by class, as they lie in folders."""
     sent = _domains(random, shop, n)
     order = np.argsort(shop.labels[sent.rows], kind="stable")
     return Sent(*(part[order] for part in sent))

@@ -87,11 +87,11 @@ def telling(settings: Iterable[Settings]) -> list[str]:
     A key that splits no group which those before it have left together says nothing
     new (an encoder's widths after its name) and is left out. A defence comes first, for
     the width of answers follows from it; limits last, which follow from who asks how
-    much.
+    much, and before them what a cleaner's own encoder is.
     """
     different = list({tuple(s.items()): s for s in settings}.values())
     found = dict.fromkeys(key for s in different for key in s)
-    last = {key: key.rpartition(".")[2] in LIMITS for key in found}
+    last = {k: 2 * (k.rpartition(".")[2] in LIMITS) or k[:4] == "own." for k in found}
     keys = sorted(found, key=lambda key: (last[key], key != "defence"))
     kept: list[str] = []
     groups = 1
@@ -196,10 +196,10 @@ def asks_nothing(steal: Node) -> bool:
 
 
 def _settings(nodes: dict[str, Node], node: Node, path: str = "") -> Settings:
-    """Of a run and of all that it builds on, but for the victim and cleaners' helps."""
+    """Of a run and of what it builds on; a victim and a first stealer tell nothing."""
     out: Settings = {}
     for role, parent in node.parents.items():
-        if role not in ("victim", "first", "own") and parent in nodes:
+        if role not in ("victim", "first") and parent in nodes:
             # What was asked is spoken of without its block, as in the config.
             inner = path if role == "responses" else f"{path}{role}."
             out |= _settings(nodes, nodes[parent], inner)

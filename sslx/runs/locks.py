@@ -126,7 +126,7 @@ def _working_on(run: Run, what: str) -> Iterator[bool]:
         refuse_if(
             not is_finished(parent),
             f"{run.stage}/{run.name} builds on {parent.stage}/{parent.name}, which "
-            "is not finished; config.stages leaves out what makes it",
+            "is not finished: config.stages leaves its stage out, or it was deleted",
         )
     with hold(run):
         if is_finished(run):  # by the process that held it

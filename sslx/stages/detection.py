@@ -5,13 +5,11 @@ are judged. Nobody is stopped, and no answer changes.
 """
 
 from sslx.context import Context
-from sslx.progress import progress
 from sslx.runs.files import write_meta
 from sslx.runs.locks import working_on
 from sslx.runs.names import Run
 from sslx.service.bills import LEDGER
 from sslx.service.detectors import (
-    Fitted,
     Stream,
     Verdict,
     cut,
@@ -39,15 +37,10 @@ def make(run: Run, context: Context) -> None:
             for kind, own in kinds.items()
         }
         streams = [*(s for own in judged.values() for s in own), *thief]
-        fits: dict[str, tuple[Fitted, dict[str, Verdict]]] = {}
-        left_out: dict[str, str] = {}
         detectors = make_detectors(r["detectors"])
-        with progress(len(detectors), 0, "detection", "detector") as bar:
-            for name, detector in detectors.items():
-                given = {name: detector}, fitted_on, streams
-                said, why = verdicts_of(*given, rate=r["rate"], length=length)
-                fits, left_out = fits | said, left_out | why
-                bar.update(1)
+        fits, left_out = verdicts_of(
+            *(detectors, fitted_on, streams), rate=r["rate"], length=length
+        )
         found = {
             name: {
                 "threshold": fitted.threshold,

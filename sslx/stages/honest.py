@@ -1,8 +1,8 @@
 """Stage honest: what a defended service is worth to those who mean no harm.
 
-Each user is an account of its own. He trains a linear classifier on the answers to one
-half of his images and has it classify the other. What a defence costs him, the same
-users of the service without it tell.
+Each user is an account of its own. He trains a linear classifier on the answers to
+about half of his images and has it classify the others. What a defence costs him, the
+same users of the service without it tell.
 """
 
 from collections.abc import Iterable
@@ -48,9 +48,10 @@ def make(run: Run, context: Context) -> None:
             progress(r["size"] * len(accounts), 0, "users", "image") as bar,
         ):
             for i, account in enumerate(accounts):
-                # Nobody's images are a part of another's.
+                # Each draws by himself; of several domains the users take turns.
                 random = host_stream(r["seed"], f"honest {r['user']} {r['size']}", i)
-                sent = user(random, shop, r["size"])
+                turned = (shop.domains - i) % (shop.domains.max() + 1)
+                sent = user(random, shop._replace(domains=turned), r["size"])
                 shown = _shown(run, images, sent)
                 start = perf_counter()
                 answers = _ask(service, account, shown, r["call_size"])
@@ -62,6 +63,7 @@ def make(run: Run, context: Context) -> None:
         write_meta(
             run,
             finished=True,
+            sets=[context.place(on["data"]).title for on in (r, *r.get("beside", ()))],
             results=[_row(run, context, np.concatenate(right), np.concatenate(asked))],
             queries=total(counted, None),
             accounts=counted,

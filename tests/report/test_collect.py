@@ -127,7 +127,7 @@ def test_a_shipped_victim_s_work_is_its_card_s(
     # Catches a row of the victim that does not say what it cost and card does, FLOPs
     # that nobody noted, and the card's work for that of a theft.
     card = {"weights": "1f", "dataset": "digits", "training": training}
-    monkeypatch.setattr(shipped, "victims", lambda: {"small": card})
+    monkeypatch.setattr(shipped, "_cards", lambda _: {"small": card})
     monkeypatch.setattr(shipped, "unseen", lambda name: np.empty(0))
     recipe = {"origin": "weights", "shipped": "small", "weights": "1f"}
     v = fake.finished(tmp_path, "victim", "v", {"encoder": fake.ENCODER} | recipe, {})

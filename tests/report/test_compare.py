@@ -210,7 +210,7 @@ def test_published_beside_victims_of_the_same_data(
     recipe, other, kind, tmp_path, monkeypatch
 ):
     # Catches figures of ImageNet beside a victim of CIFAR-10, or of nobody knows what.
-    monkeypatch.setattr(shipped, "victims", lambda: {"small": CARD})
+    monkeypatch.setattr(shipped, "_cards", lambda _: {"small": CARD})
     v = fake.finished(tmp_path, "victim", "v", {"seed": 0} | recipe, {})
     t = fake.steal(tmp_path, v, 0)
     fake.probe(tmp_path, v, 0.8)

@@ -4,7 +4,16 @@ import itertools
 
 from sslx.data.presets import PRESETS
 from sslx.report.collect import collect
-from sslx.report.labels import Told, evaluator, flat, kinds, settings_of, short, thefts
+from sslx.report.labels import (
+    Told,
+    evaluator,
+    flat,
+    kinds,
+    settings_of,
+    short,
+    telling,
+    thefts,
+)
 from sslx.report.records import Member
 from sslx.runs.lineage import lineage
 from tests.report import fake_study as fake
@@ -127,3 +136,14 @@ def test_what_asks_nothing_is_called_after_its_images(tmp_path):
     records = collect(lineage(tmp_path), members)
     found = {(r.role, r.theft) for r in records if r.role != "victim"}
     assert found == {("stolen", "mse"), ("alone", "pool"), ("alone", "asked")}
+
+
+def test_what_a_cleaner_is_helped_by_is_named_last():
+    # Catches thefts with two encoders of the attacker's own under one label, and the
+    # whole of its training told of the only one.
+    own = "own.optim.learning_rate"
+    plain, one, two = {}, {"clean": "outliers", own: "0.1"}, {"clean": "outliers"}
+    two[own] = "0.2"
+    assert telling([plain, {**one, "queries": "9"}]) == ["clean"]
+    assert telling([plain, {own: "0.1", "clean": "outliers"}]) == ["clean"]
+    assert telling([plain, one, two]) == ["clean", own]

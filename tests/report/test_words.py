@@ -174,3 +174,33 @@ def test_published_figures(tmp_path):
     ]
     assert [line[6] for line in lines[1:]] == ["not run"] * 4
     assert text.count("not run") == 4
+
+
+@pytest.mark.parametrize(("passes", "told_of"), [(1000, 0), (1040, 0), (2000, 1)])
+def test_thefts_of_other_lengths_are_told(tmp_path, passes, told_of):
+    # Catches thefts of study.passes="as given" compared without a word.
+    v = fake.victim(tmp_path, 0)
+    fake.probe(tmp_path, v, 0.9)
+    pairs = []
+    for loss, own in (("mse", 1000), ("infonce", passes)):
+        run = fake.steal(tmp_path, v, 0, loss=loss, images=100, passes=own)
+        fake.probe(tmp_path, run, 0.7)
+        pairs.append((fake.key(v), fake.key(run)))
+    text, _ = told(tmp_path, pairs)
+    assert text.count("thefts had from 1,000 to 2,000 passes") == told_of
+
+
+def test_a_theft_that_began_with_more(tmp_path):
+    # Catches a warm start of all the pool that is said to have had the same images.
+    v = fake.victim(tmp_path, 0)
+    fake.probe(tmp_path, v, 0.9)
+    run = fake.steal(tmp_path, v, 0, attack="warm_start", images=450, passes=1000)
+    own = fake.steal(
+        *(tmp_path, None, 0),
+        **{"attack": "ssl_only", "images": 100, "passes": 1000, "asked": {}},
+    )
+    for encoder, accuracy in ((run, 0.8), (own, 0.7)):
+        fake.probe(tmp_path, encoder, accuracy)
+    pairs = [(fake.key(v), fake.key(encoder)) for encoder in (run, own)]
+    words = "on the images that were asked (the theft began with 450) in as many passes"
+    assert words in told(tmp_path, pairs)[0]

@@ -256,7 +256,7 @@ def test_victims_from_elsewhere(tmp_path):
 def test_a_shipped_victim_is_named(tmp_path, monkeypatch):
     # Catches weights of nobody knows whom, and a pool called by the kind of its source.
     card = {"weights": "1f", "dataset": "digits", "training": {}}
-    monkeypatch.setattr(shipped, "victims", lambda: {"small": card})
+    monkeypatch.setattr(shipped, "_cards", lambda _: {"small": card})
     own = {"origin": "weights", "shipped": "small", "weights": "1f"}
     v = foreign(tmp_path, encoder=fake.ENCODER, **own)
     pool = {"pool": {"tfds": {"name": "cifar10"}}, "shipped": "small"}

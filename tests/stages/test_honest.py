@@ -78,9 +78,9 @@ def test_what_users_send_is_nobody_elses(tmp_path, negatives):
 @pytest.mark.parametrize(
     ("beside", "message"),
     [
-        (("digits",), "names 'digits', the first of probe.datasets"),
+        (("digits",), "'digits' is 'digits', whose test images are honest users'"),
         ((3,), "must hold names, not 3"),
-        (("nowhere",), "nowhere"),
+        (("nowhere",), "unknown data set 'nowhere'"),
         (("npz:nowhere.npz",), "no file nowhere.npz"),
     ],
 )
@@ -88,6 +88,26 @@ def test_sets_that_do_not_do(tmp_path, beside, message):
     with pytest.raises(UserError, match=message) as error:
         resolve(tiny.config(service__honest__beside=beside, **USERS), tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_users_of_a_theft_that_asks_nothing(tmp_path):
+    # Catches users of a defence that is never calibrated, found out in the middle.
+    changes = {
+        "steal__attack": "ssl_only",
+        "steal__loss": "own",
+        "steal__ssl__steps": 9,
+    }
+    defence = {"service__calibration__images": 60, "service__defence": "noise"}
+    found = resolve(tiny.config(**changes, **defence, **USERS), tmp_path)
+    assert users(found) and all("calibration" in run.recipe for run in users(found))
+
+
+def test_a_set_under_two_names(tmp_path, negatives):
+    other = negatives.replace("/negatives", "/./negatives")
+    with pytest.raises(UserError, match="negatives.npz' is 'npz:"):
+        resolve(
+            tiny.config(service__honest__beside=(negatives, other), **USERS), tmp_path
+        )
 
 
 def test_images_of_another_shape(tmp_path):

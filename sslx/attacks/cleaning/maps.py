@@ -11,7 +11,7 @@ from sslx.attacks.maps import (
     matched,
     procrustes,
 )
-from sslx.registry import pick
+from sslx.registry import pick, traits
 
 RIDGE = 1e-3  # of the maps that have more numbers than anchors
 KINDS = {
@@ -23,6 +23,7 @@ KINDS = {
 }
 
 
+@traits(anchors=True)
 def maps(given: Answered, help: Help, *, kind: str) -> Answered:
     """All answers as the first account's, by the map that the anchors tell.
 

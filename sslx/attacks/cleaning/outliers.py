@@ -9,7 +9,7 @@ from sslx.registry import traits
 RIDGE = 1e-2  # of the mean square of a feature
 
 
-@traits(at_most_1=("share",), drops="share", features=True)
+@traits(at_most_1=("share",), drops="share", features=True, version=2)
 def outliers(given: Answered, help: Help, *, share: float) -> Answered:
     """Leaves out the share of images whose answers fit their images worst.
 

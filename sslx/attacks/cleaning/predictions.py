@@ -6,7 +6,7 @@ from sslx.attacks.cleaning.cleaner import Answered, Help
 from sslx.registry import traits
 
 
-@traits(at_most_1=("weight",), predicted=True)
+@traits(at_most_1=("weight",), predicted=True, version=2)
 def predictions(given: Answered, help: Help, *, weight: float) -> Answered:
     """The mean of each answer and of what a first stealer predicts, by a weight.
 

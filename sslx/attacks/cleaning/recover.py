@@ -17,7 +17,7 @@ Undo = Callable[[Rows], Rows]
 HELD = 5  # every fifth answer says which way of undoing it is the best
 
 
-@traits(features=True)
+@traits(features=True, copy=True, version=2)
 def recover(given: Answered, help: Help, *, width: int, ridge: float) -> Answered:
     """What is learnt from a copy of the defence to be behind the answers.
 
@@ -26,7 +26,8 @@ def recover(given: Answered, help: Help, *, width: int, ridge: float) -> Answere
     network of one hidden layer, or by leaving the answers as they are, whichever is
     nearest to the clean features that it was not fitted to. It is then applied to the
     victim's answers. What both encoders answer is brought to mean 0 and deviation 1 in
-    each number.
+    each number; what is found gets back mean and deviation of the answers, these times
+    what the copy says that the defence adds to them.
 
     Source: the idea of BESA (arXiv 2506.04556), for a defence that is known.
 
@@ -53,8 +54,9 @@ def recover(given: Answered, help: Help, *, width: int, ridge: float) -> Answere
     with threadpool_limits(1):
         undo = _best(ways, _units(spoilt), _units(clean))
         found = undo(_units(answers))
-    if alike:  # in the victim's units again
-        found = found * np.maximum(answers.std(axis=0), 1e-12) + answers.mean(axis=0)
+    if alike:
+        less = clean.std(axis=0).mean() / max(spoilt.std(axis=0).mean(), 1e-12)
+        found = found * less * answers.std(axis=0) + answers.mean(axis=0)
     shape = (*given.answers.shape[:2], -1)
     return given._replace(answers=found.reshape(shape).astype(np.float32))
 

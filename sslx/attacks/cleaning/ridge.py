@@ -18,8 +18,8 @@ def left_out(
         y: Of as many images.
         ridge: Of the mean square of a feature, above 0.
     """
-    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12)
-    x = np.column_stack([np.ones(len(x)), x]).astype(np.float64)
+    x = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+    x = np.column_stack([np.ones(len(x)), x / np.maximum(x.std(axis=0), 1e-12)])
     with threadpool_limits(1):
         inner = x.T @ x + ridge * len(x) * np.diag([0, *np.ones(x.shape[1] - 1)])
         fit = np.linalg.solve(inner, x.T).T

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from sslx.build import passes_of, trainings_of
 from sslx.experiment.pools import Pool, not_beside_older, pool_part
-from sslx.experiment.recipes import normalisation, unlabelled
+from sslx.experiment.recipes import IMAGES, normalisation, unlabelled
 from sslx.experiment.thefts.cleaned import images_asked
 from sslx.experiment.thefts.held_back import trained_on, unlabelled_back
 from sslx.objectives import OBJECTIVES
@@ -15,8 +15,6 @@ from sslx.queries.choosers import PLANS
 from sslx.registry import pick, traits_of
 from sslx.runs.names import Run, make_run
 from sslx.types import Encoder, UserError, refuse_if
-
-IMAGES = ("pool", "asked")  # what a stealer may train on without answers
 
 
 def alone_runs(

@@ -1,5 +1,6 @@
 """What an attacker makes of answers before he trains on them."""
 
+from functools import partial
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -29,10 +30,19 @@ def images_asked(steal: ConfigDict) -> int:
 
 def images_trained(steal: ConfigDict) -> int:
     """Those of them that train a stealer."""
-    n = images_asked(steal)
+    n, blocks = images_asked(steal), _blocks(steal)
     for name, number in wanted(steal.clean, "drops").items():
-        n -= round(steal.clean_kw[name.rpartition(":")[2]][number] * n)
+        n -= round(blocks[name][number] * n)
     return trained_on(steal, n)
+
+
+def _blocks(steal: ConfigDict) -> dict[str, dict[str, Any]]:
+    """The numbers of each cleaner, checked."""
+    out = {}
+    for name in steal.clean:
+        entry = pick(CLEANERS, name, "cleaner", own=True)
+        out[name] = block_of(name, steal.clean_kw, entry, "cleaner")
+    return out
 
 
 def views_left(steal: ConfigDict) -> int:
@@ -51,38 +61,36 @@ def clean_part(config: ConfigDict, encoder: Encoder, responses: Run) -> dict[str
     steal, names = config.steal, tuple(config.steal.clean)
     if not names:
         return {}
-    numbers = {}
-    for name in names:
-        entry = pick(CLEANERS, name, "cleaner", own=True)
-        numbers[name] = block_of(name, steal.clean_kw, entry, "cleaner")
+    numbers, traits = _blocks(steal), partial(wanted, names)
     refuse_if(len(set(names)) < len(names), f"steal.clean names one twice: {names}")
     r = responses.recipe
     refuse_if(
-        bool(wanted(names, "one_answer")) and steal.ask_views == 1,
+        bool(traits("one_answer")) and steal.ask_views == 1,
         f"steal.clean={names} takes several answers of an image together; "
         "write steal.ask_views=4",
     )
     refuse_if(
-        "maps" in names and (steal.accounts < 2 or not steal.anchors),
-        "steal.clean='maps' compares what several accounts are answered to the same "
+        bool(traits("anchors")) and (steal.accounts < 2 or not steal.anchors),
+        f"steal.clean={names} compares what several accounts are answered to the same "
         "images; write steal.accounts=2 and steal.anchors=20",
     )
     raw = r.get("raw_dim", r["dim"])
     refuse_if(
-        "recover" in names and encoder.dim != raw,
-        f"steal.clean='recover' wants an encoder of the attacker's own that is as wide "
+        bool(traits("copy")) and encoder.dim != raw,
+        f"steal.clean={names} wants an encoder of the attacker's own that is as wide "
         f"as the victim's answers, {raw}; {steal.encoder} has {encoder.dim}",
     )
     refuse_if(
-        "recover" in names and "gradient" in defence_of(config)[0].wants,
-        "steal.clean='recover' has no copy of a defence that changes images",
+        bool(traits("copy")) and "gradient" in defence_of(config)[0].wants,
+        f"steal.clean={names} has no copy of a defence that changes images",
     )
     if "maps" in names:
         pick(KINDS, numbers["maps"]["kind"], "steal.clean_kw.maps.kind")
+    version = max(traits("version").values())
     return {
         "clean": "+".join(names),
-        "clean_format": 2,  # grows where a cleaner finds something else
+        **({"clean_version": version} if version > 1 else {}),
         "clean_numbers": {name: block for name, block in numbers.items() if block},
-        **({"clean_views": 1} if wanted(names, "one_answer") else {}),
-        **({"clean_dim": raw} if "recover" in names and raw != r["dim"] else {}),
+        **({"clean_views": 1} if traits("one_answer") else {}),
+        **({"clean_dim": raw} if traits("copy") and raw != r["dim"] else {}),
     }

@@ -33,7 +33,7 @@ class Use(NamedTuple):
         user: The kind.
         images: That each sends.
         runs: Different runs of them, a seed each.
-        clean: Their accuracy on the victim's own answers, the mean.
+        clean: Their accuracy without the defence, the mean.
         defended: On what they are given.
         loss: What the defence costs them, a difference of shares, over the runs.
     """
@@ -103,7 +103,7 @@ class Defended(NamedTuple):
 
 
 def frontier(study: Study) -> list[Defended]:
-    """Every defence of a report, "none" first; nothing where there is but one.
+    """Every defence of a report, "none" first; nothing without a second or users.
 
     Thefts are compared at the headline's budget, the first theft's, whatever they do
     with it: all queries are paid.

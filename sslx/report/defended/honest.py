@@ -18,7 +18,7 @@ def defences(nodes: dict[str, Node]) -> dict[str, str]:
     for node in nodes.values():
         if node.stage in ("responses", "honest"):
             r = node.recipe
-            kept = {key: r[key] for key in ("output",) if key in r}
+            kept = {key: r[key] for key in ("output", "calibration") if key in r}
             told = labels.flat(r.get("defence_numbers", {}) | kept)
             if r.get("repeats") == "fresh":
                 told |= {"repeats": "fresh"}
@@ -52,7 +52,10 @@ def honest_records(
     ]
     services = defences(nodes) if own else {}
     for node in own:
-        r, plain = node.recipe, nodes[node.parents.get("clean", node.key)]
+        r, plain = node.recipe, nodes.get(node.parents.get("clean", node.key))
+        bare = node.recipe.get("defence", "none") == "none"
+        if plain is None or ("clean" not in node.parents and not bare):
+            continue  # what they have without the defence is not there (any more)
         defended, clean = (_score(of.meta["results"]) for of in (node, plain))
         defence = services[node.key]
         of_victim = nodes.get(victim or "")
