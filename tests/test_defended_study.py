@@ -120,6 +120,7 @@ def test_what_an_owner_reads(study):
     (words,) = workdir.glob("report/*/report.md")
     for text in (page.read_text(), words.read_text()):
         assert "What each defence costs" in text and "b4b" in text
+        assert "users send test images of digits." in text
 
 
 def test_who_would_be_seen(study):

@@ -72,6 +72,7 @@ def render(
         "roles": {row.role for row in rows},
         "runs": _runs(report),
         "seeds": words.seeds(rows),
+        "senders": words.senders(report),
         "sets": _sets(report),
         "settings": _settings(report),
         "short": SHORT,

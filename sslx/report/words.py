@@ -124,6 +124,13 @@ def reading(rows: list[Row]) -> str:
     return f"Per cent of {images}{more}. In brackets, at {level}: {told}."
 
 
+def senders(report: Report) -> str:
+    """The sets whose test images honest users send."""
+    honest = [node.meta for node in report.nodes.values() if node.stage == "honest"]
+    names = dict.fromkeys(name for meta in honest for name in meta.get("sets", ()))
+    return ", ".join(short(name) for name in names)
+
+
 def _unequal(rows: list[Row]) -> Iterator[str]:
     """Thefts of one place that were trained longer than others, study.passes or not."""
     places: dict[tuple[str, str], list[float]] = {}
