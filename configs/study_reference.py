@@ -2,9 +2,9 @@
 
 Command: python launch.py --config=configs/study_reference.py
 Time: about eight minutes a theft beside other work, five times that for the last alone
-Expected: victim 68.1, mse with 9,000 queries 67.2 [66.7, 67.8], alone 46.5, in five times
-the passes 56.6; knockoff 70.0, stolen_encoder 68.2, rda 62.1; the rest in docs/results.md
-as far as it was run
+Expected: victim 68.1, mse with 9,000 queries 67.2 [66.7, 67.8], alone 46.5, in five
+times the passes 56.6; knockoff 70.0, stolen_encoder 68.2, rda 62.1; the rest in
+docs/results.md as far as it was run
 
 The sets, once: sslx prepare cifar10 (for :pools cifar100 and svhn_cropped, too)
 
