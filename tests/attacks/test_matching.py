@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh
 
 from sslx.attacks.matching import cluster_labels, make_match
 from sslx.losses import LOSSES
-from sslx.registry import keywords, traits, traits_of
+from sslx.registry import Traits, keywords, traits, traits_of
 from sslx.train.mesh import replicated, split_rows
 from sslx.types import UserError
 
@@ -61,7 +61,7 @@ def test_traits_stand_beside_the_losses():
     assert having("non_negative") == ["energy", "wasserstein"]
     with pytest.raises(ValueError, match="mse takes no weight"):
         traits(may_be_0=("weight",))(LOSSES["mse"])
-    assert traits_of(LOSSES["mse"]) == ((), (), False, False, False, ())
+    assert traits_of(LOSSES["mse"]) == Traits()
 
 
 @pytest.mark.parametrize("v", [1, 3])
